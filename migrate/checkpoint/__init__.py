@@ -1,0 +1,1 @@
+"""Checkpoint and restore on one host, and the archive format."""

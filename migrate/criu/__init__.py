@@ -1,0 +1,1 @@
+"""CRIU: client, features and version gate, provider, log diagnosis."""

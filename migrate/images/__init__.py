@@ -1,0 +1,1 @@
+"""Content store, OCI import and export, layer diff and apply, snapshot drivers."""

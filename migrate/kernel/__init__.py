@@ -1,0 +1,1 @@
+"""Every syscall, ioctl, netlink and /proc reading, wrapped once, errno kept."""

@@ -1,0 +1,76 @@
+"""Files: atomic and durable writes, and paths resolved beneath a root by the kernel."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from migrate.kernel.libc import SYS_OPENAT2, syscall
+
+RESOLVE_NO_MAGICLINKS = 0x02
+RESOLVE_NO_SYMLINKS = 0x04
+RESOLVE_BENEATH = 0x08
+RESOLVE_IN_ROOT = 0x10
+
+
+class _OpenHow(ctypes.Structure):
+    """struct open_how, include/uapi/linux/openat2.h."""
+
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+def openat2(directory: int, path: str | bytes, flags: int, *, mode: int = 0, resolve: int) -> int:
+    """Open `path` under the directory descriptor; the kernel refuses to leave it (openat2(2)).
+
+    Returns a close-on-exec descriptor. Raises OSError: EXDEV for a path that escapes, ELOOP for a
+    forbidden link.
+    """
+    how = _OpenHow(flags | os.O_CLOEXEC, mode, resolve)
+    raw = os.fsencode(path)
+    return syscall(
+        f"openat2 {os.fsdecode(raw)}", SYS_OPENAT2, directory, ctypes.c_char_p(raw),
+        ctypes.byref(how), ctypes.sizeof(how),
+    )  # fmt: skip
+
+
+def fsync_directory(path: Path) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_atomically(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Replace `path` by `data`, all or nothing, durable on return.
+
+    Temporary file in the same directory, fsync, rename, fsync of the directory.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    fsync_directory(path.parent)
+
+
+@contextlib.contextmanager
+def directory_descriptor(path: Path) -> Iterator[int]:
+    """An O_PATH descriptor of a directory for the *at calls, closed at the end."""
+    descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

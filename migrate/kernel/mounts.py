@@ -1,0 +1,90 @@
+"""Mounts: mount(2), umount2(2), pivot_root(2) and /proc/PID/mountinfo."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from migrate.kernel.libc import libc, oserror, syscall, syscall_number
+
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_SYNCHRONOUS = 1, 2, 4, 8, 16
+MS_REMOUNT, MS_MANDLOCK, MS_DIRSYNC, MS_NOATIME, MS_NODIRATIME = 32, 64, 128, 1024, 2048
+MS_BIND, MS_MOVE, MS_REC, MS_SILENT = 4096, 8192, 16384, 32768
+MS_UNBINDABLE, MS_PRIVATE, MS_SLAVE, MS_SHARED = 1 << 17, 1 << 18, 1 << 19, 1 << 20
+MS_RELATIME, MS_STRICTATIME = 1 << 21, 1 << 24
+MNT_FORCE, MNT_DETACH, MNT_EXPIRE, UMOUNT_NOFOLLOW = 1, 2, 4, 8
+
+libc.mount.argtypes = (
+    ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p,
+)  # fmt: skip
+libc.umount2.argtypes = (ctypes.c_char_p, ctypes.c_int)
+
+
+@dataclass(frozen=True)
+class MountInfo:
+    """One line of /proc/PID/mountinfo (Documentation/filesystems/proc.rst, 3.5)."""
+
+    mount_id: int
+    parent_id: int
+    device: str
+    root: str
+    mount_point: str
+    options: str
+    optional_fields: str
+    fs_type: str
+    source: str
+    super_options: str
+
+
+def mount(
+    source: str, target: str | os.PathLike[str], fs_type: str = "", flags: int = 0, data: str = ""
+) -> None:
+    """mount(2); raises OSError naming source and target."""
+    result = libc.mount(
+        source.encode(), os.fsencode(target), fs_type.encode() or None, flags,
+        data.encode() or None,
+    )  # fmt: skip
+    if result != 0:
+        raise oserror(f"mount {source or fs_type or '-'} on {os.fspath(target)}")
+
+
+def unmount(target: str | os.PathLike[str], flags: int = 0) -> None:
+    """umount2(2); raises OSError naming the target."""
+    if libc.umount2(os.fsencode(target), flags) != 0:
+        raise oserror(f"umount {os.fspath(target)}")
+
+
+def pivot_root(new_root: str, put_old: str) -> None:
+    """pivot_root(2)."""
+    syscall(
+        f"pivot_root {new_root}", syscall_number("pivot_root"),
+        ctypes.c_char_p(new_root.encode()), ctypes.c_char_p(put_old.encode()),
+    )  # fmt: skip
+
+
+def _unescape(field: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), field)
+
+
+def parse_mountinfo(text: str) -> list[MountInfo]:
+    """The mounts in the order of the file: a mount comes after what it is mounted on."""
+    mounts = []
+    for line in text.splitlines():
+        fields = line.split(" ")
+        separator = fields.index("-", 6)
+        mounts.append(
+            MountInfo(
+                int(fields[0]), int(fields[1]), fields[2], _unescape(fields[3]),
+                _unescape(fields[4]), fields[5], " ".join(fields[6:separator]),
+                fields[separator + 1], _unescape(fields[separator + 2]), fields[separator + 3],
+            )
+        )  # fmt: skip
+    return mounts
+
+
+def read_mountinfo(pid: int | str = "self") -> list[MountInfo]:
+    """The mounts that process `pid` sees; raises FileNotFoundError when it is gone."""
+    return parse_mountinfo(Path(f"/proc/{pid}/mountinfo").read_text(errors="surrogateescape"))

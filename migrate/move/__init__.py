@@ -1,0 +1,1 @@
+"""One move: preflight, plan, the modes, the transaction, recovery."""

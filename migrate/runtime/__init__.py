@@ -1,0 +1,1 @@
+"""Containers on this host: specification, lifecycle, init, namespaces, cgroups, networks, monitor."""

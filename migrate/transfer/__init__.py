@@ -1,0 +1,1 @@
+"""SSH connection, agent, wire protocol and file transfer. Knows bytes, not containers."""
