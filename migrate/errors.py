@@ -112,7 +112,9 @@ def from_wire(message: dict[str, Any]) -> MigrateError:
     kind = MigrateError._by_code.get(code, MigrateError) if isinstance(code, int) else MigrateError
     error = kind.__new__(kind)
     MigrateError.__init__(
-        error, text("what") or "the other host reported an error", cause=text("cause"),
+        error,
+        text("what") or "the other host reported an error",
+        cause=text("cause"),
         mend=text("mend"),
     )
     return error

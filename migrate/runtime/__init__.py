@@ -1,1 +1,1 @@
-"""Containers on this host: specification, lifecycle, init, namespaces, cgroups, networks, monitor."""
+"""Containers on this host: specification, lifecycle, namespaces, cgroups, networks, monitor."""
