@@ -1,0 +1,78 @@
+"""Processes: identity that survives pid reuse, subreapers, parent-death signals, pidfds."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+from pathlib import Path
+
+from migrate.kernel.libc import libc, oserror
+
+# include/uapi/linux/prctl.h
+PR_SET_PDEATHSIG = 1
+PR_SET_NAME = 15
+PR_SET_CHILD_SUBREAPER = 36
+
+libc.prctl.argtypes = (ctypes.c_int, *(ctypes.c_ulong,) * 4)
+
+
+def _prctl(context: str, option: int, argument: int) -> None:
+    if libc.prctl(option, argument, 0, 0, 0) != 0:
+        raise oserror(context)
+
+
+def set_child_subreaper(on: bool = True) -> None:
+    """Become the parent of orphaned descendants (prctl(2)); raises OSError."""
+    _prctl("prctl PR_SET_CHILD_SUBREAPER", PR_SET_CHILD_SUBREAPER, int(on))
+
+
+def set_parent_death_signal(number: int) -> None:
+    """Ask for signal `number` when the parent *thread* ends; 0 for none. Raises OSError.
+
+    A parent that was gone before the call is not noticed: compare os.getppid() afterwards.
+    """
+    _prctl("prctl PR_SET_PDEATHSIG", PR_SET_PDEATHSIG, number)
+
+
+def boot_id() -> str:
+    """This boot's random identity, a UUID."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def stat_fields(pid: int | str) -> list[str]:
+    """/proc/PID/stat split: field N of proc_pid_stat(5) is at index N - 1.
+
+    Raises FileNotFoundError or ProcessLookupError when the process is gone.
+    """
+    text = Path(f"/proc/{pid}/stat").read_text(errors="surrogateescape")
+    head, _, tail = text.rpartition(")")
+    number, _, command = head.partition(" (")
+    return [number, command, *tail.split()]
+
+
+def start_time(pid: int) -> int:
+    """When `pid` started, in clock ticks after boot: with the pid and boot id, its identity.
+
+    Field 22 of /proc/PID/stat. Raises FileNotFoundError or ProcessLookupError when it is gone.
+    """
+    return int(stat_fields(pid)[21])
+
+
+def is_running(pid: int, started: int) -> bool:
+    """Whether the process with this pid and start time lives (a zombie does not)."""
+    try:
+        fields = stat_fields(pid)
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return int(fields[21]) == started and fields[2] not in {"Z", "X"}
+
+
+def pidfd_open(pid: int) -> int:
+    """A descriptor of the process (pidfd_open(2)), close-on-exec; raises ProcessLookupError."""
+    return os.pidfd_open(pid)
+
+
+def pidfd_send_signal(descriptor: int, number: int) -> None:
+    """Send a signal to the process of a pidfd; raises ProcessLookupError when it has ended."""
+    signal.pidfd_send_signal(descriptor, number)
