@@ -1,0 +1,129 @@
+"""Interfaces, addresses, routes and neighbour announcements, through pyroute2 and packet sockets.
+
+Every function works on the network namespace of the calling thread, or, where it takes `netns`
+(the path of a bound namespace file), on that one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from migrate.kernel import mounts
+from migrate.kernel.namespaces import CLONE_NEWNET, setns, unshare
+
+_ETH_P_ARP = 0x0806
+_BROADCAST = b"\xff" * 6
+
+
+@contextlib.contextmanager
+def route(netns: Path | None = None) -> Iterator[Any]:
+    """A netlink route socket (pyroute2.IPRoute) of this namespace or of `netns`."""
+    from pyroute2 import IPRoute
+
+    with inside(netns):
+        handle = IPRoute()
+    try:
+        yield handle
+    finally:
+        handle.close()
+
+
+@contextlib.contextmanager
+def inside(netns: Path | None) -> Iterator[None]:
+    """Run the block with the calling thread in `netns`; sockets made there stay there."""
+    if netns is None:
+        yield
+        return
+    home = os.open(f"/proc/self/task/{threading.get_native_id()}/ns/net", os.O_RDONLY)
+    there = os.open(netns, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        setns(there, CLONE_NEWNET)
+        try:
+            yield
+        finally:
+            setns(home, CLONE_NEWNET)
+    finally:
+        os.close(there)
+        os.close(home)
+
+
+def create_netns(path: Path) -> None:
+    """Make a network namespace and bind it to the new file `path`; its lo is set up."""
+    path.touch(mode=0o600, exist_ok=False)
+
+    failures: list[BaseException] = []
+
+    def make() -> None:
+        try:
+            unshare(CLONE_NEWNET)
+            own = f"/proc/self/task/{threading.get_native_id()}/ns/net"
+            mounts.mount(own, path, flags=mounts.MS_BIND)
+        except OSError as error:
+            failures.append(error)
+
+    # A thread of its own: unshare changes only the calling thread, which ends with it.
+    thread = threading.Thread(target=make)
+    thread.start()
+    thread.join()
+    if failures:
+        path.unlink()
+        raise failures[0]
+    with route(path) as handle:
+        handle.link("set", index=1, state="up")
+
+
+def delete_netns(path: Path) -> None:
+    """Unbind and remove the file; the namespace ends with its last process."""
+    with contextlib.suppress(OSError):
+        mounts.unmount(path, mounts.MNT_DETACH)
+    path.unlink(missing_ok=True)
+
+
+def interface_index(name: str) -> int | None:
+    """The index of an interface in this namespace; None if there is no such one."""
+    try:
+        return socket.if_nametoindex(name)
+    except OSError:
+        return None
+
+
+def announce(netns: Path, interface: str, address: str) -> None:
+    """Send a gratuitous ARP for `address` from `interface` of `netns` (RFC 5227, 3)."""
+    with inside(netns):
+        packet = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ARP))
+    with packet:
+        packet.bind((interface, _ETH_P_ARP))
+        mac = packet.getsockname()[4]
+        ip = socket.inet_aton(address)
+        for operation in (1, 2):
+            body = struct.pack("!HHBBH", 1, 0x0800, 6, 4, operation)
+            target = _BROADCAST if operation == 2 else b"\0" * 6
+            packet.send(_BROADCAST + mac + b"\x08\x06" + body + mac + ip + target + ip)
+
+
+def answers_arp(interface: str, address: str, wait: float = 0.3) -> bool:
+    """Whether somebody on the link of `interface` has `address`: an ARP probe (RFC 5227, 2.1.1).
+
+    `wait` is in seconds.
+    """
+    ip = socket.inet_aton(address)
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ARP)) as packet:
+        packet.bind((interface, _ETH_P_ARP))
+        packet.settimeout(wait)
+        mac = packet.getsockname()[4]
+        header = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1)
+        packet.send(_BROADCAST + mac + b"\x08\x06" + header + mac + b"\0" * 10 + ip)
+        try:
+            while True:
+                frame = packet.recv(64)
+                if frame[20:22] == b"\0\x02" and frame[28:32] == ip:
+                    return True
+        except TimeoutError:
+            return False

@@ -1,0 +1,167 @@
+"""One container's control group: made, limited, frozen, emptied and removed in every hierarchy."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from migrate.runtime.cgroups import v1, v2
+from migrate.runtime.cgroups.layout import Layout, detect
+from migrate.runtime.errors import CgroupFailed
+from migrate.runtime.records import Resources
+
+PARENT = "migrate"
+FREEZE_LIMIT = 10.0  # seconds
+
+
+@dataclass(frozen=True)
+class ControlGroup:
+    """The group `migrate/<name>` in each hierarchy of `layout`."""
+
+    name: str
+    layout: Layout
+
+    @classmethod
+    def of(cls, name: str) -> ControlGroup:
+        """The group of a container on this host, whether it exists or not."""
+        return cls(name, detect())
+
+    @property
+    def directories(self) -> list[Path]:
+        """Its directory in each hierarchy, each once."""
+        roots = list(dict.fromkeys(self.layout.v1.values()))
+        if self.layout.v2:
+            roots.append(self.layout.v2)
+        return [root / PARENT / self.name for root in roots]
+
+    @property
+    def freezer(self) -> Path:
+        """The directory of its freezer, which CRIU is given as `freeze_cgroup`."""
+        root = self.layout.v1.get("freezer", self.layout.v2)
+        if root is None:
+            raise CgroupFailed(
+                "this host has no freezer", cause="neither the v1 freezer nor cgroup v2 is mounted"
+            )
+        return root / PARENT / self.name
+
+    def create(self) -> None:
+        """Make it in every hierarchy; raises CgroupFailed."""
+        try:
+            for controller, root in self.layout.v1.items():
+                v1.create(controller, root, PARENT, self.name)
+            if self.layout.v2:
+                v2.create(self.layout.v2, PARENT, self.name, self.layout.v2_controllers)
+        except OSError as error:
+            raise CgroupFailed(
+                f"can't make the control group {self.name}", cause=str(error)
+            ) from error
+
+    def add(self, pid: int) -> None:
+        """Move a process into it in every hierarchy; raises OSError."""
+        for directory in self.directories:
+            (directory / "cgroup.procs").write_text(str(pid))
+
+    def limit(self, resources: Resources) -> None:
+        """Set the limits; raises CgroupFailed for one that no hierarchy offers."""
+        for controller, wanted in (
+            ("memory", resources.memory), ("cpu", resources.cpus), ("pids", resources.pids),
+        ):  # fmt: skip
+            if not wanted:
+                continue
+            try:
+                if controller in self.layout.v1:
+                    v1.limit(self.layout.v1[controller] / PARENT / self.name, controller, wanted)
+                elif self.layout.v2 and controller in self.layout.v2_controllers:
+                    v2.limit(self.layout.v2 / PARENT / self.name, controller, wanted)
+                else:
+                    raise CgroupFailed(
+                        f"can't limit {controller}", cause=f"no {controller} controller here"
+                    )
+            except OSError as error:
+                raise CgroupFailed(f"can't limit {controller}", cause=str(error)) from error
+
+    def freeze(self, limit: float = FREEZE_LIMIT) -> None:
+        """Freeze and wait until all tasks are frozen; thaws again and raises when they are not."""
+        kind = v1 if self.layout.freezer_version == 1 else v2
+        directory = self.freezer
+        kind.request_freeze(directory)
+        deadline = time.monotonic() + limit
+        pause = 0.0002
+        while not kind.is_frozen(directory):
+            if time.monotonic() > deadline:
+                kind.thaw(directory)
+                raise CgroupFailed(
+                    f"the container did not freeze within {limit:g} s",
+                    cause="a task sits in an uninterruptible system call",
+                    mend="look at its stack in /proc/PID/stack, then try again",
+                )
+            time.sleep(pause)
+            pause = min(pause * 2, 0.02)
+            # The v1 freezer asks a forking task only once more on a new write
+            # (Documentation/admin-guide/cgroup-v1/freezer-subsystem.rst).
+            kind.request_freeze(directory)
+
+    def thaw(self) -> None:
+        """Let the tasks run."""
+        (v1 if self.layout.freezer_version == 1 else v2).thaw(self.freezer)
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the group is (being) frozen; False when it does not exist."""
+        try:
+            kind = v1 if self.layout.freezer_version == 1 else v2
+            return kind.freeze_requested(self.freezer)
+        except (OSError, CgroupFailed):
+            return False
+
+    def pids(self) -> list[int]:
+        """The processes in it (and in groups below it), as this pid namespace numbers them."""
+        found: list[int] = []
+        for path in [self.freezer, *self.freezer.rglob("*/")]:
+            with contextlib.suppress(OSError):
+                found += map(int, (path / "cgroup.procs").read_text().split())
+        return found
+
+    def kill(self, limit: float = 10.0) -> None:
+        """SIGKILL until it is empty, frozen or not; raises CgroupFailed after `limit` seconds."""
+        deadline = time.monotonic() + limit
+        while pids := self.pids():
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(OSError):
+                self.thaw()
+            if time.monotonic() > deadline:
+                raise CgroupFailed(f"processes {pids} do not die", cause="they hang in the kernel")
+            time.sleep(0.002)
+
+    def remove(self) -> None:
+        """Remove the (empty) group everywhere; a missing one is no error."""
+        for directory in self.directories:
+            below = sorted((p for p in directory.rglob("*/") if p.is_dir()), reverse=True)
+            for path in [*below, directory]:
+                _remove_directory(path)
+
+    def memory_bytes(self) -> int:
+        """Memory in use, in bytes; 0 where no controller tells."""
+        for path, name in ((self.layout.v1.get("memory"), "memory.usage_in_bytes"),
+                           (self.layout.v2, "memory.current")):  # fmt: skip
+            if path:
+                with contextlib.suppress(OSError, ValueError):
+                    return int((path / PARENT / self.name / name).read_text())
+        return 0
+
+
+def _remove_directory(path: Path) -> None:
+    for _attempt in range(50):
+        try:
+            path.rmdir()
+            return
+        except FileNotFoundError:
+            return
+        except OSError:
+            time.sleep(0.01)  # the last task is on its way out

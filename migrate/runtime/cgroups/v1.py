@@ -1,0 +1,48 @@
+"""Control groups version 1, one hierarchy a controller (Documentation/admin-guide/cgroup-v1)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+CPU_PERIOD = 100_000  # microseconds
+
+
+def create(controller: str, root: Path, parent: str, name: str) -> None:
+    """Make root/parent/name; a cpuset is given its parent's cpus and memory nodes."""
+    for directory in (root / parent, root / parent / name):
+        directory.mkdir(mode=0o755, exist_ok=True)
+        if controller == "cpuset":
+            for key in ("cpuset.cpus", "cpuset.mems"):
+                if not (directory / key).read_text().strip():
+                    (directory / key).write_text((directory.parent / key).read_text())
+
+
+def limit(directory: Path, controller: str, value: float) -> None:
+    """Set one limit: memory in bytes, cpu in cores, pids a count."""
+    if controller == "memory":
+        (directory / "memory.limit_in_bytes").write_text(str(int(value)))
+    elif controller == "cpu":
+        (directory / "cpu.cfs_period_us").write_text(str(CPU_PERIOD))
+        (directory / "cpu.cfs_quota_us").write_text(str(int(value * CPU_PERIOD)))
+    else:
+        (directory / "pids.max").write_text(str(int(value)))
+
+
+def request_freeze(directory: Path) -> None:
+    """Ask the freezer to freeze."""
+    (directory / "freezer.state").write_text("FROZEN")
+
+
+def is_frozen(directory: Path) -> bool:
+    """Whether every task is frozen."""
+    return (directory / "freezer.state").read_text().strip() == "FROZEN"
+
+
+def freeze_requested(directory: Path) -> bool:
+    """Whether the state is FROZEN or FREEZING."""
+    return (directory / "freezer.state").read_text().strip() != "THAWED"
+
+
+def thaw(directory: Path) -> None:
+    """Let the tasks run."""
+    (directory / "freezer.state").write_text("THAWED")

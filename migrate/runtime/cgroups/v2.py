@@ -1,0 +1,48 @@
+"""Control groups version 2, one hierarchy (Documentation/admin-guide/cgroup-v2.rst)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+CPU_PERIOD = 100_000  # microseconds
+WANTED = ("cpu", "memory", "pids", "io", "cpuset", "hugetlb")
+
+
+def create(root: Path, parent: str, name: str, offered: frozenset[str]) -> None:
+    """Make root/parent/name with the offered controllers delegated down to it."""
+    (root / parent).mkdir(mode=0o755, exist_ok=True)
+    enable = " ".join(f"+{controller}" for controller in WANTED if controller in offered)
+    if enable and ("memory" in offered or "cpu" in offered or "pids" in offered):
+        for directory in (root, root / parent):
+            (directory / "cgroup.subtree_control").write_text(enable)
+    (root / parent / name).mkdir(mode=0o755, exist_ok=True)
+
+
+def limit(directory: Path, controller: str, value: float) -> None:
+    """Set one limit: memory in bytes, cpu in cores, pids a count."""
+    if controller == "memory":
+        (directory / "memory.max").write_text(str(int(value)))
+    elif controller == "cpu":
+        (directory / "cpu.max").write_text(f"{int(value * CPU_PERIOD)} {CPU_PERIOD}")
+    else:
+        (directory / "pids.max").write_text(str(int(value)))
+
+
+def request_freeze(directory: Path) -> None:
+    """Ask the freezer to freeze."""
+    (directory / "cgroup.freeze").write_text("1")
+
+
+def is_frozen(directory: Path) -> bool:
+    """Whether every task is frozen."""
+    return "frozen 1" in (directory / "cgroup.events").read_text()
+
+
+def freeze_requested(directory: Path) -> bool:
+    """Whether freezing was asked for."""
+    return (directory / "cgroup.freeze").read_text().strip() == "1"
+
+
+def thaw(directory: Path) -> None:
+    """Let the tasks run."""
+    (directory / "cgroup.freeze").write_text("0")

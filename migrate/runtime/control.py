@@ -1,0 +1,133 @@
+"""The commands' side of the monitor: starting one, and talking to it."""
+
+from __future__ import annotations
+
+import array
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import migrate
+from migrate.runtime.cgroups.group import ControlGroup
+from migrate.runtime.errors import MonitorFailed, StartFailed
+from migrate.runtime.paths import ContainerPaths
+from migrate.runtime.records import Record
+from migrate.runtime.spec import Spec, namespace_kinds
+
+ANSWER_LIMIT = 30.0  # seconds
+_BOOT = "import sys; sys.path.insert(0, {!r}); from migrate.runtime.monitor import main; main()"
+
+
+def launch_monitor(
+    own: ContainerPaths, record: Record, spec: Spec, *, mode: str, network: bool
+) -> dict[str, Any]:
+    """Start the monitor (`mode` is create or restore) and wait for its answer.
+
+    The answer is `{"ready": true, "pid": init's pid or 0, "pipes": {...}}`. Raises StartFailed
+    naming the step of init's set-up that failed, MonitorFailed when there is no answer.
+    """
+    group = ControlGroup.of(record.identifier)
+    message = {
+        "mode": mode,
+        "spec": spec,
+        "rootfs": str(own.rootfs),
+        "netns": str(own.netns) if network else "",
+        "cgroups": [str(path) for path in group.directories],
+        "namespaces": sorted(namespace_kinds(spec)),
+        "fifo": str(own.fifo),
+        "socket": str(own.socket),
+        "log": str(own.log),
+        "exit": str(own.exit),
+        "at_exit": _removal(record) if record.remove_at_exit else None,
+    }
+    package_root = str(Path(migrate.__file__).parent.parent)
+    error_log = (own.run / "monitor.log").open("ab")
+    with error_log:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _BOOT.format(package_root)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=error_log,
+            start_new_session=True, cwd="/",
+        )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with process.stdin, process.stdout:
+        process.stdin.write(json.dumps(message).encode())
+        process.stdin.close()
+        line = process.stdout.readline()
+    if not line:
+        cause = (own.run / "monitor.log").read_text(errors="replace")[-1000:] or "it ended"
+        raise MonitorFailed(f"the monitor of '{record.name}' did not start", cause=cause)
+    answer: dict[str, Any] = json.loads(line)
+    if "error" in answer:
+        raise StartFailed(
+            f"can't set up the container '{record.name}': {answer['step']}",
+            cause=answer["error"],
+            mend="mend what the cause names; 'migrate inspect' shows the specification",
+        )
+    return answer | {"monitor": process.pid}
+
+
+def _removal(record: Record) -> list[str]:
+    boot = "from migrate.cli.main import main; main()"
+    return [sys.executable, "-c", boot, "rm", record.identifier]
+
+
+def ask(
+    own: ContainerPaths, request: dict[str, Any], descriptors: Sequence[int] = (),
+    limit: float | None = ANSWER_LIMIT,
+) -> dict[str, Any]:  # fmt: skip
+    """Send one request to the monitor and return its answer; raises MonitorFailed."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC) as channel:
+            channel.settimeout(limit)
+            channel.connect(str(own.socket))
+            rights = array.array("i", descriptors).tobytes()
+            extra = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)] if descriptors else []
+            channel.sendmsg([json.dumps(request).encode()], extra)
+            data = channel.recv(65536)
+    except OSError as error:
+        raise MonitorFailed("the container's monitor does not answer", cause=str(error)) from error
+    answer: dict[str, Any] = json.loads(data) if data else {"error": "it hung up"}
+    if "error" in answer:
+        raise MonitorFailed(
+            f"the monitor could not do '{request['do']}'", cause=str(answer["error"])
+        )
+    return answer
+
+
+def wait(own: ContainerPaths) -> int:
+    """Wait until init has ended; its exit status (128 + n for signal n)."""
+    try:
+        return int(ask(own, {"do": "wait"}, limit=None)["status"])
+    except MonitorFailed:
+        if own.exit.exists():
+            return exit_status(own)
+        raise
+
+
+def exit_status(own: ContainerPaths) -> int:
+    """The recorded exit status; 255 where none was recorded (host went down, monitor killed)."""
+    try:
+        return int(json.loads(own.exit.read_bytes())["status"])
+    except (OSError, ValueError, KeyError):
+        return 255
+
+
+def release_fifo(own: ContainerPaths, limit: float = 5.0) -> None:
+    """Let a created init exec its program; raises StartFailed when it does not answer."""
+    import select
+
+    try:
+        descriptor = os.open(own.fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise StartFailed("the container can't be started", cause="its fifo is gone") from error
+    with os.fdopen(descriptor, "rb", buffering=0) as fifo:
+        ready, _, _ = select.select([fifo], [], [], limit)
+        if not ready or not fifo.read(1):
+            raise StartFailed("the container's init does not answer", cause="it has died")
+    own.fifo.unlink()

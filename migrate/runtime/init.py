@@ -1,0 +1,110 @@
+"""The container's first process, from its fork in the monitor to the exec of the user's program.
+
+Steps in order, each named in the error that comes back when it fails. Runs with the standard
+library only; it ends by exec or by _exit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from migrate.kernel.namespaces import set_host_name
+from migrate.runtime import privileges, rootfs
+
+EXIT_NOT_FOUND, EXIT_NOT_EXECUTABLE, EXIT_SETUP = 127, 126, 125
+
+
+def be_init(launch: dict[str, Any], streams: tuple[int, int], report: int) -> NoReturn:
+    """Set up, report `{"ready": true}` or `{"step", "error"}` on `report`, wait, exec.
+
+    `launch` is the monitor's launch message; `streams` are the pipes for stdout and stderr.
+    """
+    spec = launch["spec"]
+    process = spec["process"]
+    environment = privileges.environment_of(process)
+    program = ""
+
+    def find() -> None:
+        nonlocal program
+        program = privileges.find_program(process["args"][0], environment, process["cwd"])
+
+    fifo = os.open(launch["fifo"], os.O_PATH | os.O_CLOEXEC)
+    steps: list[tuple[str, Callable[[], None]]] = [
+        ("session", os.setsid),
+        ("mounts", lambda: rootfs.enter(launch["rootfs"], spec)),
+        ("host name", lambda: _name_host(spec)),
+        ("sysctls", lambda: _set_sysctls(spec)),
+        ("masked paths", lambda: rootfs.hide(spec.get("linux", {}))),
+        ("standard streams", lambda: _set_streams(streams, process)),
+        ("read-only root", lambda: _seal_root(spec)),
+        ("resource limits", lambda: privileges.set_limits(process)),
+        ("working directory", lambda: os.chdir(process["cwd"])),
+        ("program", find),
+    ]
+    for name, step in steps:
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001 -- every failure travels to the monitor
+            _tell(report, {"step": name, "error": str(error)})
+            os._exit(EXIT_SETUP)
+    _tell(report, {"ready": True})
+    os.close(report)
+    try:
+        _wait_for_start(fifo)
+        privileges.drop(process)
+        _clear_signals()
+        os.execve(program, process["args"], environment)
+    except OSError as error:
+        os.write(2, f"migrate: can't execute {program}: {error}\n".encode())
+        os._exit(EXIT_NOT_EXECUTABLE)
+    os._exit(EXIT_SETUP)
+
+
+def _tell(descriptor: int, message: dict[str, Any]) -> None:
+    os.write(descriptor, json.dumps(message).encode() + b"\n")
+
+
+def _name_host(spec: dict[str, Any]) -> None:
+    if spec.get("hostname"):
+        set_host_name(spec["hostname"])
+
+
+def _set_sysctls(spec: dict[str, Any]) -> None:
+    for name, value in (spec.get("linux", {}).get("sysctl") or {}).items():
+        Path("/proc/sys", *name.split(".")).write_text(str(value))
+
+
+def _seal_root(spec: dict[str, Any]) -> None:
+    if spec.get("root", {}).get("readonly"):
+        rootfs.make_root_read_only()
+
+
+def _set_streams(streams: tuple[int, int], process: dict[str, Any]) -> None:
+    null = os.open("/dev/null", os.O_RDWR)
+    os.dup2(null, 0)
+    user = process.get("user", {})
+    for number, stream in zip((1, 2), streams, strict=True):
+        os.fchown(stream, user.get("uid", 0), user.get("gid", 0))
+        os.dup2(stream, number)
+
+
+def _wait_for_start(fifo: int) -> None:
+    """Block until `start` opens the fifo for reading (runc does the same)."""
+    descriptor = os.open(f"/proc/self/fd/{fifo}", os.O_WRONLY | os.O_CLOEXEC)
+    os.write(descriptor, b"0")
+    os.close(descriptor)
+
+
+def _clear_signals() -> None:
+    """Undo what the interpreter set: handlers to default, nothing blocked."""
+    for number in signal.valid_signals():
+        with contextlib.suppress(OSError, ValueError):
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, set())
+    os.closerange(3, 65536)

@@ -1,0 +1,99 @@
+"""create: a record, a rootfs, a cgroup, a network, a monitor, and init waiting for `start`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+
+from migrate.kernel.files import write_atomically
+from migrate.runtime import records
+from migrate.runtime.cgroups.group import ControlGroup
+from migrate.runtime.control import launch_monitor
+from migrate.runtime.networks import driver_of
+from migrate.runtime.paths import Paths
+from migrate.runtime.records import Record, load_all, process_of, save_process
+from migrate.runtime.spec import Spec, load, validate
+from migrate.runtime.storage import mount_rootfs, remove_storage, unmount_rootfs, with_sources
+
+
+def create(paths: Paths, record: Record, spec: Spec) -> Record:
+    """Make the container up to its waiting init; on failure nothing of it is left.
+
+    Returns the record with what was chosen for it (address, MAC). Raises NameTaken, AddressTaken,
+    RootfsBad, CgroupFailed, NetworkFailed, StartFailed, SpecInvalid.
+    """
+    paths.make()
+    validate(spec)
+    records.check_name(record.name)
+    records.claim_name(paths, record.name)
+    own = paths.container(record.identifier)
+    driver = driver_of(record.network.driver)
+    record = _settled(paths, record)
+    with records.locked(own, "create"):
+        try:
+            records.save(paths, record)
+            write_atomically(own.spec, json.dumps(spec, indent=1).encode())
+            prepare_and_launch(paths, record, spec)
+            driver.release(own, record.network)
+        except BaseException:
+            unmake(paths, record)
+            remove_storage(own)
+            raise
+    return record
+
+
+def _settled(paths: Paths, record: Record) -> Record:
+    import msgspec
+
+    driver = driver_of(record.network.driver)
+    network = driver.settle(record.network, load_all(paths))
+    return msgspec.structs.replace(record, network=network)
+
+
+def prepare_and_launch(paths: Paths, record: Record, spec: Spec) -> None:
+    """Rootfs, cgroup, network, monitor and init for a record that is saved already."""
+    own = paths.container(record.identifier)
+    with making_place(paths, record):
+        own.exit.unlink(missing_ok=True)
+        own.fifo.unlink(missing_ok=True)
+        os.mkfifo(own.fifo, 0o600)
+        driver = driver_of(record.network.driver)
+        filled = with_sources(paths, record, spec)
+        answer = launch_monitor(own, record, filled, mode="create", network=driver.own_namespace)
+        process = process_of(answer["pid"], monitor=answer["monitor"], log_pipes=answer["pipes"])
+        save_process(own, process)
+
+
+@contextlib.contextmanager
+def making_place(paths: Paths, record: Record) -> Iterator[None]:
+    """Rootfs mounted, cgroup made and limited, network attached and held; unmade on failure."""
+    own = paths.container(record.identifier)
+    own.run.mkdir(mode=0o700, parents=True, exist_ok=True)
+    group = ControlGroup.of(record.identifier)
+    try:
+        mount_rootfs(paths, record)
+        group.create()
+        group.limit(record.resources)
+        driver_of(record.network.driver).attach(own, record.network)
+        yield
+    except BaseException:
+        unmake(paths, record)
+        raise
+
+
+def unmake(paths: Paths, record: Record) -> None:
+    """End all processes and undo what is volatile: cgroup, network, rootfs mount."""
+    own = paths.container(record.identifier)
+    group = ControlGroup.of(record.identifier)
+    group.kill()
+    group.remove()
+    driver_of(record.network.driver).detach(own)
+    unmount_rootfs(own)
+    own.process.unlink(missing_ok=True)
+
+
+def load_spec(paths: Paths, record: Record) -> Spec:
+    """The container's specification."""
+    return load(paths.container(record.identifier).spec)

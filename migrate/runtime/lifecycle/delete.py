@@ -1,0 +1,33 @@
+"""rm: everything that this host has of a container, volumes apart."""
+
+from __future__ import annotations
+
+import contextlib
+
+from migrate.runtime import records
+from migrate.runtime.control import ask
+from migrate.runtime.errors import MigrateError, MonitorFailed
+from migrate.runtime.lifecycle.create import unmake
+from migrate.runtime.paths import Paths
+from migrate.runtime.records import Record
+from migrate.runtime.status import require
+from migrate.runtime.storage import remove_storage
+
+
+def delete(paths: Paths, record: Record, *, force: bool = False) -> None:
+    """Remove it; a running one only with `force`. Raises WrongState."""
+    own = paths.container(record.identifier)
+    with records.locked(own, "rm"):
+        if not force:
+            require(paths, record, "stopped", "moved")
+        unmake(paths, record)
+        dismiss_monitor(paths, record)
+        remove_storage(own)
+
+
+def dismiss_monitor(paths: Paths, record: Record) -> None:
+    """Ask the monitor to go, where it still serves."""
+    own = paths.container(record.identifier)
+    if own.socket.exists():
+        with contextlib.suppress(MonitorFailed, MigrateError):
+            ask(own, {"do": "leave"}, limit=2)

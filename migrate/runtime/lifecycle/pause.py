@@ -1,0 +1,23 @@
+"""pause and resume: the freezer."""
+
+from __future__ import annotations
+
+from migrate.runtime import records
+from migrate.runtime.cgroups.group import ControlGroup
+from migrate.runtime.paths import Paths
+from migrate.runtime.records import Record
+from migrate.runtime.status import require
+
+
+def pause(paths: Paths, record: Record) -> None:
+    """Freeze every process; raises WrongState, CgroupFailed."""
+    with records.locked(paths.container(record.identifier), "pause"):
+        require(paths, record, "running")
+        ControlGroup.of(record.identifier).freeze()
+
+
+def resume(paths: Paths, record: Record) -> None:
+    """Let a paused container run; raises WrongState."""
+    with records.locked(paths.container(record.identifier), "resume"):
+        require(paths, record, "paused")
+        ControlGroup.of(record.identifier).thaw()

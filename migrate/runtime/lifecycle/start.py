@@ -1,0 +1,33 @@
+"""start: let a created init run its program; a stopped container is made anew first."""
+
+from __future__ import annotations
+
+import msgspec
+
+from migrate.runtime import records
+from migrate.runtime.control import release_fifo
+from migrate.runtime.errors import GenerationOld
+from migrate.runtime.lifecycle.create import load_spec, prepare_and_launch, unmake
+from migrate.runtime.networks import driver_of
+from migrate.runtime.paths import Paths
+from migrate.runtime.records import Record
+from migrate.runtime.status import process_of_container, require, status_of
+
+
+def start(paths: Paths, record: Record) -> None:
+    """Start it; raises WrongState when it runs, GenerationOld when it has moved on."""
+    own = paths.container(record.identifier)
+    if record.moved_to:
+        raise GenerationOld(
+            f"'{record.name}' has moved to {record.moved_to}",
+            cause=f"the record here is of generation {record.generation}",
+        )
+    with records.locked(own, "start"):
+        require(paths, record, "created", "stopped")
+        if status_of(paths, record).word == "stopped":
+            unmake(paths, record)
+            prepare_and_launch(paths, record, load_spec(paths, record))
+            driver_of(record.network.driver).release(own, record.network)
+        process = process_of_container(paths, record)
+        release_fifo(own)
+        records.save_process(own, msgspec.structs.replace(process, started=True))

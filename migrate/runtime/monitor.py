@@ -1,0 +1,331 @@
+"""The monitor: one small process a container, parent of its init, that outlives every command.
+
+It keeps the log and the exit code, and answers on a control socket. It imports the standard library
+and kernel wrappers only, so that it stays small and survives upgrades of what stands above it.
+
+Control socket: SOCK_SEQPACKET, one JSON object a packet, descriptors by SCM_RIGHTS:
+`{"do": "ping"}`; `{"do": "wait"}` (answered when init has ended: `{"status": n}`);
+`{"do": "drain"}` (all output so far is in the log); `{"do": "criu", "argv": [...], "inherit": n}`
+with descriptors (starts CRIU as a child, the passed descriptors at numbers 10.. and the write ends
+of the log pipes behind them; answers `{"pid", "descriptors": [...]}`); `{"do": "adopt", "pid": n}`
+(a restored init); `{"do": "leave"}` (the monitor ends without recording an exit).
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+from typing import Any
+
+from migrate.kernel.files import write_atomically
+from migrate.kernel.namespaces import (
+    CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUTS,
+    setns, unshare,
+)  # fmt: skip
+from migrate.kernel.processes import set_child_subreaper
+from migrate.runtime.init import EXIT_SETUP, be_init
+from migrate.runtime.logs import LogWriter
+
+FIRST_DESCRIPTOR = 10
+PACKET_LIMIT = 65536
+_CLONE_FLAGS = {
+    "pid": CLONE_NEWPID, "mount": CLONE_NEWNS, "uts": CLONE_NEWUTS,
+    "ipc": CLONE_NEWIPC, "cgroup": CLONE_NEWCGROUP,
+}  # fmt: skip
+Launch = dict[str, Any]
+
+
+class Monitor:
+    """State of one monitor; `launch` is what `create` or `restore` wrote to its stdin."""
+
+    def __init__(self, launch: Launch) -> None:
+        self.launch = launch
+        self.init = 0
+        self.status: int | None = None
+        self.leaving = False
+        self._criu: set[int] = set()
+        self._waiting: list[socket.socket] = []
+        self._selector = selectors.DefaultSelector()
+        self._early: dict[int, int] = {}
+        log = os.open(
+            launch["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
+        )
+        self.pipes = {name: os.pipe() for name in ("stdout", "stderr")}
+        for name, (reader, _writer) in self.pipes.items():
+            os.set_blocking(reader, False)
+            self._selector.register(
+                reader, selectors.EVENT_READ, (self._on_output, LogWriter(log, name))
+            )
+
+    def run(self) -> None:
+        """Serve until init has ended and everybody who waited knows, or until `leave`."""
+        wake_reader, wake_writer = os.pipe()
+        for end in (wake_reader, wake_writer):
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(wake_writer, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE):
+            signal.signal(number, signal.SIG_IGN)
+        self._selector.register(wake_reader, selectors.EVENT_READ, (self._on_child, None))
+        self._listen()
+        tell = {"ready": True, "pid": self.init, "pipes": self.pipe_names()}
+        if self.launch["mode"] == "create":
+            tell |= self._create()
+        _answer_launcher(tell)
+        if "error" in tell:
+            return
+        while self.status is None and not self.leaving:
+            for key, _events in self._selector.select():
+                handler, argument = key.data
+                handler(key.fileobj, argument)
+        self._finish()
+
+    def pipe_names(self) -> dict[str, str]:
+        """The names by which CRIU knows the log pipes."""
+        return {name: f"pipe:[{os.fstat(ends[1]).st_ino}]" for name, ends in self.pipes.items()}
+
+    def _listen(self) -> None:
+        path = self.launch["socket"]
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)  # noqa: PTH108 -- pathlib is not loaded here
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        old_mask = os.umask(0o177)
+        listener.bind(path)
+        os.umask(old_mask)
+        listener.listen(16)
+        listener.setblocking(False)
+        self._selector.register(listener, selectors.EVENT_READ, (self._on_connection, None))
+
+    def _create(self) -> Launch:
+        """Fork init into its namespaces; the launcher's answer, with pid or error."""
+        reader, writer = os.pipe()
+        pid_reader, pid_writer = os.pipe()
+        middle = os.fork()
+        if middle == 0:
+            os.close(reader)
+            _be_middle(self.launch, self._streams(), writer, pid_writer)
+        os.close(writer)
+        os.close(pid_writer)
+        told = os.read(pid_reader, 32)
+        report = b""
+        while chunk := os.read(reader, 4096):
+            report += chunk
+        os.close(reader)
+        os.close(pid_reader)
+        for line in report.splitlines():
+            message = json.loads(line)
+            if "error" in message:
+                return dict(message)
+        if not told or b"ready" not in report:
+            return {"step": "init", "error": "it ended without a word"}
+        self.init = int(told)
+        self._close_writers()
+        return {"pid": self.init}
+
+    def _streams(self) -> tuple[int, int]:
+        return self.pipes["stdout"][1], self.pipes["stderr"][1]
+
+    def _close_writers(self) -> None:
+        for name, (reader, writer) in self.pipes.items():
+            if writer >= 0:
+                os.close(writer)
+            self.pipes[name] = (reader, -1)
+
+    def _on_output(self, reader: Any, log: LogWriter) -> None:
+        try:
+            data = os.read(reader, 65536)
+        except BlockingIOError:
+            return
+        if data:
+            with contextlib.suppress(OSError):  # a full disk loses log lines, not the container
+                log.feed(data)
+        elif self.pipes["stdout"][1] < 0:
+            self._selector.unregister(reader)
+            with contextlib.suppress(OSError):
+                log.finish()
+
+    def _on_child(self, reader: Any, _argument: None) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(reader, 4096)
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            code = os.waitstatus_to_exitcode(status)
+            if pid == self.init:
+                self.status = 128 - code if code < 0 else code
+            elif not self.init:
+                self._early[pid] = 128 - code if code < 0 else code
+            self._criu.discard(pid)
+
+    def _on_connection(self, listener: Any, _argument: None) -> None:
+        connection, _address = listener.accept()
+        self._selector.register(connection, selectors.EVENT_READ, (self._on_packet, None))
+
+    def _on_packet(self, connection: Any, _argument: None) -> None:
+        descriptors: list[int] = []
+        try:
+            data, ancillary, _flags, _peer = connection.recvmsg(PACKET_LIMIT, 4096)
+            for level, kind, raw in ancillary:
+                if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                    received = array.array("i")
+                    received.frombytes(raw[: len(raw) - len(raw) % received.itemsize])
+                    descriptors += received
+            if not data:
+                raise ConnectionResetError
+            answer = self._obey(connection, json.loads(data), descriptors)
+            if answer is not None:
+                connection.send(json.dumps(answer).encode())
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            if not isinstance(error, ConnectionError):
+                with contextlib.suppress(OSError):
+                    connection.send(json.dumps({"error": str(error)}).encode())
+            self._selector.unregister(connection)
+            if connection in self._waiting:
+                self._waiting.remove(connection)
+            connection.close()
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+    def _obey(self, connection: Any, request: Launch, descriptors: list[int]) -> Launch | None:
+        match request["do"]:
+            case "wait":
+                self._waiting.append(connection)
+                return None
+            case "criu":
+                return self._start_criu(request["argv"], descriptors)
+            case "adopt":
+                self.init = int(request["pid"])
+                self.status = self._early.get(self.init)
+                self._close_writers()
+            case "drain":
+                self._drain()
+            case "leave":
+                self.leaving = True
+            case "ping":
+                pass
+            case other:
+                raise ValueError(f"unknown request {other!r}")
+        return {"ok": True, "pid": self.init, "pipes": self.pipe_names_if_open()}
+
+    def pipe_names_if_open(self) -> dict[str, str]:
+        """The pipes' names as long as the reading ends are ours."""
+        return {n: f"pipe:[{os.fstat(ends[0]).st_ino}]" for n, ends in self.pipes.items()}
+
+    def _start_criu(self, argv: list[str], descriptors: list[int]) -> Launch:
+        """CRIU as a child of this process, so that what it restores as its sibling is, too."""
+        passed = [*descriptors, *self._streams()]
+        numbers = list(range(FIRST_DESCRIPTOR, FIRST_DESCRIPTOR + len(passed)))
+        pid = os.fork()
+        if pid == 0:
+            with contextlib.suppress(BaseException):
+                high = [_dup_above(d, FIRST_DESCRIPTOR + len(passed)) for d in passed]
+                for descriptor, number in zip(high, numbers, strict=True):
+                    os.dup2(descriptor, number, inheritable=True)
+                os.closerange(3, FIRST_DESCRIPTOR)
+                os.closerange(numbers[-1] + 1, 4096)
+                signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+                for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
+                    signal.signal(number, signal.SIG_DFL)
+                os.execv(argv[0], argv)
+            os._exit(EXIT_SETUP)
+        self._criu.add(pid)
+        return {"ok": True, "pid": pid, "descriptors": numbers}
+
+    def _drain(self) -> None:
+        """Read what is in the pipes now."""
+        for key in list(self._selector.get_map().values()):
+            handler, argument = key.data
+            if handler == self._on_output:
+                for _round in range(64):
+                    ready = [k for k, _ in self._selector.select(0) if k.fd == key.fd]
+                    if not ready or key.fd not in self._selector.get_map():
+                        break
+                    self._on_output(key.fd, argument)
+
+    def _finish(self) -> None:
+        self._close_writers()
+        self._drain()
+        if self.status is not None:
+            record = json.dumps({"status": self.status}).encode()
+            with contextlib.suppress(OSError):
+                write_atomically(_path(self.launch["exit"]), record)
+            for connection in self._waiting:
+                with contextlib.suppress(OSError):
+                    connection.send(record)
+            argv = self.launch.get("at_exit")
+            if argv and os.fork() == 0:
+                os.closerange(3, 4096)
+                os.execv(argv[0], argv)
+        with contextlib.suppress(OSError):
+            os.unlink(self.launch["socket"])  # noqa: PTH108 -- see _listen
+
+
+def _path(text: str) -> Any:
+    from pathlib import Path
+
+    return Path(text)
+
+
+def _dup_above(descriptor: int, lowest: int) -> int:
+    import fcntl
+
+    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, lowest)
+
+
+def _be_middle(launch: Launch, streams: tuple[int, int], report: int, pid_writer: int) -> None:
+    """Enter the cgroups and namespaces, fork init, tell its pid, end: init goes to the monitor."""
+    step = "control group"
+    try:
+        for directory in launch["cgroups"]:
+            with open(f"{directory}/cgroup.procs", "w") as file:  # noqa: PTH123 -- see _listen
+                file.write("0")
+        step = "network namespace"
+        if launch["netns"]:
+            netns = os.open(launch["netns"], os.O_RDONLY | os.O_CLOEXEC)
+            setns(netns, CLONE_NEWNET)
+            os.close(netns)
+        step = "namespaces"
+        flags = 0
+        for kind in launch["namespaces"]:
+            flags |= _CLONE_FLAGS.get(kind, 0)
+        unshare(flags)
+        pid = os.fork()
+    except OSError as error:
+        os.write(report, json.dumps({"step": step, "error": str(error)}).encode())
+        os._exit(EXIT_SETUP)
+    if pid == 0:
+        os.close(pid_writer)
+        be_init(launch, streams, report)
+    os.write(pid_writer, str(pid).encode())
+    os._exit(0)
+
+
+def _answer_launcher(message: Launch) -> None:
+    with contextlib.suppress(BrokenPipeError):
+        os.write(1, json.dumps(message).encode() + b"\n")
+    null = os.open("/dev/null", os.O_RDWR)
+    os.dup2(null, 1)
+    os.dup2(null, 0)
+    os.close(null)
+
+
+def main() -> None:
+    """Read the launch message from stdin, answer on stdout, serve."""
+    launch = json.loads(sys.stdin.buffer.read())
+    set_child_subreaper()
+    os.chdir("/")
+    try:
+        Monitor(launch).run()
+    except OSError as error:
+        _answer_launcher({"step": "monitor", "error": str(error)})

@@ -1,0 +1,170 @@
+"""The driver `bridge`: a veth pair, one end in the container, the other a port of a bridge."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from migrate.kernel import netlink
+from migrate.runtime.errors import AddressTaken, NetworkFailed
+from migrate.runtime.paths import ContainerPaths
+from migrate.runtime.records import Network, Record
+
+DEFAULT_BRIDGE = "migrate0"
+DEFAULT_SUBNET = ipaddress.IPv4Network("10.88.0.0/16")
+INSIDE = "eth0"
+
+
+def port_of(identifier: str) -> str:
+    """The name of the host's end; an interface's name has at most 15 characters."""
+    return f"mg{identifier[:12]}"
+
+
+def random_mac() -> str:
+    """A locally administered unicast address (IEEE 802, second bit of the first octet)."""
+    return ":".join(f"{octet:02x}" for octet in (0x02, *secrets.token_bytes(5)))
+
+
+class Bridge:
+    """IP and MAC belong to the container and go with it."""
+
+    own_namespace = True
+
+    def settle(self, wanted: Network, others: Iterable[Record]) -> Network:
+        """Choose bridge, MAC and address where the user did not; raises AddressTaken."""
+        others = list(others)
+        bridge = wanted.bridge or DEFAULT_BRIDGE
+        address, gateway = wanted.address, wanted.gateway
+        if not address:
+            address = _free_address(others)
+            gateway = gateway or str(next(DEFAULT_SUBNET.hosts()))
+        if "/" not in address:
+            address += "/24"
+        try:
+            address = str(ipaddress.IPv4Interface(address))
+        except ValueError as error:
+            raise NetworkFailed(
+                f"'{wanted.address}' is no address", cause=str(error),
+                mend="give it as 10.77.0.50/24",
+            ) from error  # fmt: skip
+        network = msgspec.structs.replace(
+            wanted, bridge=bridge, address=address, gateway=gateway,
+            mac=wanted.mac or random_mac(),
+        )  # fmt: skip
+        _refuse_taken(network, others)
+        return network
+
+    def check(self, network: Network, others: Iterable[Record]) -> None:
+        """The bridge must exist (or be the default one), the address be free among our own."""
+        _refuse_taken(network, others)
+        if network.bridge != DEFAULT_BRIDGE and netlink.interface_index(network.bridge) is None:
+            raise NetworkFailed(
+                f"this host has no bridge '{network.bridge}'",
+                mend="make it, with a port on the same layer 2 as the other hosts",
+            )
+
+    def attach(self, own: ContainerPaths, network: Network) -> None:
+        """Namespace, veth pair, address and route; the host's end stays down (held)."""
+        try:
+            netlink.create_netns(own.netns)
+            self._connect(own, network)
+        except Exception as error:
+            self.detach(own)
+            if isinstance(error, NetworkFailed):
+                raise
+            raise NetworkFailed("can't set up the bridge network", cause=str(error)) from error
+
+    def _connect(self, own: ContainerPaths, network: Network) -> None:
+        port = port_of(own.identifier)
+        interface = ipaddress.IPv4Interface(network.address)
+        with netlink.route() as host:
+            bridge = _ensure_bridge(host, network.bridge)
+            with Path(own.netns).open("rb") as namespace:
+                peer = {"ifname": INSIDE, "net_ns_fd": namespace.fileno(), "address": network.mac}
+                host.link("add", ifname=port, kind="veth", peer=peer)
+            host.link("set", index=host.link_lookup(ifname=port)[0], master=bridge)
+        with netlink.route(own.netns) as inside:
+            index = inside.link_lookup(ifname=INSIDE)[0]
+            inside.addr(
+                "add", index=index, address=str(interface.ip),
+                prefixlen=interface.network.prefixlen,
+            )  # fmt: skip
+            inside.link("set", index=index, state="up")
+            if network.gateway:
+                inside.route("add", dst="default", gateway=network.gateway)
+
+    def release(self, own: ContainerPaths, network: Network) -> None:
+        """Set the host's end up and send a gratuitous ARP."""
+        self._set(own, "up")
+        with contextlib.suppress(OSError):
+            netlink.announce(own.netns, INSIDE, network.address.partition("/")[0])
+
+    def hold(self, own: ContainerPaths) -> None:
+        """Set the host's end down: packets are dropped, and sent again by their senders."""
+        self._set(own, "down")
+
+    def _set(self, own: ContainerPaths, state: str) -> None:
+        port = port_of(own.identifier)
+        with netlink.route() as host:
+            found = host.link_lookup(ifname=port)
+            if not found:
+                raise NetworkFailed(f"the interface {port} is gone", cause="somebody removed it")
+            host.link("set", index=found[0], state=state)
+
+    def detach(self, own: ContainerPaths) -> None:
+        """Remove the pair and the namespace."""
+        with netlink.route() as host:
+            for index in host.link_lookup(ifname=port_of(own.identifier)):
+                with contextlib.suppress(Exception):
+                    host.link("del", index=index)
+        netlink.delete_netns(own.netns)
+
+
+def _ensure_bridge(host: object, name: str) -> int:
+    """The index of the bridge; the default one is made with the subnet's first address."""
+    from pyroute2 import IPRoute
+
+    assert isinstance(host, IPRoute)
+    found = host.link_lookup(ifname=name)
+    if found:
+        return int(found[0])
+    if name != DEFAULT_BRIDGE:
+        raise NetworkFailed(f"this host has no bridge '{name}'", mend="make it first")
+    host.link("add", ifname=name, kind="bridge")
+    index = int(host.link_lookup(ifname=name)[0])
+    first = str(next(DEFAULT_SUBNET.hosts()))
+    host.addr("add", index=index, address=first, prefixlen=DEFAULT_SUBNET.prefixlen)
+    host.link("set", index=index, state="up")
+    return index
+
+
+def _taken(others: Iterable[Record]) -> dict[str, str]:
+    return {
+        r.network.address.partition("/")[0]: r.name
+        for r in others
+        if r.network.address and not r.moved_to
+    }
+
+
+def _refuse_taken(network: Network, others: Iterable[Record]) -> None:
+    ip = network.address.partition("/")[0]
+    holder = _taken(others).get(ip)
+    if holder:
+        raise AddressTaken(
+            f"the address {ip} is taken", cause=f"container '{holder}' on this host has it"
+        )
+
+
+def _free_address(others: Iterable[Record]) -> str:
+    taken = _taken(others)
+    hosts = DEFAULT_SUBNET.hosts()
+    next(hosts)  # the bridge's own
+    for candidate in hosts:
+        if str(candidate) not in taken:
+            return f"{candidate}/{DEFAULT_SUBNET.prefixlen}"
+    raise AddressTaken(f"no address of {DEFAULT_SUBNET} is free")

@@ -1,0 +1,33 @@
+"""What a network driver does for a container, in the order in which a move needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from migrate.runtime.paths import ContainerPaths
+from migrate.runtime.records import Network, Record
+
+
+class Driver(Protocol):
+    """A kind of network. The namespace is made before, and outlives, the container's processes."""
+
+    own_namespace: bool
+
+    def settle(self, wanted: Network, others: Iterable[Record]) -> Network:
+        """`wanted` with what was left open (address, MAC) chosen; raises AddressTaken."""
+
+    def check(self, network: Network, others: Iterable[Record]) -> None:
+        """Raise what would stop `attach` on this host; changes nothing."""
+
+    def attach(self, own: ContainerPaths, network: Network) -> None:
+        """Make the namespace with its interfaces, held: no packet passes until `release`."""
+
+    def release(self, own: ContainerPaths, network: Network) -> None:
+        """Let packets pass, and tell the neighbours where the address is now."""
+
+    def hold(self, own: ContainerPaths) -> None:
+        """Let no packet pass: nothing answers for the address while the container is frozen."""
+
+    def detach(self, own: ContainerPaths) -> None:
+        """Unmake all that `attach` made; no error when it is gone already."""

@@ -1,0 +1,48 @@
+"""The drivers `none` (a namespace with lo alone) and `host` (the host's own namespace)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from migrate.kernel import netlink
+from migrate.runtime.paths import ContainerPaths
+from migrate.runtime.records import Network, Record
+
+
+class HostNetwork:
+    """The container uses the host's interfaces; nothing to make or unmake."""
+
+    own_namespace = False
+
+    def settle(self, wanted: Network, others: Iterable[Record]) -> Network:
+        """Nothing is left open."""
+        return wanted
+
+    def check(self, network: Network, others: Iterable[Record]) -> None:
+        """Nothing can be in the way."""
+
+    def attach(self, own: ContainerPaths, network: Network) -> None:
+        """Nothing to make."""
+
+    def release(self, own: ContainerPaths, network: Network) -> None:
+        """Nothing was held."""
+
+    def hold(self, own: ContainerPaths) -> None:
+        """The host's traffic is not the container's to hold."""
+
+    def detach(self, own: ContainerPaths) -> None:
+        """Nothing was made."""
+
+
+class NoNetwork(HostNetwork):
+    """A namespace of its own, in which only lo is up."""
+
+    own_namespace = True
+
+    def attach(self, own: ContainerPaths, network: Network) -> None:
+        """Make the namespace."""
+        netlink.create_netns(own.netns)
+
+    def detach(self, own: ContainerPaths) -> None:
+        """Remove the namespace."""
+        netlink.delete_netns(own.netns)

@@ -1,0 +1,128 @@
+"""Where the runtime keeps what: the persistent and the volatile directories of this host."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The two roots: `state` survives a reboot (/var/lib/migrate), `run` does not (/run/migrate)."""
+
+    state: Path
+    run: Path
+
+    @classmethod
+    def from_environment(cls) -> Paths:
+        """The usual roots, or those of MIGRATE_STATE and MIGRATE_RUN."""
+        return cls(
+            Path(os.environ.get("MIGRATE_STATE", "/var/lib/migrate")),
+            Path(os.environ.get("MIGRATE_RUN", "/run/migrate")),
+        )
+
+    def container(self, identifier: str) -> ContainerPaths:
+        """The paths of one container."""
+        return ContainerPaths(self, identifier)
+
+    @property
+    def images(self) -> Path:
+        """The content store of images and layers."""
+        return self.state / "images"
+
+    @property
+    def volumes(self) -> Path:
+        """The named volumes, a directory each."""
+        return self.state / "volumes"
+
+    @property
+    def moves(self) -> Path:
+        """The journals of moves and what they have received."""
+        return self.state / "moves"
+
+    def make(self) -> None:
+        """Make the directories, 0700; raises OSError."""
+        for path in (
+            self.state, self.run, self.state / "containers", self.run / "containers",
+            self.run / "netns", self.volumes, self.moves, self.images,
+        ):  # fmt: skip
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+@dataclass(frozen=True)
+class ContainerPaths:
+    """The files of one container."""
+
+    paths: Paths
+    identifier: str
+
+    @property
+    def state(self) -> Path:
+        """What survives a reboot."""
+        return self.paths.state / "containers" / self.identifier
+
+    @property
+    def run(self) -> Path:
+        """What ends with this boot."""
+        return self.paths.run / "containers" / self.identifier
+
+    @property
+    def record(self) -> Path:
+        """The persistent record, JSON."""
+        return self.state / "record.json"
+
+    @property
+    def spec(self) -> Path:
+        """The OCI runtime specification, JSON."""
+        return self.state / "config.json"
+
+    @property
+    def log(self) -> Path:
+        """The log of stdout and stderr, in the Kubernetes log format."""
+        return self.state / "log"
+
+    @property
+    def exit(self) -> Path:
+        """How init ended, JSON; absent while it has not."""
+        return self.state / "exit.json"
+
+    @property
+    def upper(self) -> Path:
+        """The overlay's upper directory."""
+        return self.state / "upper"
+
+    @property
+    def work(self) -> Path:
+        """The overlay's work directory."""
+        return self.state / "work"
+
+    @property
+    def process(self) -> Path:
+        """The pid of init with its start time, JSON."""
+        return self.run / "process.json"
+
+    @property
+    def rootfs(self) -> Path:
+        """Where the rootfs is mounted."""
+        return self.run / "rootfs"
+
+    @property
+    def socket(self) -> Path:
+        """The monitor's control socket."""
+        return self.run / "monitor.sock"
+
+    @property
+    def fifo(self) -> Path:
+        """Init waits on it until `start`."""
+        return self.run / "exec.fifo"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the command that works on the container."""
+        return self.paths.run / "containers" / f".{self.identifier}.lock"
+
+    @property
+    def netns(self) -> Path:
+        """The bound network namespace."""
+        return self.paths.run / "netns" / self.identifier

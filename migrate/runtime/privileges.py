@@ -1,0 +1,66 @@
+"""What a process gives up before it becomes the user's program: limits, ids, capabilities."""
+
+from __future__ import annotations
+
+import os
+import resource
+from typing import Any
+
+from migrate.kernel import capabilities
+
+
+def set_limits(process: dict[str, Any]) -> None:
+    """The rlimits of the specification (config.md, POSIX process)."""
+    for entry in process.get("rlimits", []):
+        number = getattr(resource, entry["type"])
+        resource.setrlimit(number, (entry["soft"], entry["hard"]))
+
+
+def drop(process: dict[str, Any]) -> None:
+    """Take the user's ids, capability sets and no_new_privs; raises OSError or KeyError."""
+    wanted = process.get("capabilities", {})
+    masks = {
+        kind: capabilities.mask_of(wanted.get(kind, []))
+        for kind in ("bounding", "effective", "permitted", "inheritable", "ambient")
+    }
+    # What this process itself lacks can't be given (CAP_SYS_RESOURCE on some machines).
+    own = capabilities.effective_mask()
+    capabilities.drop_bounding(masks["bounding"])
+    user = process.get("user", {})
+    capabilities.keep_over_setuid(True)
+    os.setgroups(user.get("additionalGids", []))
+    os.setresgid(*[user.get("gid", 0)] * 3)
+    os.setresuid(*[user.get("uid", 0)] * 3)
+    os.umask(user.get("umask", 0o022))
+    keep = (masks["permitted"] | masks["effective"]) & own
+    if user.get("uid", 0) != 0:
+        keep &= masks["ambient"]
+    capabilities.set_thread(keep, keep, masks["inheritable"] & own)
+    if masks["ambient"] & keep & masks["inheritable"]:
+        capabilities.set_ambient(masks["ambient"] & keep & masks["inheritable"])
+    capabilities.keep_over_setuid(False)
+    if process.get("noNewPrivileges"):
+        capabilities.set_no_new_privileges()
+
+
+def find_program(name: str, environment: dict[str, str], directory: str) -> str:
+    """The path that execve will be given, by PATH; raises FileNotFoundError or PermissionError."""
+    if "/" in name:
+        candidates = [os.path.join(directory, name)]  # noqa: PTH118 -- a path inside the container
+    else:
+        parts = environment.get("PATH", "").split(":")
+        candidates = [f"{part or '.'}/{name}" for part in parts]
+    found = None
+    for candidate in candidates:
+        if os.path.isfile(candidate):  # noqa: PTH113 -- a path inside the container
+            if os.access(candidate, os.X_OK):
+                return candidate
+            found = candidate
+    if found:
+        raise PermissionError(13, "the program is not executable", found)
+    raise FileNotFoundError(2, "no such program in the container", name)
+
+
+def environment_of(process: dict[str, Any]) -> dict[str, str]:
+    """The environment as a mapping."""
+    return dict(entry.split("=", 1) for entry in process.get("env", []) if "=" in entry)

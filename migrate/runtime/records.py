@@ -1,0 +1,202 @@
+"""Container records: what a host knows of a container, written atomically, and their locks."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from migrate.kernel.files import write_atomically
+from migrate.kernel.processes import boot_id, is_running, start_time
+from migrate.runtime.errors import ContainerBusy, ContainerUnknown, NameTaken, SpecInvalid
+from migrate.runtime.paths import ContainerPaths, Paths
+
+NAME_PATTERN = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
+RECORD_LIMIT = 1 << 20
+
+
+class Network(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the container keeps of its network wherever it runs."""
+
+    driver: str = "none"
+    bridge: str = ""
+    address: str = ""  # with prefix length, 10.77.0.50/24
+    mac: str = ""
+    gateway: str = ""
+
+
+class Bind(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A directory or file of the host, or a named volume, mounted in the container."""
+
+    source: str  # an absolute path, or a volume's name
+    target: str
+    read_only: bool = False
+    volume: bool = False
+
+
+class Resources(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Limits; 0 is none. memory in bytes, cpus in cores, pids a count."""
+
+    memory: int = 0
+    cpus: float = 0.0
+    pids: int = 0
+
+
+class Record(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One container as this host has it; `generation` grows by one at each change of host."""
+
+    identifier: str
+    name: str
+    created: float  # seconds since the epoch
+    generation: int = 1
+    image: str = ""  # reference as the user gave it
+    layers: tuple[str, ...] = ()  # diff ids, bottom first
+    rootfs: str = ""  # a host directory used as the lowest layer, if no image
+    network: Network = Network()
+    binds: tuple[Bind, ...] = ()
+    resources: Resources = Resources()
+    labels: dict[str, str] = {}
+    stop_signal: str = "SIGTERM"
+    moved_to: str = ""  # the host it has moved to; such a record never runs again
+    remove_at_exit: bool = False
+
+
+class Process(msgspec.Struct, frozen=True):
+    """Init's identity: a pid means nothing without its start time and boot."""
+
+    pid: int
+    start_time: int
+    boot: str
+    started: bool = False  # `start` was given (or the process was restored)
+    monitor: int = 0
+    monitor_start_time: int = 0
+    restored_from: str = ""
+    log_pipes: dict[str, str] = {}  # stdout and stderr: the pipe's name, "pipe:[inode]"
+
+    @property
+    def alive(self) -> bool:
+        """Whether that very process still lives."""
+        return self.boot == boot_id() and is_running(self.pid, self.start_time)
+
+
+def new_identifier() -> str:
+    """Twelve random hexadecimal digits."""
+    return secrets.token_hex(6)
+
+
+def check_name(name: str) -> None:
+    """Raise SpecInvalid unless `name` can be a container's name."""
+    if not NAME_PATTERN.fullmatch(name):
+        raise SpecInvalid(
+            f"'{name}' can't be a container's name",
+            cause="a name has letters, digits, '_', '.' and '-', and starts with a letter or digit",
+            mend="choose another name",
+        )
+
+
+def save(paths: Paths, record: Record) -> None:
+    """Write the record durably."""
+    own = paths.container(record.identifier)
+    own.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_atomically(own.record, msgspec.json.format(msgspec.json.encode(record)))
+
+
+def decode(data: bytes) -> Record:
+    """The record in `data`; raises SpecInvalid when it is not one."""
+    try:
+        record = msgspec.json.decode(data, type=Record)
+    except msgspec.DecodeError as error:
+        raise SpecInvalid("a container's record can't be read", cause=str(error)) from error
+    check_name(record.name)
+    check_name(record.identifier)
+    return record
+
+
+def load_all(paths: Paths) -> list[Record]:
+    """All records of this host, oldest first."""
+    directory = paths.state / "containers"
+    if not directory.is_dir():
+        return []
+    found = []
+    for path in directory.glob("*/record.json"):
+        with contextlib.suppress(FileNotFoundError):
+            found.append(decode(path.read_bytes()[:RECORD_LIMIT]))
+    return sorted(found, key=lambda record: record.created)
+
+
+def find(paths: Paths, reference: str) -> Record:
+    """The container by name, id, or unique beginning of its id; raises ContainerUnknown."""
+    everything = load_all(paths)
+    for record in everything:
+        if reference in {record.name, record.identifier}:
+            return record
+    matches = [r for r in everything if len(reference) > 1 and r.identifier.startswith(reference)]
+    if len(matches) == 1:
+        return matches[0]
+    cause = "several ids begin so" if matches else "no container of this host has that name or id"
+    raise ContainerUnknown(f"there is no container '{reference}'", cause=cause)
+
+
+def claim_name(paths: Paths, name: str) -> None:
+    """Raise NameTaken if a container of this host has the name."""
+    for record in load_all(paths):
+        if name in {record.name, record.identifier}:
+            raise NameTaken(
+                f"the name '{name}' is taken", cause=f"container {record.identifier} has it"
+            )
+
+
+def load_process(own: ContainerPaths) -> Process | None:
+    """Init's identity; None before `create` has made it."""
+    try:
+        return msgspec.json.decode(own.process.read_bytes(), type=Process)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+
+
+def save_process(own: ContainerPaths, process: Process) -> None:
+    """Write init's identity."""
+    write_atomically(own.process, msgspec.json.encode(process))
+
+
+def process_of(pid: int, **fields: Any) -> Process:
+    """The identity of a living pid; raises FileNotFoundError when it is gone."""
+    return Process(pid, start_time(pid), boot_id(), **fields)
+
+
+@contextlib.contextmanager
+def locked(own: ContainerPaths, purpose: str, wait: float = 5.0) -> Iterator[None]:
+    """Hold the container's lock; raises ContainerBusy, naming the holder, after `wait` seconds."""
+    own.lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(own.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        deadline = time.monotonic() + wait
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise _busy(own, descriptor) from None
+                time.sleep(0.02)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "purpose": purpose}).encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _busy(own: ContainerPaths, descriptor: int) -> ContainerBusy:
+    holder = "another command"
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        entry = json.loads(os.pread(descriptor, 4096, 0))
+        holder = f"'{entry['purpose']}' (pid {entry['pid']})"
+    return ContainerBusy(f"container {own.identifier} is busy", cause=f"{holder} works on it")

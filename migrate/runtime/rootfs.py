@@ -1,0 +1,168 @@
+"""What init does to its mount namespace: mounts, devices, pivot_root, masked and read-only paths.
+
+Runs in the forked child of the monitor: standard library and kernel wrappers only. Destinations are
+resolved by the kernel beneath the rootfs (openat2 RESOLVE_IN_ROOT), so no link leads out of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+from migrate.kernel import mounts
+from migrate.kernel.files import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
+
+# Option -> (flag, whether the option clears it); config.md, "Linux mount options".
+_FLAGS = {
+    "ro": (mounts.MS_RDONLY, False), "rw": (mounts.MS_RDONLY, True),
+    "nosuid": (mounts.MS_NOSUID, False), "suid": (mounts.MS_NOSUID, True),
+    "nodev": (mounts.MS_NODEV, False), "dev": (mounts.MS_NODEV, True),
+    "noexec": (mounts.MS_NOEXEC, False), "exec": (mounts.MS_NOEXEC, True),
+    "sync": (mounts.MS_SYNCHRONOUS, False), "async": (mounts.MS_SYNCHRONOUS, True),
+    "noatime": (mounts.MS_NOATIME, False), "atime": (mounts.MS_NOATIME, True),
+    "nodiratime": (mounts.MS_NODIRATIME, False), "diratime": (mounts.MS_NODIRATIME, True),
+    "relatime": (mounts.MS_RELATIME, False), "norelatime": (mounts.MS_RELATIME, True),
+    "strictatime": (mounts.MS_STRICTATIME, False), "nostrictatime": (mounts.MS_STRICTATIME, True),
+    "bind": (mounts.MS_BIND, False), "rbind": (mounts.MS_BIND | mounts.MS_REC, False),
+    "dirsync": (mounts.MS_DIRSYNC, False), "defaults": (0, False),
+}  # fmt: skip
+_PROPAGATION = {
+    "private": mounts.MS_PRIVATE, "rprivate": mounts.MS_PRIVATE | mounts.MS_REC,
+    "slave": mounts.MS_SLAVE, "rslave": mounts.MS_SLAVE | mounts.MS_REC,
+    "shared": mounts.MS_SHARED, "rshared": mounts.MS_SHARED | mounts.MS_REC,
+}  # fmt: skip
+_DEVICES = (
+    ("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9),
+    ("tty", 5, 0),
+)  # fmt: skip
+_LINKS = (
+    ("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"), ("ptmx", "pts/ptmx"), ("core", "/proc/kcore"),
+)  # fmt: skip
+_IN_ROOT = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
+
+
+def parse_options(options: list[str]) -> tuple[int, int, str]:
+    """Mount flags, propagation flags, and the data string for the file system."""
+    flags = propagation = 0
+    data = []
+    for option in options:
+        if option in _FLAGS:
+            flag, clears = _FLAGS[option]
+            flags = flags & ~flag if clears else flags | flag
+        elif option in _PROPAGATION:
+            propagation |= _PROPAGATION[option]
+        else:
+            data.append(option)
+    return flags, propagation, ",".join(data)
+
+
+def make_place(root: int, path: str, *, directory: bool) -> int:
+    """An O_PATH descriptor of `path` beneath the descriptor `root`; what is missing is made."""
+    parts = [part for part in path.split("/") if part not in {"", "."}]
+    for depth, part in enumerate(parts):
+        parent = "/".join(parts[:depth]) or "."
+        last = depth == len(parts) - 1
+        with contextlib.suppress(FileExistsError):
+            holder = openat2(root, parent, os.O_PATH | os.O_DIRECTORY, resolve=_IN_ROOT)
+            try:
+                if last and not directory:
+                    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+                    os.close(os.open(part, flags, 0o644, dir_fd=holder))
+                else:
+                    os.mkdir(part, 0o755, dir_fd=holder)  # noqa: PTH102 -- relative to a descriptor
+            finally:
+                os.close(holder)
+    return openat2(root, path or ".", os.O_PATH, resolve=_IN_ROOT)
+
+
+def mount_one(root: int, entry: dict[str, Any]) -> None:
+    """Carry out one mount of the specification; raises OSError."""
+    flags, propagation, data = parse_options(entry.get("options", []))
+    kind, source = entry.get("type", ""), entry.get("source", "")
+    bind = bool(flags & mounts.MS_BIND) or kind == "bind"
+    if bind:
+        flags |= mounts.MS_BIND
+    place = make_place(root, entry["destination"], directory=not bind or Path(source).is_dir())
+    try:
+        target = f"/proc/self/fd/{place}"
+        if bind:
+            mounts.mount(source, target, flags=flags & (mounts.MS_BIND | mounts.MS_REC))
+        else:
+            mounts.mount(source or kind, target, kind, flags, data)
+    finally:
+        os.close(place)
+    extra = flags & ~(mounts.MS_BIND | mounts.MS_REC)
+    if (bind and extra) or propagation:
+        # The descriptor of before shows what lies beneath the new mount: look it up again.
+        place = openat2(root, entry["destination"], os.O_PATH, resolve=_IN_ROOT)
+        try:
+            if bind and extra:
+                remount = mounts.MS_REMOUNT | mounts.MS_BIND | extra
+                mounts.mount("", f"/proc/self/fd/{place}", flags=remount)
+            if propagation:
+                mounts.mount("", f"/proc/self/fd/{place}", flags=propagation)
+        finally:
+            os.close(place)
+
+
+def make_devices(root: int) -> None:
+    """The default devices and links of config-linux.md in /dev."""
+    place = make_place(root, "dev", directory=True)
+    try:
+        for name, major, minor in _DEVICES:
+            with contextlib.suppress(FileExistsError):
+                os.mknod(name, 0o666 | stat.S_IFCHR, os.makedev(major, minor), dir_fd=place)
+                os.chmod(f"/proc/self/fd/{place}/{name}", 0o666)  # noqa: PTH101 -- under a descriptor
+        for name, target in _LINKS:
+            with contextlib.suppress(FileExistsError):
+                os.symlink(target, name, dir_fd=place)
+    finally:
+        os.close(place)
+
+
+def enter(rootfs: str, spec: dict[str, Any]) -> None:
+    """Set up the mounts of `spec` over `rootfs` and make it the root; raises OSError."""
+    mounts.mount("", "/", flags=mounts.MS_PRIVATE | mounts.MS_REC)
+    root = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    for entry in spec.get("mounts", []):
+        mount_one(root, entry)
+    make_devices(root)
+    os.fchdir(root)
+    mounts.pivot_root(".", ".")
+    # The old root now lies over the new one at "."; taking it off leaves the new one
+    # (pivot_root(2), "pivot_root(".", ".")").
+    mounts.unmount(".", mounts.MNT_DETACH)
+    os.chdir("/")
+    os.close(root)
+
+
+def hide(linux: dict[str, Any]) -> None:
+    """Mask and make read-only what the specification names; what is not there is passed over."""
+    for path in linux.get("maskedPaths", []):
+        with contextlib.suppress(FileNotFoundError):
+            if Path(path).is_dir():
+                mounts.mount("tmpfs", path, "tmpfs", mounts.MS_RDONLY)
+            else:
+                mounts.mount("/dev/null", path, flags=mounts.MS_BIND)
+    for path in linux.get("readonlyPaths", []):
+        with contextlib.suppress(FileNotFoundError):
+            mounts.mount(path, path, flags=mounts.MS_BIND | mounts.MS_REC)
+            flags = mounts.MS_BIND | mounts.MS_REMOUNT | mounts.MS_RDONLY
+            mounts.mount("", path, flags=flags | _kept_flags(path))
+
+
+def make_root_read_only() -> None:
+    """Remount the root read-only."""
+    mounts.mount("", "/", flags=mounts.MS_BIND | mounts.MS_REMOUNT | mounts.MS_RDONLY)
+
+
+def _kept_flags(path: str) -> int:
+    """The flags of the mount that `path` lies on, which a remount must repeat."""
+    found = os.statvfs(path).f_flag
+    pairs = ((os.ST_NOSUID, mounts.MS_NOSUID), (os.ST_NODEV, mounts.MS_NODEV),
+             (os.ST_NOEXEC, mounts.MS_NOEXEC))  # fmt: skip
+    return sum(flag for status, flag in pairs if found & status)

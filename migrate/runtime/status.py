@@ -1,0 +1,63 @@
+"""What state a container is in, read from the kernel each time, never from a stored word."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from migrate.runtime.cgroups.group import ControlGroup
+from migrate.runtime.control import exit_status
+from migrate.runtime.errors import WrongState
+from migrate.runtime.paths import Paths
+from migrate.runtime.records import Process, Record, load_process
+
+NEXT_STEP = {
+    "running": "stop it with 'migrate stop', or look with 'migrate ps'",
+    "paused": "let it run again with 'migrate resume'",
+    "created": "start it with 'migrate start'",
+    "stopped": "start it again with 'migrate start', or remove it with 'migrate rm'",
+    "moved": "it runs on the host that 'migrate inspect' names",
+    "checkpointed": "bring it back with 'migrate restore'",
+}
+
+
+@dataclass(frozen=True)
+class Status:
+    """One of created, running, paused, stopped, moved; with the pid while there is one."""
+
+    word: str
+    pid: int = 0
+    exit_status: int | None = None
+
+
+def status_of(paths: Paths, record: Record) -> Status:
+    """The container's status now."""
+    own = paths.container(record.identifier)
+    process = load_process(own)
+    if record.moved_to:
+        return Status("moved")
+    if process is None or not process.alive:
+        return Status("stopped", exit_status=exit_status(own) if own.exit.exists() else None)
+    if not process.started:
+        return Status("created", process.pid)
+    frozen = ControlGroup.of(record.identifier).frozen
+    return Status("paused" if frozen else "running", process.pid)
+
+
+def require(paths: Paths, record: Record, *words: str) -> Status:
+    """The status, if it is one of `words`; raises WrongState with the next step otherwise."""
+    status = status_of(paths, record)
+    if status.word not in words:
+        raise WrongState(
+            f"the container '{record.name}' is {status.word}",
+            cause=f"this needs it to be {' or '.join(words)}",
+            mend=NEXT_STEP[status.word],
+        )
+    return status
+
+
+def process_of_container(paths: Paths, record: Record) -> Process:
+    """Init's identity; raises WrongState when it is not alive."""
+    process = load_process(paths.container(record.identifier))
+    if process is None or not process.alive:
+        raise WrongState(f"the container '{record.name}' has no process", mend=NEXT_STEP["stopped"])
+    return process
