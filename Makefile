@@ -1,0 +1,39 @@
+# make setup   packages, virtual environment, CRIU (every target below does this first; quick when done)
+# make demo    two hosts on this machine, a live Redis moved between them and back
+# make test    unit tests, then the root tests with real CRIU, sshd, redis and hosts
+# make check   linters, types, import map
+# make bench   the short benchmark
+# make clean   everything that the above left in this checkout
+
+PYTHON ?= python3
+BIN := .venv/bin
+PLAIN := not root and not criu and not hosts
+
+.PHONY: setup demo test check bench clean
+
+setup:
+	@$(PYTHON) scripts/setup.py
+
+demo: setup
+	@$(BIN)/python -m tests.hosts sweep
+	@$(BIN)/python examples/demo.py
+
+test: setup
+	@$(BIN)/pytest -q -m "$(PLAIN)"
+	@$(BIN)/python -m tests.hosts sweep
+	@$(BIN)/pytest -q -m "not ($(PLAIN))"
+
+check: setup
+	@$(BIN)/ruff check -q .
+	@$(BIN)/ruff format -q --check .
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports > .lint-imports.log || { cat .lint-imports.log; rm -f .lint-imports.log; false; }
+	@rm -f .lint-imports.log
+
+bench: setup
+	@$(BIN)/migrate bench overhead
+
+clean:
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m tests.hosts sweep; fi
+	@rm -rf .venv .criu.lock .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
