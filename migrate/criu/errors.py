@@ -24,3 +24,17 @@ class CriuProbeFailed(MigrateError):
 
     code = 57
     mend = "run 'migrate doctor' to see which kernel feature is missing"
+
+
+class CriuFailed(MigrateError):
+    """CRIU gave up a dump or a restore; the cause is the first error of its log."""
+
+    code = 58
+    mend = "'migrate doctor' tests CRIU on this host; the whole log is kept where the cause says"
+
+
+class CriuDied(MigrateError):
+    """The CRIU process ended without an answer."""
+
+    code = 59
+    mend = "try again; if it dies again, see the kernel's log for the reason (dmesg)"

@@ -1,0 +1,135 @@
+"""A client of `criu swrk`: one CRIU process, spoken to over a socket (CRIU, criu/cr-service.c).
+
+Messages are protobuf `criu_req` and `criu_resp` (images/rpc.proto), one a SEQPACKET packet.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from migrate.criu.errors import CriuDied, CriuFailed
+from migrate.criu.provide import criu_binary
+
+Notify = Callable[[str, int], None]
+RECEIVE_LIMIT = 1 << 20
+
+
+def swrk_arguments(descriptor: int) -> list[str]:
+    """The command line of a CRIU that serves one client on an inherited descriptor."""
+    return [str(criu_binary()), "swrk", str(descriptor)]
+
+
+class Swrk:
+    """One CRIU process at the other end of `channel`; serves one request, then ends."""
+
+    def __init__(self, channel: socket.socket, process: subprocess.Popen[bytes] | None) -> None:
+        self._channel = channel
+        self.process = process
+
+    def request(self, kind: str, options: Any, notify: Notify | None, limit: float) -> Any:
+        """Send one request and serve its notifications; the successful response.
+
+        `kind` is DUMP, RESTORE, PRE_DUMP or CHECK. `notify(script, pid)` may raise: CRIU is told
+        to give up, and the exception goes on. Raises CriuFailed (with the first error of the log)
+        and CriuDied. `limit` is in seconds, for each silence of CRIU.
+        """
+        from pycriu import rpc_pb2 as rpc
+
+        message = rpc.criu_req(type=getattr(rpc, kind), opts=options)
+        self._channel.settimeout(limit)
+        raised: Exception | None = None
+        try:
+            self._channel.send(message.SerializeToString())
+            while True:
+                response = rpc.criu_resp()
+                data = self._channel.recv(RECEIVE_LIMIT)
+                if not data:
+                    raise CriuDied(
+                        f"criu died during {kind.lower()}",
+                        cause="it was killed, or it crashed; its log is named in the error above",
+                    )
+                response.ParseFromString(data)
+                if response.type != rpc.NOTIFY:
+                    break
+                answer = rpc.criu_req(type=rpc.NOTIFY, notify_success=True)
+                try:
+                    if notify and raised is None:
+                        notify(response.notify.script, response.notify.pid)
+                except Exception as error:  # noqa: BLE001 -- kept, and raised when CRIU has ended
+                    raised = error
+                    answer.notify_success = False
+                self._channel.send(answer.SerializeToString())
+        except TimeoutError as error:
+            raise CriuDied(f"criu did not answer for {limit:g} s") from error
+        except ConnectionError as error:
+            raise CriuDied(f"criu died during {kind.lower()}", cause=str(error)) from error
+        if raised is not None:
+            raise raised
+        if not response.success:
+            raise CriuFailed(f"criu could not {kind.lower()} the container")
+        return response
+
+    def close(self) -> None:
+        """Hang up; CRIU ends by itself. A child of ours is reaped, killed if it hangs."""
+        self._channel.close()
+        if self.process:
+            try:
+                self.process.wait(5)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+@contextlib.contextmanager
+def swrk() -> Iterator[Swrk]:
+    """A CRIU process that is a child of this one."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        process = subprocess.Popen(
+            swrk_arguments(theirs.fileno()), pass_fds=(theirs.fileno(),),
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
+    client = Swrk(ours, process)
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def base_options(images: Path, log: str) -> Any:
+    """`criu_opts` with what every request of ours has in common."""
+    from pycriu import rpc_pb2 as rpc
+
+    options = rpc.criu_opts(images_dir_fd=-1, log_level=4 if os.environ.get("MIGRATE_DEBUG") else 2)
+    options.images_dir = str(images)
+    options.log_file = log
+    options.tcp_established = True
+    options.tcp_skip_in_flight = True
+    options.file_locks = True
+    options.link_remap = True
+    options.orphan_pts_master = True
+    options.notify_scripts = True
+    options.ghost_limit = 1 << 30
+    options.timeout = 120
+    options.network_lock = rpc.SKIP
+    options.manage_cgroups = True
+    options.manage_cgroups_mode = rpc.IGNORE
+    return options
+
+
+def wait_until_gone(pid: int, limit: float) -> bool:
+    """Whether the process ends within `limit` seconds."""
+    deadline = time.monotonic() + limit
+    while Path(f"/proc/{pid}").exists():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.005)
+    return True
