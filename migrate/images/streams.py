@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import IO, BinaryIO, cast
 
 from migrate.images.errors import ImageArchiveBad, LayerUnsafe
+from migrate.images.tarread import Source
 
 CHUNK = 1 << 20
 MAGIC_LENGTH = 6
@@ -19,7 +20,7 @@ _GZIP, _ZSTD, _XZ = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ\x00"
 _DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError)
 
 
-def read_exactly(stream: IO[bytes], size: int) -> bytes:
+def read_exactly(stream: Source, size: int) -> bytes:
     """Read `size` bytes, fewer only at the end of the stream."""
     data = stream.read(size)
     if len(data) == size or not data:
@@ -57,7 +58,7 @@ def is_compressed(magic: bytes) -> bool:
     return magic.startswith((_GZIP, _ZSTD, _XZ))
 
 
-def decompressed(stream: BinaryIO) -> BinaryIO:
+def decompressed(stream: Source) -> BinaryIO:
     """The plain bytes of a gzip, zstd, xz or plain stream, told apart by its first bytes.
 
     Damage found while reading raises ImageArchiveBad.
@@ -115,7 +116,7 @@ class HashingReader:
     """
 
     def __init__(
-        self, stream: BinaryIO, limit: int, tee: Callable[[bytes], object] | None = None
+        self, stream: Source, limit: int, tee: Callable[[bytes], object] | None = None
     ) -> None:
         self._stream = stream
         self._limit = limit
@@ -148,11 +149,11 @@ class HashingReader:
 class CountingReader:
     """Passes a stream through and reports the bytes read so far."""
 
-    def __init__(self, stream: BinaryIO, report: Callable[[int], None]) -> None:
+    def __init__(self, stream: Source, report: Callable[[int], None]) -> None:
         self._stream = stream
         self._report = report
 
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int) -> bytes:
         """Read up to `size` bytes."""
         data = self._stream.read(size)
         self._report(len(data))

@@ -14,7 +14,7 @@ import base64
 import binascii
 import enum
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -150,13 +150,20 @@ class TarReader:
     """Iterates over the members of a tar stream; `chunks` gives the current member's data.
 
     Raises ImageArchiveBad for damage, LayerUnsafe past a limit. With `need_end`, a stream that
-    stops between two members without the end mark counts as cut off.
+    stops between two members without the end mark counts as cut off. `skip` passes over data that
+    nobody reads, for a stream that can seek.
     """
 
     def __init__(
-        self, stream: Source, limits: Limits = DEFAULT_LIMITS, *, need_end: bool = False
+        self,
+        stream: Source,
+        limits: Limits = DEFAULT_LIMITS,
+        *,
+        need_end: bool = False,
+        skip: Callable[[int], object] | None = None,
     ) -> None:
         self._stream = stream
+        self._skip = skip
         self._limits = limits
         self._need_end = need_end
         self._global: dict[bytes, bytes] = {}
@@ -193,6 +200,10 @@ class TarReader:
         return self._exactly(size + -size % BLOCK)[:size]
 
     def _finish_member(self) -> None:
+        if self._skip is not None and self._left:
+            self._skip(self._left)
+            self.offset += self._left
+            self._left = 0
         while self._left:
             self._left -= len(self._exactly(min(self._left, CHUNK)))
         self._exactly(self._padding)
