@@ -1,0 +1,162 @@
+"""migrate image: import, list, inspect, export and remove the images of this host."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from migrate.cli.state import state_directory
+
+if TYPE_CHECKING:
+    from migrate.images.model import Image
+    from migrate.images.store import Store
+
+PROGRESS_AFTER = 1.0  # seconds: what is quicker than that needs no bar
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+_SHORT_ID = 12
+
+
+def _store() -> Store:
+    from migrate.images.store import Store
+
+    return Store(state_directory() / "images")
+
+
+def human_size(size: float) -> str:
+    """Bytes in the unit that keeps the number below a thousand."""
+    for unit in _UNITS[:-1]:
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} {_UNITS[-1]}"
+
+
+def _as_dict(image: Image) -> dict[str, Any]:
+    return {
+        "id": image.id,
+        "names": list(image.names),
+        "created": image.created,
+        "size": image.size,
+        "layers": list(image.diff_ids),
+        "config": image.config,
+    }
+
+
+def _print_json(value: object) -> None:
+    import json
+
+    click.echo(json.dumps(value, indent=2, sort_keys=True))
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[int, int], None] | None]:
+    """A line on stderr with the share done, if that is a terminal and it takes a second."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    begun = shown = time.monotonic()
+
+    def report(done: int, total: int) -> None:
+        nonlocal shown
+        now = time.monotonic()
+        if now - begun < PROGRESS_AFTER or now - shown < 0.1:
+            return
+        shown = now
+        share = 100 * done // max(total, 1)
+        text = f"importing {share:3d} %  {human_size(done)} of {human_size(total)}"
+        click.echo(f"\r{text}\x1b[K", err=True, nl=False)
+
+    try:
+        yield report
+    finally:
+        if shown != begun:
+            click.echo("\r\x1b[K", err=True, nl=False)
+
+
+@click.group()
+def image() -> None:
+    """Manage the images that containers are made of."""
+
+
+@image.command("import")
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.argument("name", required=False)
+@click.option("--rootfs", is_flag=True, help="PATH is a directory holding a root file system.")
+def import_(path: Path, name: str | None, rootfs: bool) -> None:
+    """Import an image from PATH and call it NAME.
+
+    PATH is an OCI layout (tar or directory), the output of 'docker save', or a tar of a root file
+    system; plain or compressed with gzip, zstd or xz. Without NAME the archive's own name is used.
+    """
+    from migrate.images.importing import import_archive, import_rootfs
+
+    if rootfs:
+        imported = import_rootfs(_store(), path, name)
+    else:
+        with _progress() as progress:
+            imported = import_archive(_store(), path, name, progress)
+    click.echo(imported.names[0] if imported.names else imported.id)
+
+
+@image.command("ls")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_(as_json: bool) -> None:
+    """List the images of this host."""
+    images = _store().images()
+    if as_json:
+        _print_json([_as_dict(found) for found in images])
+        return
+    rows = [("NAME", "ID", "LAYERS", "SIZE", "CREATED")]
+    for found in images:
+        short = found.id.removeprefix("sha256:")[:_SHORT_ID]
+        size, layers = human_size(found.size), str(len(found.diff_ids))
+        created = found.created[:19].replace("T", " ")
+        rows += [(name, short, layers, size, created) for name in found.names or ("<none>",)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo("  ".join(padded).rstrip())
+
+
+@image.command()
+@click.argument("reference")
+def inspect(reference: str) -> None:
+    """Show an image as JSON: names, layers, and how it is run."""
+    _print_json(_as_dict(_store().resolve(reference)))
+
+
+@image.command("rm")
+@click.argument("references", nargs=-1, required=True)
+@click.option("--force", is_flag=True, help="Also if a container is made of it.")
+def remove(references: tuple[str, ...], force: bool) -> None:
+    """Forget images, by name or id.
+
+    Their layers stay on disk until 'migrate image prune'.
+    """
+    store = _store()
+    for reference in references:
+        store.remove(reference, force=force)
+        click.echo(reference)
+
+
+@image.command()
+@click.argument("reference")
+@click.argument("path", type=click.Path(dir_okay=False, path_type=Path))
+def export(reference: str, path: Path) -> None:
+    """Write an image to PATH as a tar in OCI layout."""
+    from migrate.images.exporting import export_archive
+
+    export_archive(_store(), reference, path)
+    click.echo(str(path))
+
+
+@image.command()
+def prune() -> None:
+    """Remove the layers that no image and no container uses."""
+    click.echo(f"{human_size(_store().prune())} freed")

@@ -1,0 +1,164 @@
+"""Root file systems: layers and an upper directory, joined by a snapshot driver; here overlay."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from migrate.images.diff import write_layer
+from migrate.images.errors import SnapshotFailed
+from migrate.kernel.mounts import MNT_DETACH, UMOUNT_NOFOLLOW, mount, unmount
+
+# An upper must mean the same on another host: nothing in it may point at inodes or names of the
+# lower directories (Documentation/filesystems/overlayfs.rst).
+PORTABLE = "index=off,metacopy=off,redirect_dir=off"
+OPTIONS_LIMIT = 4000  # mount(2) takes a page of options
+LOWER_LIMIT = 220  # of /proc/self/fd/NNN paths in that page
+_PLAIN = re.compile(r"[A-Za-z0-9_./@+=~-]+")
+
+
+class Snapshot(Protocol):
+    """A container's root file system."""
+
+    @property
+    def mount_point(self) -> Path:
+        """Where it is to be seen."""
+
+    def mount(self) -> None:
+        """Make it visible; raises SnapshotFailed."""
+
+    def unmount(self, *, lazy: bool = False) -> None:
+        """Take it away again; harmless if it isn't there. Raises SnapshotFailed."""
+
+    def write_diff(self, out: BinaryIO) -> str:
+        """What differs from the layers, as an OCI layer tar; returns its diff id."""
+
+
+class SnapshotDriver(Protocol):
+    """A way to join layers and an upper."""
+
+    name: str
+
+    def works(self, directory: Path) -> bool:
+        """Whether this host can do it with files in `directory` (tried for real)."""
+
+    def snapshot(self, lower: tuple[Path, ...], directory: Path) -> Snapshot:
+        """A snapshot of these layers (top first) that keeps its own files in `directory`."""
+
+
+@dataclass(frozen=True)
+class OverlaySnapshot:
+    """An overlay mount; `lower` has the topmost layer first. upper and work share a file system."""
+
+    lower: tuple[Path, ...]
+    upper: Path
+    work: Path
+    mount_point: Path
+
+    def mount(self) -> None:
+        """Make the directories that are missing, and mount; raises SnapshotFailed.
+
+        A new upper takes mode and owner of the topmost layer's root: overlay shows the upper's.
+        """
+        if not self.lower:
+            raise SnapshotFailed("a root file system needs at least one layer")
+        try:
+            self._prepare()
+            with self._options() as options:
+                mount("overlay", self.mount_point, "overlay", 0, options)
+        except OSError as error:
+            raise SnapshotFailed(
+                f"the root file system can't be mounted on {self.mount_point}", cause=str(error)
+            ) from error
+
+    def unmount(self, *, lazy: bool = False) -> None:
+        """Unmount; harmless if it isn't mounted. `lazy` detaches what is in use."""
+        try:
+            unmount(self.mount_point, UMOUNT_NOFOLLOW | (MNT_DETACH if lazy else 0))
+        except OSError as error:
+            if error.errno in {errno.EINVAL, errno.ENOENT}:
+                return
+            raise SnapshotFailed(
+                f"the root file system can't be unmounted from {self.mount_point}",
+                cause=str(error),
+                mend="stop what still uses it (fuser -vm names it), and repeat",
+            ) from error
+
+    def write_diff(self, out: BinaryIO) -> str:
+        """The upper as an OCI layer tar; returns its diff id."""
+        return write_layer(self.upper, out, overlay=True)
+
+    def _prepare(self) -> None:
+        for directory in (self.mount_point, self.work):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not self.upper.exists():
+            self.upper.mkdir(mode=0o700, parents=True)
+            status = self.lower[0].stat()
+            os.chown(self.upper, status.st_uid, status.st_gid)
+            self.upper.chmod(stat.S_IMODE(status.st_mode))
+
+    @contextlib.contextmanager
+    def _options(self) -> Iterator[str]:
+        """The option string; by descriptors where paths are too long or hold overlay's own signs.
+
+        overlay resolves the paths while mounting, so that the descriptors may close afterwards.
+        """
+        paths = [str(path) for path in (self.upper, self.work, *self.lower)]
+        options = _join(paths)
+        if len(os.fsencode(options)) <= OPTIONS_LIMIT and all(map(_PLAIN.fullmatch, paths)):
+            yield options
+            return
+        if len(paths) > LOWER_LIMIT:
+            raise SnapshotFailed(
+                f"{len(self.lower)} layers are too many for one root file system",
+                mend="squash the image's layers",
+            )
+        with contextlib.ExitStack() as stack:
+            short = []
+            for path in paths:
+                descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+                stack.callback(os.close, descriptor)
+                short.append(f"/proc/self/fd/{descriptor}")
+            yield _join(short)
+
+
+def _join(paths: list[str]) -> str:
+    upper, work, *lower = paths
+    return f"lowerdir={':'.join(lower)},upperdir={upper},workdir={work},{PORTABLE}"
+
+
+class OverlayDriver:
+    """The snapshot driver for overlay."""
+
+    name = "overlay"
+
+    def works(self, directory: Path) -> bool:
+        """Mount a tiny overlay in `directory` and look through it."""
+        place = Path(tempfile.mkdtemp(dir=directory, prefix=".overlay-"))
+        try:
+            layer = place / "layer"
+            layer.mkdir()
+            (layer / "seen").touch()
+            trial = self.snapshot((layer,), place / "trial")
+            trial.mount()
+            try:
+                return (trial.mount_point / "seen").exists()
+            finally:
+                trial.unmount()
+        except SnapshotFailed:
+            return False
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+
+    def snapshot(self, lower: tuple[Path, ...], directory: Path) -> OverlaySnapshot:
+        """An overlay with `upper`, `work` and `rootfs` in `directory`."""
+        return OverlaySnapshot(lower, directory / "upper", directory / "work", directory / "rootfs")

@@ -1,0 +1,381 @@
+"""Reads tar streams: ustar, PAX and GNU, with xattrs, nanoseconds and all four sparse forms.
+
+Why not `tarfile`: it stops silently at a damaged header, reads extended headers of any size into
+memory, rounds times to floats, and follows names it decoded. Here names are bytes, every size is
+bounded before it is read, and whatever isn't understood is refused.
+
+Sources: POSIX.1-2017 pax, "ustar" and "pax Interchange Format"; GNU tar manual, "Basic Tar Format"
+and "Storing Sparse Files"; Go's archive/tar for which types carry data.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import enum
+import urllib.parse
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from migrate.images.errors import ImageArchiveBad, LayerUnsafe, printable
+
+BLOCK = 512
+CHUNK = 1 << 20
+EXTENDED_LIMIT = 4 << 20  # one PAX or long-name header: xattrs are at most 64 KiB each
+SEGMENT_LIMIT = 1_000_000
+SECONDS_LIMIT = 1 << 40
+XATTR_SCHILY, XATTR_LIBARCHIVE = b"SCHILY.xattr.", b"LIBARCHIVE.xattr."
+LITERAL_NAME = b"MIGRATE.literal"  # our own record: a name that begins with .wh. and means itself
+
+Segments = list[tuple[int, int]]
+Records = list[tuple[bytes, bytes]]
+
+
+class Source(Protocol):
+    """What a tar is read from."""
+
+    def read(self, size: int, /) -> bytes:
+        """Up to `size` bytes; none at the end."""
+
+
+class Kind(enum.Enum):
+    """What a member is."""
+
+    FILE = b"0"
+    HARD_LINK = b"1"
+    SYMLINK = b"2"
+    CHARACTER = b"3"
+    BLOCK = b"4"
+    DIRECTORY = b"5"
+    FIFO = b"6"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much a tar may hold before it is refused."""
+
+    total_bytes: int = 256 << 30  # of the uncompressed tar
+    apparent_bytes: int = 4 << 40  # of all files together, holes included
+    members: int = 2_000_000
+
+
+DEFAULT_LIMITS = Limits()
+
+
+@dataclass(frozen=True)
+class Member:
+    """One entry; `segments` lists (offset, length) of the stored data of a sparse file."""
+
+    name: bytes
+    kind: Kind
+    mode: int = 0o644
+    uid: int = 0
+    gid: int = 0
+    size: int = 0
+    mtime_ns: int = 0
+    link: bytes = b""
+    device: tuple[int, int] = (0, 0)
+    xattrs: dict[bytes, bytes] = field(default_factory=dict)
+    segments: Segments | None = None
+    literal: bool = False
+
+
+def _bad(why: str) -> ImageArchiveBad:
+    return ImageArchiveBad("the tar is damaged or of an unknown form", cause=why)
+
+
+def _number(raw: bytes) -> int:
+    """An octal or base-256 header field."""
+    if raw[0] & 0x80:
+        value = int.from_bytes(raw, "big")
+        bits = len(raw) * 8
+        return value - (1 << bits) if raw[0] == 0xFF else value - (1 << (bits - 1))
+    text = raw.split(b"\0", 1)[0].strip()
+    try:
+        return int(text, 8) if text else 0
+    except ValueError:
+        raise _bad(f"{printable(raw)!r} is not an octal number") from None
+
+
+def _decimal(raw: bytes) -> int:
+    if not raw.isdigit() or len(raw) > 20:
+        raise _bad(f"{printable(raw)!r} is not a number")
+    return int(raw)
+
+
+def parse_time(raw: bytes) -> int:
+    """PAX decimal seconds as whole nanoseconds, without the rounding of a float."""
+    text = raw.removeprefix(b"-")
+    seconds, _, fraction = text.partition(b".")
+    if fraction and not fraction.isdigit():
+        raise _bad(f"{printable(raw)!r} is not a time")
+    value = _decimal(seconds) * 10**9 + int(fraction[:9].ljust(9, b"0"))
+    return -value if raw.startswith(b"-") else value
+
+
+def parse_records(data: bytes) -> Records:
+    """The `length keyword=value` records of a PAX header, in order, repetitions kept."""
+    records: Records = []
+    position = 0
+    while position < len(data) and data[position] != 0:
+        space = data.find(b" ", position, position + 21)
+        length = _decimal(data[position:space]) if space > 0 else 0
+        end = position + length
+        if not space + 1 < end <= len(data) or data[end - 1 : end] != b"\n":
+            raise _bad("a PAX record has a wrong length")
+        keyword, equals, value = data[space + 1 : end - 1].partition(b"=")
+        if not equals or not keyword:
+            raise _bad("a PAX record has no keyword")
+        records.append((keyword, value))
+        position = end
+    return records
+
+
+def _xattrs(records: Records) -> dict[bytes, bytes]:
+    found = {}
+    for key, value in records:
+        if key.startswith(XATTR_SCHILY):
+            found[key.removeprefix(XATTR_SCHILY)] = value
+        elif key.startswith(XATTR_LIBARCHIVE):
+            name = urllib.parse.unquote_to_bytes(key.removeprefix(XATTR_LIBARCHIVE))
+            try:
+                found.setdefault(name, base64.b64decode(value + b"=" * (-len(value) % 4)))
+            except binascii.Error:
+                raise _bad("an extended attribute is not base64") from None
+    return found
+
+
+class TarReader:
+    """Iterates over the members of a tar stream; `chunks` gives the current member's data.
+
+    Raises ImageArchiveBad for damage, LayerUnsafe past a limit. With `need_end`, a stream that
+    stops between two members without the end mark counts as cut off. `skip` passes over data that
+    nobody reads, for a stream that can seek.
+    """
+
+    def __init__(
+        self,
+        stream: Source,
+        limits: Limits = DEFAULT_LIMITS,
+        *,
+        need_end: bool = False,
+        skip: Callable[[int], object] | None = None,
+    ) -> None:
+        self._stream = stream
+        self._skip = skip
+        self._limits = limits
+        self._need_end = need_end
+        self._global: dict[bytes, bytes] = {}
+        self._left = 0  # data bytes of the current member not read yet
+        self._padding = 0
+        self._segments: Segments = []
+        self._apparent = 0
+        self.offset = 0  # in the stream
+        self.stored = 0  # bytes of data of the current member
+
+    def _read(self, size: int) -> bytes:
+        parts = []
+        missing = size
+        while missing:
+            data = self._stream.read(missing)
+            if not data:
+                break
+            parts.append(data)
+            missing -= len(data)
+        self.offset += size - missing
+        if self.offset > self._limits.total_bytes:
+            raise LayerUnsafe(f"the tar is larger than {self._limits.total_bytes} bytes")
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _exactly(self, size: int) -> bytes:
+        data = self._read(size)
+        if len(data) != size:
+            raise ImageArchiveBad("the tar is cut off", cause=f"it ends at byte {self.offset}")
+        return data
+
+    def _payload(self, size: int) -> bytes:
+        if not 0 <= size <= EXTENDED_LIMIT:
+            raise LayerUnsafe(f"an extended tar header of {size} bytes is too large")
+        return self._exactly(size + -size % BLOCK)[:size]
+
+    def _finish_member(self) -> None:
+        if self._skip is not None and self._left:
+            self._skip(self._left)
+            self.offset += self._left
+            self._left = 0
+        while self._left:
+            self._left -= len(self._exactly(min(self._left, CHUNK)))
+        self._exactly(self._padding)
+        self._padding = 0
+
+    def __iter__(self) -> Iterator[Member]:
+        count = 0
+        while (member := self._next()) is not None:
+            count += 1
+            self._apparent += member.size
+            if count > self._limits.members:
+                raise LayerUnsafe(f"the tar holds more than {self._limits.members} members")
+            if self._apparent > self._limits.apparent_bytes:
+                raise LayerUnsafe(
+                    f"the files up to {printable(member.name)} are larger than the limit of "
+                    f"{self._limits.apparent_bytes} bytes"
+                )
+            yield member
+
+    def chunks(self) -> Iterator[tuple[int, bytes]]:
+        """The current member's data as (offset in the file, bytes), at most 1 MiB each."""
+        for start, length in self._segments:
+            done = 0
+            while done < length:
+                data = self._exactly(min(length - done, CHUNK))
+                self._left -= len(data)
+                yield start + done, data
+                done += len(data)
+
+    def _next(self) -> Member | None:
+        """The next member, its extended headers folded in; None at the end mark."""
+        records: Records = []
+        while True:
+            self._finish_member()
+            header = self._header()
+            if header is None:
+                return None
+            kind, size = header[156:157], _number(header[124:136])
+            if kind in {b"x", b"X"}:
+                records += parse_records(self._payload(size))
+            elif kind == b"g":
+                self._global.update(parse_records(self._payload(size)))
+            elif kind in {b"L", b"K"}:
+                text = self._payload(size).split(b"\0", 1)[0]
+                records.append((b"path" if kind == b"L" else b"linkpath", text))
+            elif kind == b"V":  # a GNU volume label says nothing about files
+                records = []
+            else:
+                return self._member(header, records)
+
+    def _header(self) -> bytes | None:
+        header = self._read(BLOCK)
+        if not header and not self._need_end:
+            return None
+        if len(header) != BLOCK:
+            raise ImageArchiveBad("the tar is cut off", cause=f"it ends at byte {self.offset}")
+        if not any(header):
+            return None
+        told = _number(header[148:156])
+        blanked = header[:148] + b" " * 8 + header[156:]
+        signed = sum(byte - 256 if byte > 127 else byte for byte in blanked)
+        if told not in {sum(blanked), signed}:
+            raise _bad(f"the header at byte {self.offset - BLOCK} has a wrong checksum")
+        return header
+
+    def _member(self, header: bytes, records: Records) -> Member:
+        pax = {**self._global, **dict(records)}
+        name = pax.get(b"GNU.sparse.name") or pax.get(b"path") or _ustar_name(header)
+        kind = _kind(header, name)
+        seconds = _number(header[136:148])
+        mtime_ns = parse_time(pax[b"mtime"]) if b"mtime" in pax else seconds * 10**9
+        uid = _decimal(pax[b"uid"]) if b"uid" in pax else _number(header[108:116])
+        gid = _decimal(pax[b"gid"]) if b"gid" in pax else _number(header[116:124])
+        if abs(mtime_ns) > SECONDS_LIMIT * 10**9 or not 0 <= min(uid, gid) <= max(uid, gid) < 2**32:
+            raise _bad(f"{printable(name)} has an impossible time or owner")
+        size, segments = self._open_data(header, kind, records, pax)
+        return Member(
+            name=name, kind=kind, mode=_number(header[100:108]) & 0o7777, uid=uid, gid=gid,
+            size=size, mtime_ns=mtime_ns, segments=segments, xattrs=_xattrs(records),
+            link=pax.get(b"linkpath") or header[157:257].split(b"\0", 1)[0],
+            device=(_number(header[329:337]), _number(header[337:345])),
+            literal=LITERAL_NAME in pax,
+        )  # fmt: skip
+
+    def _open_data(
+        self, header: bytes, kind: Kind, records: Records, pax: dict[bytes, bytes]
+    ) -> tuple[int, Segments | None]:
+        """Set up `chunks`; the file's apparent size and, for a sparse file, its segments."""
+        self._segments, self._left, self._padding, self.stored = [], 0, 0, 0
+        if kind is not Kind.FILE:
+            return 0, None
+        stored = _decimal(pax[b"size"]) if b"size" in pax else _number(header[124:136])
+        if stored < 0:
+            raise _bad("a member has a negative size")
+        self._padding = -stored % BLOCK
+        sparse = self._sparse(header, records, pax, stored)
+        size, segments, self._left = sparse or (stored, [(0, stored)], stored)
+        end = 0
+        for start, length in segments:
+            if start < end or length < 0 or start + length > size:
+                raise _bad("a sparse file's map is out of order")
+            end = start + length
+        if sum(length for _, length in segments) != self._left:
+            raise _bad("a sparse file's map does not fit its data")
+        self._segments, self.stored = segments, self._left
+        return size, segments if sparse else None
+
+    def _sparse(
+        self, header: bytes, records: Records, pax: dict[bytes, bytes], stored: int
+    ) -> tuple[int, Segments, int] | None:
+        """(apparent size, segments, data bytes) of a file in one of GNU's sparse forms."""
+        if header[156:157] == b"S":
+            return _number(header[483:495]), self._old_gnu_map(header), stored
+        if (pax.get(b"GNU.sparse.major"), pax.get(b"GNU.sparse.minor")) == (b"1", b"0"):
+            segments, used = self._map_in_data(stored)
+            return _decimal(pax.get(b"GNU.sparse.realsize", b"")), segments, stored - used
+        if b"GNU.sparse.map" in pax:
+            numbers = [_decimal(n) for n in pax[b"GNU.sparse.map"].split(b",") if n]
+        elif b"GNU.sparse.size" in pax:
+            keys = {b"GNU.sparse.offset", b"GNU.sparse.numbytes"}
+            numbers = [_decimal(value) for key, value in records if key in keys]
+        else:
+            return None
+        pairs = list(zip(numbers[::2], numbers[1::2], strict=False))
+        return _decimal(pax.get(b"GNU.sparse.size", b"")), pairs, stored
+
+    def _old_gnu_map(self, header: bytes) -> Segments:
+        segments: Segments = []
+        entries, more = header[386:482], header[482]
+        while True:
+            for at in range(0, len(entries) - 23, 24):
+                if entries[at] or entries[at + 12]:
+                    start, length = entries[at : at + 12], entries[at + 12 : at + 24]
+                    segments.append((_number(start), _number(length)))
+            if not more:
+                return segments
+            if len(segments) > SEGMENT_LIMIT:
+                raise LayerUnsafe("a sparse file has too many pieces")
+            block = self._exactly(BLOCK)
+            entries, more = block[:504], block[504]
+
+    def _map_in_data(self, stored: int) -> tuple[Segments, int]:
+        """The PAX 1.0 map: decimal lines at the start of the data, padded to a block."""
+        buffer, used = b"", 0
+
+        def line() -> int:
+            nonlocal buffer, used
+            while b"\n" not in buffer:
+                if used + BLOCK > stored or len(buffer) > BLOCK:
+                    raise _bad("a sparse file's map is cut off")
+                buffer += self._exactly(BLOCK)
+                used += BLOCK
+            text, _, buffer = buffer.partition(b"\n")
+            return _decimal(text)
+
+        count = line()
+        if count > SEGMENT_LIMIT:
+            raise LayerUnsafe("a sparse file has too many pieces")
+        return [(line(), line()) for _ in range(count)], used
+
+
+def _ustar_name(header: bytes) -> bytes:
+    name = header[:100].split(b"\0", 1)[0]
+    prefix = header[345:500].split(b"\0", 1)[0] if header[257:263] == b"ustar\0" else b""
+    return prefix + b"/" + name if prefix else name
+
+
+def _kind(header: bytes, name: bytes) -> Kind:
+    letter = header[156:157]
+    if letter in {b"0", b"\0", b"7", b"S"}:  # before POSIX, a slash at the end made a directory
+        return Kind.DIRECTORY if name.endswith(b"/") and letter != b"S" else Kind.FILE
+    try:
+        return Kind.DIRECTORY if letter == b"D" else Kind(letter)
+    except ValueError:
+        raise _bad(f"{printable(name)} has the unknown type {printable(letter)!r}") from None
