@@ -38,6 +38,7 @@ def launch_monitor(
         "rootfs": str(own.rootfs),
         "netns": str(own.netns) if network else "",
         "cgroups": [str(path) for path in group.directories],
+        "homes": [str(path) for path in group.layout.homes()],
         "namespaces": sorted(namespace_kinds(spec)),
         "fifo": str(own.fifo),
         "socket": str(own.socket),

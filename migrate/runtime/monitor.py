@@ -25,8 +25,14 @@ from typing import Any
 
 from migrate.kernel.files import write_atomically
 from migrate.kernel.namespaces import (
-    CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUTS,
-    setns, unshare,
+    CLONE_NEWCGROUP,
+    CLONE_NEWIPC,
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    CLONE_NEWUTS,
+    setns,
+    unshare,
 )  # fmt: skip
 from migrate.kernel.processes import set_child_subreaper
 from migrate.runtime.init import EXIT_SETUP, be_init
@@ -53,9 +59,7 @@ class Monitor:
         self._waiting: list[socket.socket] = []
         self._selector = selectors.DefaultSelector()
         self._early: dict[int, int] = {}
-        log = os.open(
-            launch["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
-        )
+        log = os.open(launch["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self.pipes = {name: os.pipe() for name in ("stdout", "stderr")}
         for name, (reader, _writer) in self.pipes.items():
             os.set_blocking(reader, False)
@@ -229,6 +233,7 @@ class Monitor:
         pid = os.fork()
         if pid == 0:
             with contextlib.suppress(BaseException):
+                self._enter_cgroup_namespace()
                 high = [_dup_above(d, FIRST_DESCRIPTOR + len(passed)) for d in passed]
                 for descriptor, number in zip(high, numbers, strict=True):
                     os.dup2(descriptor, number, inheritable=True)
@@ -241,6 +246,20 @@ class Monitor:
             os._exit(EXIT_SETUP)
         self._criu.add(pid)
         return {"ok": True, "pid": pid, "descriptors": numbers}
+
+    def _enter_cgroup_namespace(self) -> None:
+        """Root the cgroup namespace at the container's group, then leave the group again.
+
+        CRIU is told to leave cgroups alone (its own way mounts every hierarchy anew), so what it
+        restores inherits this namespace from it.
+        """
+        if "cgroup" not in self.launch["namespaces"]:
+            return
+        for directory in self.launch["cgroups"]:
+            _write(f"{directory}/cgroup.procs", "0")
+        unshare(CLONE_NEWCGROUP)
+        for home in self.launch["homes"]:
+            _write(f"{home}/cgroup.procs", "0")
 
     def _drain(self) -> None:
         """Read what is in the pipes now."""
@@ -269,6 +288,11 @@ class Monitor:
                 os.execv(argv[0], argv)
         with contextlib.suppress(OSError):
             os.unlink(self.launch["socket"])  # noqa: PTH108 -- see _listen
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w") as file:  # noqa: PTH123 -- pathlib is not loaded here
+        file.write(text)
 
 
 def _path(text: str) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Paths:
-    """The two roots: `state` survives a reboot (/var/lib/migrate), `run` does not (/run/migrate)."""
+    """The two roots: /var/lib/migrate survives a reboot, /run/migrate does not."""
 
     state: Path
     run: Path

@@ -73,7 +73,7 @@ def make_place(root: int, path: str, *, directory: bool) -> int:
                     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
                     os.close(os.open(part, flags, 0o644, dir_fd=holder))
                 else:
-                    os.mkdir(part, 0o755, dir_fd=holder)  # noqa: PTH102 -- relative to a descriptor
+                    os.mkdir(part, 0o755, dir_fd=holder)
             finally:
                 os.close(holder)
     return openat2(root, path or ".", os.O_PATH, resolve=_IN_ROOT)
@@ -116,7 +116,7 @@ def make_devices(root: int) -> None:
         for name, major, minor in _DEVICES:
             with contextlib.suppress(FileExistsError):
                 os.mknod(name, 0o666 | stat.S_IFCHR, os.makedev(major, minor), dir_fd=place)
-                os.chmod(f"/proc/self/fd/{place}/{name}", 0o666)  # noqa: PTH101 -- under a descriptor
+                os.chmod(f"/proc/self/fd/{place}/{name}", 0o666)  # noqa: PTH101, S103 -- under a descriptor; devices are for all
         for name, target in _LINKS:
             with contextlib.suppress(FileExistsError):
                 os.symlink(target, name, dir_fd=place)

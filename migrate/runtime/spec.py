@@ -99,7 +99,7 @@ def build(options: Options) -> Spec:
             "env": environment,
             "cwd": options.directory or "/",
             "user": {"uid": options.user_id, "gid": options.group_id},
-            "capabilities": {kind: names for kind in ("bounding", "effective", "permitted")},
+            "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), names),
             "noNewPrivileges": True,
             "terminal": False,
         },

@@ -33,10 +33,7 @@ class ControlGroup:
     @property
     def directories(self) -> list[Path]:
         """Its directory in each hierarchy, each once."""
-        roots = list(dict.fromkeys(self.layout.v1.values()))
-        if self.layout.v2:
-            roots.append(self.layout.v2)
-        return [root / PARENT / self.name for root in roots]
+        return [root / PARENT / self.name for root in self.layout.roots]
 
     @property
     def freezer(self) -> Path:
@@ -105,6 +102,10 @@ class ControlGroup:
             # (Documentation/admin-guide/cgroup-v1/freezer-subsystem.rst).
             kind.request_freeze(directory)
 
+    def request_freeze(self) -> None:
+        """Ask for freezing without waiting."""
+        (v1 if self.layout.freezer_version == 1 else v2).request_freeze(self.freezer)
+
     def thaw(self) -> None:
         """Let the tasks run."""
         (v1 if self.layout.freezer_version == 1 else v2).thaw(self.freezer)
@@ -114,9 +115,10 @@ class ControlGroup:
         """Whether the group is (being) frozen; False when it does not exist."""
         try:
             kind = v1 if self.layout.freezer_version == 1 else v2
-            return kind.freeze_requested(self.freezer)
+            requested: bool = kind.freeze_requested(self.freezer)
         except (OSError, CgroupFailed):
             return False
+        return requested
 
     def pids(self) -> list[int]:
         """The processes in it (and in groups below it), as this pid namespace numbers them."""

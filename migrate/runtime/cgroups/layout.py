@@ -26,6 +26,23 @@ class Layout:
             return 1
         return 2 if self.v2 else 0
 
+    @property
+    def roots(self) -> list[Path]:
+        """The mount point of each hierarchy, each once."""
+        found = list(dict.fromkeys(self.v1.values()))
+        return [*found, self.v2] if self.v2 else found
+
+    def homes(self) -> list[Path]:
+        """The group that this process is in, for each of `roots` (cgroups(7), /proc/PID/cgroup)."""
+        found = {}
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _number, controllers, path = line.split(":", 2)
+            for controller in controllers.split(","):
+                root = self.v1.get(controller) if controllers else self.v2
+                if root:
+                    found[root] = root / path.lstrip("/")
+        return [found[root] for root in self.roots if root in found]
+
 
 def layout_of(mounts: Iterable[MountInfo]) -> tuple[dict[str, Path], Path | None]:
     """The hierarchies among `mounts`; of several mounts of one, the last is what is seen."""

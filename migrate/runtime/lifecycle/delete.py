@@ -6,7 +6,7 @@ import contextlib
 
 from migrate.runtime import records
 from migrate.runtime.control import ask
-from migrate.runtime.errors import MigrateError, MonitorFailed
+from migrate.runtime.errors import MonitorFailed
 from migrate.runtime.lifecycle.create import unmake
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import Record
@@ -29,5 +29,5 @@ def dismiss_monitor(paths: Paths, record: Record) -> None:
     """Ask the monitor to go, where it still serves."""
     own = paths.container(record.identifier)
     if own.socket.exists():
-        with contextlib.suppress(MonitorFailed, MigrateError):
+        with contextlib.suppress(MonitorFailed):
             ask(own, {"do": "leave"}, limit=2)

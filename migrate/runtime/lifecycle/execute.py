@@ -9,8 +9,15 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from migrate.kernel.namespaces import (
-    CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWTIME,
-    CLONE_NEWUTS, namespace_id, setns,
+    CLONE_NEWCGROUP,
+    CLONE_NEWIPC,
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    CLONE_NEWTIME,
+    CLONE_NEWUTS,
+    namespace_id,
+    setns,
 )  # fmt: skip
 from migrate.kernel.processes import pidfd_open
 from migrate.runtime import privileges

@@ -1,0 +1,38 @@
+"""What can go wrong with checkpoints (codes 65-74)."""
+
+from __future__ import annotations
+
+from migrate.errors import MigrateError
+
+
+class CheckpointBad(MigrateError):
+    """A checkpoint is damaged, truncated, or none at all; nothing was touched."""
+
+    code = 65
+    mend = "use another copy of the checkpoint, or make it again"
+
+
+class CheckpointTooNew(MigrateError):
+    """The checkpoint's format is one that this version does not know."""
+
+    code = 66
+    mend = "restore it with the version of migrate that made it, or a newer one"
+
+
+class NotDumpable(MigrateError):
+    """Something in the container can't be checkpointed."""
+
+    code = 67
+
+
+class PlaceUnfit(MigrateError):
+    """This host can't hold the container as it was."""
+
+    code = 68
+
+
+class OutputExists(MigrateError):
+    """The checkpoint's destination exists already."""
+
+    code = 69
+    mend = "choose another name with -o, or remove what is there"

@@ -1,0 +1,136 @@
+"""Restoring a container's processes from CRIU images, into a frozen cgroup and a held network."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+from migrate.checkpoint.errors import PlaceUnfit
+from migrate.checkpoint.state import NETNS_KEY, State, has_own_netns, mask_directory
+from migrate.criu import client
+from migrate.criu.diagnosis import explain
+from migrate.criu.errors import CriuDied, CriuFailed
+from migrate.runtime import records
+from migrate.runtime.cgroups.group import ControlGroup
+from migrate.runtime.control import ask, launch_monitor
+from migrate.runtime.networks import driver_of
+from migrate.runtime.paths import Paths
+from migrate.runtime.storage import bind_source
+
+LOG = "restore.log"
+SILENCE_LIMIT = 300.0  # seconds
+
+
+class Restorer:
+    """A place that is ready, a monitor that serves, and a CRIU that waits for its request.
+
+    Made before the freeze; `restore` is all that is left for the pause.
+    """
+
+    def __init__(self, paths: Paths, state: State) -> None:
+        """Start monitor and CRIU; the place (rootfs, cgroup, network) must have been made."""
+        self._paths = paths
+        self._state = state
+        self._own = paths.container(state.record.identifier)
+        self._group = ControlGroup.of(state.record.identifier)
+        self._netns = has_own_netns(state.record)
+        answer = launch_monitor(
+            self._own, state.record, state.spec, mode="restore", network=self._netns
+        )
+        self._monitor = int(answer["monitor"])
+        self._pipes = dict(answer["pipes"])
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        passed = [theirs.fileno()]
+        if self._netns:
+            passed.append(os.open(self._own.netns, os.O_RDONLY | os.O_CLOEXEC))
+        try:
+            argv = client.swrk_arguments(10)
+            told = ask(self._own, {"do": "criu", "argv": argv}, passed)
+        finally:
+            theirs.close()
+            for descriptor in passed[1:]:
+                os.close(descriptor)
+        self._numbers = list(told["descriptors"])
+        self.criu_pid = int(told["pid"])
+        self._criu = client.Swrk(ours, None)
+
+    def restore(self, images: Path, state: State) -> records.Process:
+        """Restore, and leave the processes frozen; returns init's identity, written down.
+
+        `state` is that of the dump, which is newer than what the place was prepared for. Raises
+        CriuFailed, CriuDied; then no process of the container is left.
+        """
+        try:
+            response = self._criu.request(
+                "RESTORE", self._options(images, state), self._notify, SILENCE_LIMIT
+            )
+        except (CriuFailed, CriuDied) as error:
+            self._group.kill()
+            raise explain(images / LOG, error.what) from error
+        except BaseException:
+            self._group.kill()
+            raise
+        finally:
+            self._criu.close()
+        pid = int(response.restore.pid)
+        self._group.freeze()
+        ask(self._own, {"do": "adopt", "pid": pid})
+        process = records.process_of(
+            pid, started=True, monitor=self._monitor, log_pipes=self._pipes
+        )
+        records.save_process(self._own, process)
+        return process
+
+    def _notify(self, script: str, pid: int) -> None:
+        """At setup-namespaces only the root task exists: what it forks is in its cgroup, too.
+
+        At pre-resume all tasks are whole and stopped, and nothing but letting go is left: frozen
+        now, they run when the cgroup is thawed (CRIU, criu/cr-restore.c, restore_root_task).
+        """
+        if script == "setup-namespaces":
+            self._group.add(pid)
+        elif script == "pre-resume":
+            self._group.request_freeze()
+
+    def _options(self, images: Path, state: State) -> Any:
+        options = client.base_options(images, LOG)
+        options.root = str(self._own.rootfs)
+        options.rst_sibling = True
+        for mount in state.mounts:
+            options.external.append(
+                f"mnt[{mount.key}]:{self._source(state, mount.kind, mount.target)}"
+            )
+        if self._netns:
+            options.inherit_fd.add(key=NETNS_KEY, fd=self._numbers[1])
+        for stream, number in zip(("stdout", "stderr"), self._numbers[-2:], strict=True):
+            options.inherit_fd.add(key=state.log_pipes[stream], fd=number)
+        return options
+
+    def _source(self, state: State, kind: str, target: str) -> str:
+        if kind == "mask-file":
+            return "/dev/null"
+        if kind == "mask-directory":
+            return str(mask_directory(self._paths))
+        for bind in state.record.binds:
+            if bind.target == target:
+                return str(bind_source(self._paths, bind))
+        raise PlaceUnfit(f"the mount at {target} is not in the container's record")
+
+    def let_run(self) -> None:
+        """Packets pass, then the processes run."""
+        record = self._state.record
+        driver_of(record.network.driver).release(self._own, record.network)
+        self._group.thaw()
+
+    def abandon(self) -> None:
+        """End what there is of the copy, CRIU and the monitor included."""
+        import contextlib
+
+        from migrate.runtime.errors import MonitorFailed
+
+        self._criu.close()
+        self._group.kill()
+        with contextlib.suppress(MonitorFailed):
+            ask(self._own, {"do": "leave"}, limit=2)
