@@ -264,8 +264,8 @@ class TarReader:
             return None
         told = _number(header[148:156])
         blanked = header[:148] + b" " * 8 + header[156:]
-        signed = sum(byte - 256 if byte > 127 else byte for byte in blanked)
-        if told not in {sum(blanked), signed}:
+        total = sum(blanked)
+        if told != total and told != total - 256 * _high_bytes(blanked):  # old tars: signed bytes
             raise _bad(f"the header at byte {self.offset - BLOCK} has a wrong checksum")
         return header
 
@@ -363,6 +363,10 @@ class TarReader:
         if count > SEGMENT_LIMIT:
             raise LayerUnsafe("a sparse file has too many pieces")
         return [(line(), line()) for _ in range(count)], used
+
+
+def _high_bytes(data: bytes) -> int:
+    return sum(byte > 127 for byte in data)
 
 
 def _ustar_name(header: bytes) -> bytes:

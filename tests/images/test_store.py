@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import json
+import platform
 import subprocess
 import tarfile
 import threading
@@ -27,7 +28,7 @@ from migrate.images.errors import (
 )
 from migrate.images.exporting import export_archive
 from migrate.images.importing import import_archive, import_rootfs
-from migrate.images.model import image_from_document, new_document
+from migrate.images.model import ARCHITECTURES, image_from_document, new_document
 from migrate.images.store import Store
 from tests.images.test_hostile import archive, entry
 from tests.images.trees import describe
@@ -168,6 +169,42 @@ def test_export_and_import(store: Store, rootfs: Path, tmp_path: Path) -> None:
     subprocess.run(["tar", "-xf", second, "-C", unpacked], check=True)
     assert import_archive(other, unpacked, "again").names == ("again:latest", "box:latest")
     assert describe(other.layer_directory(image.diff_ids[0])) == describe(rootfs)
+
+
+def test_index_for_several_machines(store: Store, tmp_path: Path) -> None:
+    layer = archive(entry("a")).getvalue()
+    layout = tmp_path / "layout"
+    (layout / "blobs/sha256").mkdir(parents=True)
+
+    def put(data: object) -> str:
+        raw = data if isinstance(data, bytes) else json.dumps(data).encode()
+        digest = hashlib.sha256(raw).hexdigest()
+        (layout / "blobs/sha256" / digest).write_bytes(raw)
+        return f"sha256:{digest}"
+
+    def manifest(variant: str) -> str:
+        config = put(
+            new_document([f"sha256:{hashlib.sha256(layer).hexdigest()}"], {"User": variant})
+        )
+        return put(
+            {"config": {"digest": config}, "layers": [{"digest": put(gzip.compress(layer))}]}
+        )
+
+    machines = [
+        {"digest": manifest(machine), "platform": {"os": "linux", "architecture": machine}}
+        for machine in ("amd64", "arm64", "s390x")
+    ]
+    name = {"org.opencontainers.image.ref.name": "many:1"}
+    index = {"manifests": [{"digest": put({"manifests": machines}), "annotations": name}]}
+    (layout / "index.json").write_text(json.dumps(index))
+    (layout / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
+    image = import_archive(store, layout)
+    assert image.names == ("many:1",)
+    assert image.config["User"] == ARCHITECTURES[platform.machine()]
+    index["manifests"][0]["digest"] = put({"manifests": machines[2:] * 2})
+    (layout / "index.json").write_text(json.dumps(index))
+    with pytest.raises(ImageArchiveBad, match="linux/"):
+        import_archive(store, layout)
 
 
 def test_rootfs_tar_equals_rootfs(store: Store, rootfs: Path, tmp_path: Path) -> None:
