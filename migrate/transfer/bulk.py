@@ -192,6 +192,8 @@ class BulkSender:
         """Cut the connections at once; files may stay half-written at the other side."""
         self._fail(ConnectionLost("the transfer was given up"))
         self._stop_threads()
+        for lane in self._lanes:
+            lane.link.close()
 
     def __enter__(self) -> BulkSender:
         return self

@@ -62,8 +62,6 @@ _OPTIONS = {
     "RemoteCommand": "none",
     "RequestTTY": "no",
     "EscapeChar": "none",
-    "StdinNull": "no",
-    "ForkAfterAuthentication": "no",
     "LogLevel": "ERROR",
 }
 
@@ -117,7 +115,7 @@ class DataLink(abc.ABC):
 
     def failure(self, during: str) -> MigrateError:
         """Why the link is of no use any more."""
-        self._ended.wait(_END_SECONDS)
+        self._ended.wait(_END_SECONDS)  # an ERROR may still be on its way
         if self._error is not None:
             return self._error
         return classify(bytes(self._stderr).decode(errors="replace"), self.target, during)
@@ -130,12 +128,12 @@ class DataLink(abc.ABC):
             for header, payload in self._decoder.feed(data):
                 if header.kind is Kind.ERROR:
                     self._error = parse_error(payload)
-                    self._answers.put(None)
+                    self._end()
                     return
                 self._answers.put((header, payload))
         except MigrateError as error:
             self._error = error
-            self._answers.put(None)
+            self._end()
 
     def _take_stderr(self, data: bytes) -> None:
         self._stderr += data
@@ -155,7 +153,7 @@ class DataLink(abc.ABC):
 
     @abc.abstractmethod
     def abort(self) -> None:
-        """Cut it at once; a `write` that hangs returns with an error."""
+        """Cut it at once; a `write` that hangs returns with an error. `close` has to follow."""
 
 
 class ProcessLink(DataLink):
@@ -217,10 +215,9 @@ class ProcessLink(DataLink):
         self.abort()
 
     def abort(self) -> None:
-        """Kill it and wait for its end."""
+        """Kill it and wait for its end. Its input stays open: a thread may be writing to it."""
         self._process.kill()
         self._reader.join(_END_SECONDS)
-        self._close_stdin()
 
     def _close_stdin(self) -> None:
         with contextlib.suppress(OSError):
@@ -292,6 +289,7 @@ def open_links(target: Target, command_line: str, count: int, timeout: float) ->
     except BaseException:
         for link in links:
             link.abort()
+            link.close()
         raise
     return links
 
