@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
@@ -129,7 +130,8 @@ class AgentClient:
     def close(self) -> None:
         """End the connection; the agent sees the end of its input. Safe to repeat."""
         self._lost = self._lost or "it was closed here"
-        self._stream.close()
+        with contextlib.suppress(OSError, EOFError):  # it may have ended by itself
+            self._stream.close()
         if self._thread is not None:
             self._thread.join(10)
 
