@@ -1,0 +1,316 @@
+"""The sender of the data connections: files over several links at once."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import queue
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Protocol
+
+from migrate.errors import InternalError, MigrateError
+from migrate.kernel.blocks import segments
+from migrate.kernel.files import (
+    RESOLVE_BENEATH,
+    RESOLVE_NO_SYMLINKS,
+    directory_descriptor,
+    openat2,
+)
+from migrate.transfer.errors import (
+    ConnectionLost,
+    DataDamaged,
+    PathRefused,
+    TimeLimitExceeded,
+)
+from migrate.transfer.frames import SYNC_FLAG, Kind, parse_done
+from migrate.transfer.links import DataLink, open_links
+from migrate.transfer.outgoing import CHUNK, Lane, OutgoingFile, Piece, RateLimiter
+from migrate.transfer.remote import agent_command_line
+from migrate.transfer.target import Target
+
+OPEN_SECONDS = 20.0
+FLUSH_SECONDS = 120.0
+DEFAULT_CONNECTIONS = 2
+
+Progress = Callable[[int], None]
+"""Told the bytes of files (zeros included) just sent; one call at a time, from a thread of ours."""
+
+
+class Readable(Protocol):
+    """A byte stream that ends by itself: a tar being made, a pipe."""
+
+    def readinto(self, buffer: memoryview, /) -> int | None:
+        """Read up to the buffer's size; 0 at the end."""
+
+
+class BulkSender:
+    """Open data connections and the threads that feed them. A context manager.
+
+    Methods are for one thread. After an error every method raises it again, until `close` or
+    `abort`. Files are named relative to the receiver's root; a file is sent whole, and replaces one
+    of the same name.
+    """
+
+    def __init__(self, links: list[DataLink], *, rate_limit: int | None = None) -> None:
+        self._lanes = [Lane(link) for link in links]
+        self._stopped = threading.Event()
+        self._limiter = RateLimiter(rate_limit, self._stopped) if rate_limit else None
+        self._queue: queue.Queue[tuple[Piece, Progress | None] | None] = queue.Queue(2 * len(links))
+        self._buffers: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
+        for _ in range(3 * len(links)):
+            self._buffers.put(bytearray(CHUNK))
+        self._numbers = itertools.count(1)
+        self._tokens = itertools.count(1)
+        self._names: set[str] = set()
+        self._failure: Exception | None = None
+        self._lock = threading.Lock()
+        self._progress_lock = threading.Lock()
+        self._file_bytes = 0
+        self._threads = [
+            threading.Thread(target=self._work, args=(lane,), name="bulk-sender", daemon=True)
+            for lane in self._lanes
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @classmethod
+    def open(
+        cls,
+        target: Target,
+        root_token: str,
+        *,
+        connections: int = DEFAULT_CONNECTIONS,
+        rate_limit: int | None = None,
+        command: str | None = None,
+        timeout: float = OPEN_SECONDS,
+    ) -> BulkSender:
+        """Open and warm the connections: their receivers are ready on return.
+
+        `rate_limit`: bytes a second of all together. `command`: migrate's path at the target.
+        Raises what `migrate.transfer.links.open_links` raises.
+        """
+        line = agent_command_line(command, ("--data", root_token))
+        return cls(open_links(target, line, connections, timeout), rate_limit=rate_limit)
+
+    @property
+    def wire_bytes(self) -> int:
+        """Bytes put on the connections, headers included (before SSH's own)."""
+        return sum(lane.link.wire_bytes for lane in self._lanes)
+
+    @property
+    def payload_bytes(self) -> int:
+        """Bytes of files put on the connections: without zeros and headers."""
+        return sum(lane.payload_bytes for lane in self._lanes)
+
+    @property
+    def file_bytes(self) -> int:
+        """Bytes of files dealt with, zeros and holes included."""
+        return self._file_bytes
+
+    def send_files(
+        self, base: Path, relative_paths: Iterable[str], progress: Progress | None = None
+    ) -> None:
+        """Send regular files beneath `base` under the same relative names.
+
+        Returns when all is read and on its way; `flush` tells when it is there. Raises
+        PathRefused for a link or no regular file, OSError for one that can't be read.
+        """
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW
+        resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
+        with directory_descriptor(base) as base_fd:
+            for name in relative_paths:
+                descriptor = openat2(base_fd, name, flags, resolve=resolve)
+                self._send_regular(descriptor, name, progress)
+
+    def send_file_from(self, descriptor: int, name: str, progress: Progress | None = None) -> None:
+        """Send what is behind a descriptor, which stays the caller's, as `name`.
+
+        A regular file from its beginning; a pipe or socket until it ends.
+        """
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            self._send_regular(os.dup(descriptor), name, progress)
+        else:
+            with os.fdopen(descriptor, "rb", buffering=0, closefd=False) as stream:
+                self.send_stream(stream, name, progress)
+
+    def send_stream(self, stream: Readable, name: str, progress: Progress | None = None) -> None:
+        """Send a byte stream of unknown length as the file `name`; returns at its end."""
+        file = self._new_file(name, size=None, mode=0o600, descriptor=None)
+        offset = 0
+        try:
+            while True:
+                buffer = self._buffers.get()
+                length = _fill(stream, buffer)
+                self._put(Piece(file, offset, length, False, buffer, self._buffers), progress)
+                offset += length
+                if length < CHUNK:
+                    break
+            file.final_size = offset
+        finally:
+            file.release()
+
+    def flush(self, timeout: float = FLUSH_SECONDS, *, sync: bool = False) -> None:
+        """Return when all that was sent is written at the other side, with `sync` to the disk.
+
+        Raises TimeLimitExceeded, DataDamaged if the other side counts otherwise, and any error of
+        the transfer so far.
+        """
+        deadline = time.monotonic() + timeout
+        with self._queue.all_tasks_done:
+            self._queue.all_tasks_done.wait_for(lambda: not self._queue.unfinished_tasks, timeout)
+            if self._queue.unfinished_tasks:
+                raise TimeLimitExceeded(f"the data was not sent within {timeout:g} seconds")
+        self._check()
+        token = next(self._tokens)
+        try:
+            for lane in self._lanes:
+                lane.flush(token, SYNC_FLAG if sync else 0)
+            for lane in self._lanes:
+                _await_done(lane, token, deadline)
+        except TimeLimitExceeded:
+            raise
+        except MigrateError as error:
+            self._fail(error)
+            raise
+        self._names.clear()
+
+    def close(self) -> None:
+        """End the connections; what was not flushed may be lost. Safe to repeat."""
+        if self._failure is not None:
+            self.abort()
+            return
+        self._stop_threads()
+        for lane in self._lanes:
+            lane.link.close()
+        self._failure = ConnectionLost("the data connections were closed")
+
+    def abort(self) -> None:
+        """Cut the connections at once; files may stay half-written at the other side."""
+        self._fail(ConnectionLost("the transfer was given up"))
+        self._stop_threads()
+        for lane in self._lanes:
+            lane.link.close()
+
+    def __enter__(self) -> BulkSender:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
+
+    def _send_regular(self, descriptor: int, name: str, progress: Progress | None) -> None:
+        """Takes over the descriptor."""
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(descriptor)
+            raise PathRefused(f"{name!r} is no regular file", mend="send it in an archive")
+        try:
+            file = self._new_file(
+                name, size=status.st_size, mode=status.st_mode & 0o777, descriptor=descriptor
+            )
+        except BaseException:
+            os.close(descriptor)
+            raise
+        try:
+            if status.st_size == 0:
+                self._put(Piece(file, 0, 0), progress)
+            for offset, length, is_data in segments(descriptor, status.st_size):
+                if not is_data:
+                    self._put(Piece(file, offset, length, is_hole=True), progress)
+                    continue
+                for start in range(offset, offset + length, CHUNK):
+                    size = min(CHUNK, offset + length - start)
+                    self._put(Piece(file, start, size), progress)
+        finally:
+            file.release()
+
+    def _new_file(
+        self, name: str, *, size: int | None, mode: int, descriptor: int | None
+    ) -> OutgoingFile:
+        self._check()
+        if name in self._names:
+            # Two versions under way on different links could mix.
+            self.flush()
+        self._names.add(name)
+        number = next(self._numbers) & 0xFFFFFFFF
+        return OutgoingFile(number, name, size=size, mode=mode, descriptor=descriptor)
+
+    def _put(self, piece: Piece, progress: Progress | None) -> None:
+        if self._failure is not None:
+            if piece.buffer is not None:
+                self._buffers.put(piece.buffer)
+            self._check()
+        piece.file.hold()
+        self._queue.put((piece, progress))
+
+    def _work(self, lane: Lane) -> None:
+        while (item := self._queue.get()) is not None:
+            piece, progress = item
+            try:
+                if self._failure is None:
+                    lane.send(piece, self._limiter)
+                    self._count(piece.length, progress)
+            except Exception as error:  # noqa: BLE001  raised again in the caller's thread
+                self._fail(error)
+            finally:
+                piece.release()
+                self._queue.task_done()
+        self._queue.task_done()
+
+    def _count(self, length: int, progress: Progress | None) -> None:
+        with self._progress_lock:
+            self._file_bytes += length
+            if progress is not None:
+                progress(length)
+
+    def _fail(self, error: Exception) -> None:
+        with self._lock:
+            if self._failure is None:
+                self._failure = error
+        self._stopped.set()
+        for lane in self._lanes:
+            lane.link.abort()
+
+    def _check(self) -> None:
+        if isinstance(self._failure, MigrateError | OSError):
+            raise self._failure
+        if self._failure is not None:
+            raise InternalError("a transfer failed", cause=repr(self._failure)) from self._failure
+
+    def _stop_threads(self) -> None:
+        for thread in self._threads:
+            if thread.is_alive():
+                self._queue.put(None)
+        for thread in self._threads:
+            thread.join()
+
+
+def _await_done(lane: Lane, token: int, deadline: float) -> None:
+    while True:
+        header, payload = lane.link.answer(Kind.DONE, "the end of a transfer", deadline)
+        if header.offset == token:
+            break
+    files, payload_bytes = parse_done(payload)
+    if (files, payload_bytes) != (lane.opened_total, lane.payload_bytes):
+        raise DataDamaged(
+            f"{lane.link.target} has received something else than was sent",
+            cause=f"{files} files and {payload_bytes} bytes there, {lane.opened_total} and "
+            f"{lane.payload_bytes} here",
+        )
+
+
+def _fill(stream: Readable, buffer: bytearray) -> int:
+    """Read until the buffer is full or the stream ends."""
+    view, got = memoryview(buffer), 0
+    while got < len(buffer):
+        count = stream.readinto(view[got:])
+        if not count:
+            break
+        got += count
+    return got
