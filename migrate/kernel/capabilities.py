@@ -9,7 +9,7 @@ from pathlib import Path
 from migrate.kernel.libc import libc, oserror, syscall, syscall_number
 
 # include/uapi/linux/capability.h, in the order of their numbers.
-NAMES = [
+NAMES = (
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
     "CAP_DAC_READ_SEARCH",
@@ -51,7 +51,7 @@ NAMES = [
     "CAP_PERFMON",
     "CAP_BPF",
     "CAP_CHECKPOINT_RESTORE",
-]
+)
 NUMBER_OF = {name: number for number, name in enumerate(NAMES)}
 
 _VERSION_3 = 0x20080522
