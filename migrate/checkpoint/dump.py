@@ -38,18 +38,20 @@ def thaw(paths: Paths, record: Record) -> None:
     ControlGroup.of(record.identifier).thaw()
 
 
-def dump(criu: client.Swrk, state: State, process: Process, images: Path) -> None:
+def dump(
+    criu: client.Swrk, state: State, process: Process, images: Path, keep_log: Path | None = None
+) -> None:
     """Dump the frozen container into the directory `images`; it stays frozen, and alive.
 
     CRIU finds the freezer frozen, thaws it under ptrace, and freezes it again before it lets go
     (CRIU, criu/seize.c, freezer_restore_state). Raises CriuFailed with cause and mend from the
-    log, CriuDied.
+    log (a copy of which is left at `keep_log`), CriuDied.
     """
     options = dump_options(state, process, images)
     try:
         criu.request("DUMP", options, None, SILENCE_LIMIT)
     except CriuFailed as error:
-        raise explain(images / LOG, error.what) from error
+        raise explain(images / LOG, error.what, keep_log) from error
 
 
 def dump_options(state: State, process: Process, images: Path) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,9 +65,16 @@ def first_error(log: Path) -> str:
     return ""
 
 
-def explain(log: Path, what: str) -> CriuFailed:
-    """The error for a CRIU that gave up, with cause and mend from its log."""
+def explain(log: Path, what: str, kept: Path | None = None) -> CriuFailed:
+    """The error for a CRIU that gave up, with cause and mend from its log.
+
+    With `kept`, the log is copied there, because its directory will be deleted.
+    """
     line = first_error(log)
+    if kept and log.exists():
+        with contextlib.suppress(OSError):
+            shutil.copyfile(log, kept)
+            log = kept
     for known in CATALOGUE:
         if line and re.search(known.pattern, line):
             return CriuFailed(what, cause=f"{known.cause} (criu: {line})", mend=known.mend)

@@ -65,6 +65,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     resources: Resources = Resources()
     labels: dict[str, str] = {}
     stop_signal: str = "SIGTERM"
+    held: str = ""  # the id of an unsettled move: nobody but it may touch the container
     moved_to: str = ""  # the host it has moved to; such a record never runs again
     remove_at_exit: bool = False
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.control import exit_status
-from migrate.runtime.errors import WrongState
+from migrate.runtime.errors import MoveUnsettled, WrongState
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import Process, Record, load_process
 
@@ -45,6 +45,11 @@ def status_of(paths: Paths, record: Record) -> Status:
 
 def require(paths: Paths, record: Record, *words: str) -> Status:
     """The status, if it is one of `words`; raises WrongState with the next step otherwise."""
+    if record.held:
+        raise MoveUnsettled(
+            f"the container '{record.name}' is held by a move",
+            cause=f"move {record.held} is under way, or was interrupted",
+        )
     status = status_of(paths, record)
     if status.word not in words:
         raise WrongState(

@@ -68,19 +68,24 @@ def prepare_and_launch(paths: Paths, record: Record, spec: Spec) -> None:
 
 @contextlib.contextmanager
 def making_place(paths: Paths, record: Record) -> Iterator[None]:
-    """Rootfs mounted, cgroup made and limited, network attached and held; unmade on failure."""
-    own = paths.container(record.identifier)
-    own.run.mkdir(mode=0o700, parents=True, exist_ok=True)
-    group = ControlGroup.of(record.identifier)
+    """Rootfs mounted and everything of `make_place`; unmade on failure."""
     try:
         mount_rootfs(paths, record)
-        group.create()
-        group.limit(record.resources)
-        driver_of(record.network.driver).attach(own, record.network)
+        make_place(paths, record)
         yield
     except BaseException:
         unmake(paths, record)
         raise
+
+
+def make_place(paths: Paths, record: Record) -> None:
+    """Cgroup made and limited, network attached and held; raises CgroupFailed, NetworkFailed."""
+    own = paths.container(record.identifier)
+    own.run.mkdir(mode=0o700, parents=True, exist_ok=True)
+    group = ControlGroup.of(record.identifier)
+    group.create()
+    group.limit(record.resources)
+    driver_of(record.network.driver).attach(own, record.network)
 
 
 def unmake(paths: Paths, record: Record) -> None:

@@ -18,8 +18,8 @@ def delete(paths: Paths, record: Record, *, force: bool = False) -> None:
     """Remove it; a running one only with `force`. Raises WrongState."""
     own = paths.container(record.identifier)
     with records.locked(own, "rm"):
-        if not force:
-            require(paths, record, "stopped", "moved")
+        accepted = ("stopped", "moved", "created", "running", "paused")
+        require(paths, record, *(accepted if force else accepted[:2]))
         unmake(paths, record)
         dismiss_monitor(paths, record)
         remove_storage(own)

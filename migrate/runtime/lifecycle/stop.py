@@ -51,22 +51,26 @@ def _send(process: Process, number: int) -> None:
 
 def stop(paths: Paths, record: Record, limit: float) -> bool:
     """Ask init to end, and kill everything after `limit` seconds; True if it had to be killed."""
-    own = paths.container(record.identifier)
-    with records.locked(own, "stop"):
+    with records.locked(paths.container(record.identifier), "stop"):
         require(paths, record, "running", "paused", "created")
-        process = process_of_container(paths, record)
-        group = ControlGroup.of(record.identifier)
-        if group.frozen:
-            group.thaw()
-        if process.started:
-            _send(process, signal_number(record.stop_signal))
-            if _ended(process, limit):
-                _settle(paths, record)
-                return False
-        group.kill()
-        _ended(process, 10)
-        _settle(paths, record)
-        return True
+        return stop_locked(paths, record, limit)
+
+
+def stop_locked(paths: Paths, record: Record, limit: float) -> bool:
+    """`stop` for a caller that holds the container's lock and knows its state."""
+    process = process_of_container(paths, record)
+    group = ControlGroup.of(record.identifier)
+    if group.frozen:
+        group.thaw()
+    if process.started:
+        _send(process, signal_number(record.stop_signal))
+        if _ended(process, limit):
+            _settle(paths, record)
+            return False
+    group.kill()
+    _ended(process, 10)
+    _settle(paths, record)
+    return True
 
 
 def _settle(paths: Paths, record: Record) -> None:

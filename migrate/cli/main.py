@@ -1,0 +1,109 @@
+"""The command `migrate`: its subcommands are loaded when they are called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from migrate import __version__
+from migrate.errors import InternalError, MigrateError
+
+# Command -> (module of migrate.cli, its attribute, one line of help).
+COMMANDS = {
+    "run": ("run", "run", "Create a container and start it."),
+    "create": ("run", "create", "Create a container that waits for start."),
+    "start": ("lifecycle", "start", "Start a created or stopped container."),
+    "stop": ("lifecycle", "stop", "Stop a container, by force after a while."),
+    "kill": ("lifecycle", "kill", "Send a signal to a container."),
+    "pause": ("lifecycle", "pause", "Freeze a container."),
+    "resume": ("lifecycle", "resume", "Let a paused container run."),
+    "rm": ("lifecycle", "rm", "Remove containers."),
+    "exec": ("execute", "execute", "Run one more program in a container."),
+    "ps": ("show", "ps", "List containers."),
+    "inspect": ("show", "inspect", "Show all that is known of a container."),
+    "logs": ("show", "logs", "Show a container's output."),
+    "image": ("image", "image", "Import, list and export images."),
+    "checkpoint": ("checkpoint", "checkpoint", "Save a running container to a file or directory."),
+    "restore": ("checkpoint", "restore", "Bring a checkpointed container back."),
+    "move": ("move", "move", "Move a container to another host."),
+    "recover": ("recover", "recover", "Settle moves that were cut off."),
+    "host": ("host", "host", "Set up other hosts."),
+    "doctor": ("doctor", "doctor", "Say what works on this host, and mend it."),
+    "bench": ("bench", "bench", "Measure."),
+    "agent": ("agent", "agent", "Serve another host over standard input and output."),
+}
+HIDDEN = {"agent"}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported at their first use: start-up is what users feel."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All but the hidden ones, in the order in which one needs them."""
+        return [name for name in COMMANDS if name not in HIDDEN]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, imported now."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, _help = COMMANDS[cmd_name]
+        command = getattr(importlib.import_module(f"migrate.cli.{module}"), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list for --help, without importing every command."""
+        rows = [(name, COMMANDS[name][2]) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def cli() -> None:
+    """Move running containers between hosts, with their open connections alive."""
+
+
+def main() -> None:
+    """Run the command; an error is told in words, and its code is the exit status."""
+    try:
+        status: Any = cli(standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(141)
+    except MigrateError as error:
+        _tell(error)
+        sys.exit(error.code)
+    except OSError as error:
+        _tell(MigrateError("the operating system refused", cause=str(error)))
+        sys.exit(MigrateError.code)
+    except Exception as error:  # noqa: BLE001 -- the last net: words, not a traceback
+        _fall(error)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _tell(error: MigrateError) -> None:
+    """In words, or as one JSON object where the command was asked for JSON."""
+    if "--json" in sys.argv:
+        import json
+
+        click.echo(json.dumps({"error": error.to_wire()}))
+    click.echo(click.style("error: ", fg="red") + str(error), err=True)
+
+
+def _fall(error: Exception) -> None:
+    import os
+
+    if os.environ.get("MIGRATE_DEBUG"):
+        raise error
+    _tell(InternalError(f"an unforeseen {type(error).__name__}", cause=str(error)))
+    sys.exit(InternalError.code)

@@ -1,0 +1,65 @@
+"""migrate recover: settle moves that were cut off."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option(
+    "--at",
+    "address",
+    default="",
+    metavar="USER@HOST",
+    help="Ask the target at this address instead of the one in the journal.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+def recover(names: tuple[str, ...], address: str, as_json: bool) -> None:  # fmt: skip
+    """Settle moves that were cut off: all of this host, or those of the containers NAMES.
+
+    Asks the other side where the journal alone can't tell. A container whose target does not answer
+    stays frozen; run it again when the target is back.
+    """
+    import json
+
+    from migrate.move import journal
+    from migrate.move.errors import MoveUncertain
+    from migrate.move.recovery import recover as settle
+    from migrate.move.transaction import Source, Target
+    from migrate.runtime.paths import Paths
+
+    paths = Paths.from_environment()
+    paths.make()
+    entries = [
+        e for e in journal.read_all(paths) if not names or {e.name, e.container} & set(names)
+    ]
+    open_entries = [e for e in entries if e.role == "source" or e.state != Target.DONE]
+    outcomes = []
+    for entry in open_entries:
+        outcome = settle(paths, entry, address=address)
+        outcomes.append({"container": entry.name, "move": entry.move, "role": entry.role,
+                         "peer": entry.peer, "outcome": outcome})  # fmt: skip
+        if not as_json:
+            click.echo(f"{entry.name}: {_words(entry.role, outcome, entry.peer)}")
+    if as_json:
+        click.echo(json.dumps(outcomes, indent=2))
+    elif not outcomes:
+        click.echo("no move is open on this host")
+    doubtful = [o["container"] for o in outcomes if o["outcome"] == Source.COMMITTING]
+    if doubtful:
+        raise MoveUncertain(
+            f"still held frozen: {', '.join(doubtful)}",
+            cause="the target does not answer, and may have taken over",
+            mend="make the target reachable, then run 'migrate recover' again",
+        )
+
+
+def _words(role: str, outcome: str, peer: str) -> str:
+    if role == "target":
+        return {"aborted": "wiped here; it stays on its source"}.get(outcome, f"here: {outcome}")
+    return {
+        "aborted": "rolled back; it runs here",
+        "committed": f"finished; it runs on {peer}",
+        "committing": f"undecided; held frozen until {peer} answers",
+    }.get(outcome, outcome)

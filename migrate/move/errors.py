@@ -1,0 +1,98 @@
+"""What can go wrong with a move (codes 90-109)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from migrate.errors import MigrateError
+
+
+class MoveRefused(MigrateError):
+    """Preflight found several obstacles; nothing was touched."""
+
+    code = 90
+
+    @classmethod
+    def because(cls, name: str, obstacles: Sequence[MigrateError]) -> MigrateError:
+        """One error for all obstacles; a single one speaks for itself."""
+        if len(obstacles) == 1:
+            return obstacles[0]
+        lines = [f"- {o.what}" + (f" ({o.cause})" if o.cause else "") for o in obstacles]
+        mends = [f"- {o.mend}" for o in obstacles if o.mend]
+        return cls(
+            f"'{name}' can't move: {len(obstacles)} obstacles",
+            cause="\n    ".join(["", *lines]), mend="\n    ".join(["", *mends]),
+        )  # fmt: skip
+
+
+class MoveRolledBack(MigrateError):
+    """The move failed; the container runs on the source as before."""
+
+    code = 91
+    mend = "mend what the cause names, then move again"
+
+
+class MoveUncertain(MigrateError):
+    """It is not known whether the target has taken over; the source's copy is held frozen."""
+
+    code = 92
+
+
+class MoveUnknown(MigrateError):
+    """No move of that id is known on this host."""
+
+    code = 93
+
+
+class MoveCommitted(MigrateError):
+    """The move has been committed at the target: there is no way back."""
+
+    code = 94
+    mend = "run 'migrate recover' on the source host, which finishes the move"
+
+
+class SameHost(MigrateError):
+    """Source and target are one host."""
+
+    code = 95
+    mend = "name another host"
+
+
+class TargetUnfit(MigrateError):
+    """The target lacks something that the container needs."""
+
+    code = 96
+
+
+class ContainerUnfit(MigrateError):
+    """Something in the container stands against its move."""
+
+    code = 97
+
+
+class MoveAborted(MigrateError):
+    """The move was aborted at the target and can't go on."""
+
+    code = 98
+    mend = "move again"
+
+
+class PeerChanged(MigrateError):
+    """Another host answers at the address of the move's other side."""
+
+    code = 99
+    mend = "find the host that the move went to; 'migrate recover --at user@host' asks it instead"
+
+
+class JournalBad(MigrateError):
+    """A move's journal can't be read."""
+
+    code = 100
+    mend = "look at the file and at both hosts; don't start the container before you know"
+
+
+class Interrupted(MigrateError):
+    """The user stopped the move before it was committed; the container runs on the source."""
+
+    code = 101
+    mend = "move again when you like"

@@ -1,0 +1,126 @@
+"""The agent's methods: all that one host may ask of another. An allow-list, arguments by name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, MutableMapping
+from typing import Any
+
+import msgspec
+
+from migrate.checkpoint.state import decode
+from migrate.move import facts, receiving
+from migrate.move.errors import MoveUnknown
+from migrate.move.journal import Entry
+from migrate.move.plan import MODES
+from migrate.move.receiving import Receiving
+from migrate.runtime.paths import Paths
+from migrate.transfer.agent import Context, Method
+from migrate.transfer.errors import ArgumentsInvalid
+
+CAPABILITIES = ("move-1",)
+Session = MutableMapping[str, Any]
+
+
+def methods(paths: Paths) -> dict[str, Method]:
+    """The methods, bound to this host's directories."""
+    return {
+        "host.facts": lambda context: msgspec.to_builtins(facts.gather(paths)),
+        "move.check": _check(paths),
+        "move.prepare": _prepare(paths),
+        "move.add_layer": _add_layer,
+        "move.place": _place,
+        "move.restore": _restore,
+        "move.commit": _commit(paths),
+        "move.settle": _settle(paths),
+        "move.forget": _forget(paths),
+    }
+
+
+def on_close(session: Session) -> Callable[[], None]:
+    """What the agent does when its connection ends: an uncommitted move is wiped."""
+
+    def close() -> None:
+        for current in list(session.values()):
+            if isinstance(current, Receiving):
+                current.close()
+
+    return close
+
+
+def _check(paths: Paths) -> Method:
+    def check(context: Context, state: bytes) -> dict[str, Any]:
+        described = decode(state)
+        return {
+            "obstacles": [error.to_wire() for error in facts.obstacles_here(paths, described)],
+            "missing": facts.missing_layers(paths, described.record),
+        }
+
+    return check
+
+
+def _prepare(paths: Paths) -> Method:
+    def prepare(
+        context: Context, move: str, generation: int, mode: str, was_running: bool, sender: str,
+        state: bytes,
+    ) -> None:  # fmt: skip
+        described = decode(state)
+        if not re.fullmatch("[0-9a-f]{32}", move) or mode not in MODES or generation < 1:
+            raise ArgumentsInvalid("the move is not described well")
+        entry = Entry(
+            move=move, role="target", state="", container=described.record.identifier,
+            name=described.record.name, generation=generation, mode=mode, peer_id=sender[:64],
+            was_running=was_running,
+        )  # fmt: skip
+        context.session["move"] = Receiving(paths, entry, described)
+
+    return prepare
+
+
+def _current(context: Context) -> Receiving:
+    current = context.session.get("move")
+    if not isinstance(current, Receiving):
+        raise MoveUnknown("no move has been prepared on this connection")
+    return current
+
+
+def _add_layer(context: Context, diff_id: str) -> None:
+    _current(context).add_layer(diff_id)
+
+
+def _place(context: Context) -> None:
+    _current(context).prepare_place()
+
+
+def _restore(context: Context) -> dict[str, float]:
+    return _current(context).restore()
+
+
+def _commit(paths: Paths) -> Method:
+    def commit(context: Context) -> None:
+        _current(context).commit()
+
+    return commit
+
+
+def _settle(paths: Paths) -> Method:
+    def settle(context: Context, move: str) -> str | None:
+        current = context.session.get("move")
+        if isinstance(current, Receiving) and current.entry.move == move:
+            current.close()
+            context.session.pop("move")
+        state = receiving.settle(paths, move)
+        return str(state) if state else None
+
+    return settle
+
+
+def _forget(paths: Paths) -> Method:
+    def forget(context: Context, move: str) -> None:
+        current = context.session.get("move")
+        if isinstance(current, Receiving) and current.entry.move == move:
+            current.close()
+            context.session.pop("move")
+        receiving.forget(paths, move)
+
+    return forget

@@ -1,0 +1,133 @@
+"""The plan of a move: a value that can be printed before anything is touched."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import msgspec
+
+from migrate.checkpoint.state import State, external_mounts
+from migrate.errors import MigrateError
+from migrate.kernel.mounts import read_mountinfo
+from migrate.move.errors import ContainerUnfit, SameHost
+from migrate.move.facts import Facts, compare, enough_room
+from migrate.runtime.cgroups.group import ControlGroup
+from migrate.runtime.paths import Paths
+from migrate.runtime.records import Process, Record
+from migrate.runtime.spec import Spec
+from migrate.runtime.status import Status
+
+MODES = ("auto", "cold", "stop-copy")
+ROOM = 64 << 20  # bytes kept free at the target beside what is sent
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `move` will do; sizes in bytes."""
+
+    name: str
+    container: str
+    target: str
+    target_name: str
+    mode: str
+    reason: str
+    memory_bytes: int
+    missing_layers: tuple[str, ...]
+    obstacles: tuple[MigrateError, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The plan as plain values."""
+        return asdict(self) | {"obstacles": [error.to_wire() for error in self.obstacles]}
+
+
+def choose_mode(wanted: str, status: Status, here: Facts, there: Facts) -> tuple[str, str]:
+    """The mode and one line that says why."""
+    if wanted != "auto":
+        return wanted, "asked for"
+    if status.word not in {"running", "paused"}:
+        return "cold", "the container has no running processes"
+    if not here.criu or not there.criu:
+        side = "this host" if not here.criu else "the target"
+        return "stop-copy", f"memory is to be kept, but {side} has no CRIU"
+    return "stop-copy", "both hosts have CRIU, and no mode with a shorter pause is there yet"
+
+
+def obstacles_of(
+    mode: str, process: Process | None, state: State, here: Facts, there: Facts, memory: int
+) -> list[MigrateError]:
+    """What this side knows to stand against the move."""
+    if here.host_id == there.host_id:
+        return [SameHost("the target is this very host")]
+    if mode == "cold" or process is None:
+        return enough_room(there, memory=memory, disk=ROOM)
+    found = compare(here, there, memory=memory + ROOM, disk=memory + ROOM)
+    found += _foreign_processes(state.record, process)
+    if state.record.network.driver == "host" and _has_connections(process):
+        found.append(
+            ContainerUnfit(
+                "the container has TCP connections on the host's own address",
+                cause="with --network host its connections can't go to another address",
+                mend="close them first, use --network bridge, or --mode cold",
+            )
+        )
+    return found
+
+
+def describe_for_plan(
+    paths: Paths, record: Record, spec: Spec, process: Process | None
+) -> tuple[State, list[MigrateError]]:
+    """The state as far as it is known now, and what can't be dumped."""
+    empty = State(record, spec, {}, ())
+    if process is None:
+        return empty, []
+    try:
+        mounts = external_mounts(record, spec, process.pid, read_mountinfo(process.pid))
+    except MigrateError as error:
+        return empty, [error]
+    return msgspec.structs.replace(empty, mounts=mounts, log_pipes=process.log_pipes), []
+
+
+def _foreign_processes(record: Record, process: Process) -> list[MigrateError]:
+    """Processes that `exec` put into the container: their parents are outside, CRIU's tree not."""
+    pids = set(ControlGroup.of(record.identifier).pids())
+    found: list[MigrateError] = []
+    for pid in sorted(pids - {process.pid}):
+        try:
+            fields = _status_fields(pid)
+        except OSError:
+            continue
+        if int(fields["PPid"]) not in pids:
+            found.append(
+                ContainerUnfit(
+                    f"'migrate exec' runs {fields['Name']} (pid {pid}) in the container",
+                    cause="a process with a parent outside the container can't be dumped",
+                    mend="let it end, or end it, and move then",
+                )
+            )
+    return found
+
+
+def _status_fields(pid: int) -> dict[str, str]:
+    from pathlib import Path
+
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
+
+
+def _has_connections(process: Process) -> bool:
+    """Whether any process of init's network namespace view owns an established TCP socket."""
+    from pathlib import Path
+
+    established = set()
+    for table in ("tcp", "tcp6"):
+        lines = Path(f"/proc/{process.pid}/net/{table}").read_text().splitlines()[1:]
+        established |= {f.split()[9] for f in lines if f.split()[3] == "01"}
+    for descriptor in Path(f"/proc/{process.pid}/fd").iterdir():
+        try:
+            name = str(descriptor.readlink())
+        except OSError:
+            continue
+        if name.startswith("socket:[") and name[8:-1] in established:
+            return True
+    return False

@@ -1,0 +1,210 @@
+"""The target's half of a move: a place prepared, a copy restored frozen, committed or wiped."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from pathlib import Path
+
+import msgspec
+
+from migrate.checkpoint.errors import CheckpointBad
+from migrate.checkpoint.files import clear, put_files, volume_names
+from migrate.checkpoint.restore import Restorer
+from migrate.checkpoint.state import STATE_FILE, STATE_LIMIT, State, decode
+from migrate.images.store import Store
+from migrate.kernel.files import write_atomically
+from migrate.move import journal
+from migrate.move.errors import MoveAborted, MoveCommitted, MoveUnknown
+from migrate.move.journal import Entry
+from migrate.move.transaction import Step, Target, accepts_commit, target_alone
+from migrate.runtime import records
+from migrate.runtime.cgroups.group import ControlGroup
+from migrate.runtime.control import release_fifo
+from migrate.runtime.lifecycle.create import make_place, prepare_and_launch, unmake
+from migrate.runtime.lifecycle.delete import dismiss_monitor
+from migrate.runtime.networks import driver_of
+from migrate.runtime.paths import Paths
+from migrate.runtime.records import Record, load_process, save_process
+from migrate.runtime.storage import mount_rootfs, remove_storage
+
+
+class Receiving:
+    """One move at its target, as long as the agent's connection lasts.
+
+    Made by `prepare`; `close` (connection ended) aborts what is not committed.
+    """
+
+    def __init__(self, paths: Paths, entry: Entry, state: State) -> None:
+        """Journal `preparing`, the directory for the data, and whatever needs no data."""
+        self.paths = paths
+        self.entry = journal.write(paths, entry, Target.PREPARING)
+        self.state = state
+        self.root = journal.incoming(paths) / entry.move
+        self.restorer: Restorer | None = None
+        self._lock = contextlib.ExitStack()
+        own = paths.container(entry.container)
+        try:
+            self._lock.enter_context(records.locked(own, f"move {entry.move}", wait=0))
+            journal.incoming(paths).mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.root.mkdir(mode=0o700)
+        except BaseException:
+            self.close()
+            raise
+
+    def add_layer(self, diff_id: str) -> None:
+        """Take a layer that has arrived into the store; raises LayerDigestMismatch."""
+        blob = self.root / "layers" / diff_id.removeprefix("sha256:")
+        with blob.open("rb") as file:
+            Store(self.paths.images).add_layer(file, diff_id)
+        blob.unlink()
+
+    def prepare_place(self) -> None:
+        """Everything of the place that needs no file of the pause: cgroup, network, monitor, CRIU.
+
+        In the mode `cold` there is nothing to do yet.
+        """
+        own = self.paths.container(self.entry.container)
+        own.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self.entry.mode == "cold":
+            return
+        make_place(self.paths, self.state.record)
+        own.rootfs.mkdir(mode=0o700, exist_ok=True)
+        self.restorer = Restorer(self.paths, self.state)
+
+    def restore(self) -> dict[str, float]:
+        """The copy, whole and frozen (or waiting for its start), from what has arrived.
+
+        Returns the seconds of its phases. The journal says `restored` afterwards.
+        """
+        begun = time.monotonic()
+        state = decode(_read_bounded(self.root / STATE_FILE))
+        if state.record.identifier != self.entry.container:
+            raise CheckpointBad("the data is of another container")
+        record = msgspec.structs.replace(
+            state.record, generation=self.entry.generation + 1, held=self.entry.move, moved_to=""
+        )
+        own = self.paths.container(record.identifier)
+        put_files(self.paths, record, self.root)
+        write_atomically(own.spec, msgspec.json.format(msgspec.json.encode(state.spec)))
+        records.save(self.paths, record)
+        files_done = time.monotonic()
+        if self.restorer:
+            mount_rootfs(self.paths, record)
+            self.restorer.restore(self.root / "criu", state)
+        elif self.entry.was_running:
+            prepare_and_launch(self.paths, record, state.spec)
+        restored = time.monotonic()
+        self.entry = journal.write(self.paths, self.entry, Target.RESTORED)
+        return {"files": files_done - begun, "restore": restored - files_done}
+
+    def commit(self) -> None:
+        """Durable first, then let it run; raises MoveAborted when it has been wiped meanwhile."""
+        commit(self.paths, self.entry)
+
+    def close(self) -> None:
+        """The connection has ended: abort unless committed."""
+        current = journal.read(self.paths, self.entry.move, "target")
+        if current and target_alone(current.target_state) is Step.ROLL_BACK:
+            if self.restorer:
+                self.restorer.abandon()
+            abort(self.paths, current)
+        self._lock.close()
+
+
+def _read_bounded(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(STATE_LIMIT + 1)
+
+
+def commit(paths: Paths, entry: Entry) -> None:
+    """Carry out (or confirm) COMMIT for a restored copy; raises MoveAborted."""
+    current = journal.read(paths, entry.move, "target")
+    if current is None or not accepts_commit(current.target_state):
+        raise MoveAborted("the move was aborted here", cause="its copy has been wiped")
+    if current.target_state is Target.RESTORED:
+        current = journal.write(paths, current, Target.COMMITTED)
+    if current.target_state is Target.COMMITTED:
+        finish(paths, current)
+
+
+def finish(paths: Paths, entry: Entry) -> None:
+    """After COMMIT: packets pass, the copy runs, the record is free; safe to repeat."""
+    record = records.find(paths, entry.container)
+    own = paths.container(record.identifier)
+    process = load_process(own)
+    if process is not None and process.alive:
+        driver_of(record.network.driver).release(own, record.network)
+        if entry.mode != "cold":
+            ControlGroup.of(record.identifier).thaw()
+        elif own.fifo.exists():
+            release_fifo(own)
+            save_process(own, msgspec.structs.replace(process, started=True))
+    records.save(paths, msgspec.structs.replace(record, held=""))
+    journal.write(paths, entry, Target.DONE)
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(journal.incoming(paths) / entry.move)
+
+
+def abort(paths: Paths, entry: Entry) -> None:
+    """Durably refuse a later COMMIT, then wipe the copy; raises MoveCommitted."""
+    current = journal.read(paths, entry.move, "target")
+    if current is None:
+        raise MoveUnknown(f"no move {entry.move} is known here")
+    if current.target_state in {Target.COMMITTED, Target.DONE}:
+        raise MoveCommitted(f"the move of '{entry.name}' is committed")
+    journal.write(paths, current, Target.ABORTED)
+    record = _record_of(paths, current)
+    own = paths.container(current.container)
+    unmake(paths, record)
+    dismiss_monitor(paths, record)
+    for name in volume_names(record):
+        if (paths.volumes / name).is_dir():
+            clear(paths.volumes / name)
+            (paths.volumes / name).rmdir()
+    remove_storage(own)
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(journal.incoming(paths) / entry.move)
+
+
+def _record_of(paths: Paths, entry: Entry) -> Record:
+    """The copy's record, or one that is enough to unmake what there is."""
+    own = paths.container(entry.container)
+    with contextlib.suppress(FileNotFoundError):
+        return records.decode(own.record.read_bytes())
+    driver = "bridge" if own.netns.exists() else "none"
+    network = records.Network(driver=driver)
+    return Record(entry.container, entry.name, created=time.time(), network=network)
+
+
+def settle(paths: Paths, move: str) -> Target | None:
+    """Settle a move whose connection is gone; its state afterwards, None if it is unknown.
+
+    Raises ContainerBusy while another agent still works on it.
+    """
+    entry = journal.read(paths, move, "target")
+    if entry is None:
+        return None
+    step = target_alone(entry.target_state)
+    own = paths.container(entry.container)
+    with records.locked(own, "recover", wait=2):
+        if step is Step.ROLL_BACK and entry.target_state is not Target.ABORTED:
+            abort(paths, entry)
+        elif step is Step.FORWARD:
+            finish(paths, entry)
+    current = journal.read(paths, move, "target")
+    return current.target_state if current else None
+
+
+def forget(paths: Paths, move: str) -> None:
+    """Drop the journal of a settled move: the source has finished, too."""
+    entry = journal.read(paths, move, "target")
+    if entry and entry.target_state in {Target.DONE, Target.ABORTED}:
+        journal.remove(paths, entry)
+
+
+def layer_place(root: Path, diff_id: str) -> str:
+    """The name under which a layer's blob travels."""
+    return os.fspath(Path("layers") / diff_id.removeprefix("sha256:"))

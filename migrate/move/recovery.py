@@ -1,0 +1,168 @@
+"""Settling a move that was cut off: by this host's journal, and by asking the other side."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from migrate.checkpoint import dump as dumping
+from migrate.checkpoint.files import remove_volumes
+from migrate.criu.client import wait_until_gone
+from migrate.errors import MigrateError
+from migrate.kernel.processes import is_running
+from migrate.move import journal, receiving
+from migrate.move.errors import PeerChanged
+from migrate.move.journal import Entry
+from migrate.move.transaction import Source, Step, Target, source_alone, source_told
+from migrate.runtime import records
+from migrate.runtime.cgroups.group import ControlGroup
+from migrate.runtime.errors import ContainerUnknown
+from migrate.runtime.lifecycle.create import load_spec, prepare_and_launch, unmake
+from migrate.runtime.lifecycle.delete import dismiss_monitor
+from migrate.runtime.paths import Paths
+from migrate.runtime.records import load_process
+from migrate.runtime.storage import remove_storage
+
+CRIU_LIMIT = 30.0  # seconds that a CRIU left behind may take to end
+Ask = Callable[[Entry], Target | None]
+
+
+def ask_target(paths: Paths, entry: Entry, address: str = "") -> Target | None:
+    """Have the target settle its side, and return its answer; raises what connecting raises.
+
+    Raises PeerChanged when another host answers at that address.
+    """
+    from migrate.transfer.ssh import connect
+    from migrate.transfer.target import Target as Address
+
+    with connect(Address.parse(address or entry.peer), command=entry.remote_command or None) as far:
+        facts = far.client.call("host.facts", timeout=30)
+        if facts["host_id"] != entry.peer_id:
+            raise PeerChanged(
+                f"another host answers at {address or entry.peer}",
+                cause=f"its identity is {facts['host_id'][:12]}, not {entry.peer_id[:12]}",
+            )
+        answer = far.client.call("move.settle", move=entry.move, timeout=60)
+    return Target(answer) if answer else None
+
+
+def settle_source(paths: Paths, entry: Entry, *, seconds: float = 0.0, address: str = "") -> Source:
+    """Settle the source's side, asking the target where it must; the state it has come to.
+
+    Tries for `seconds` when the target does not answer; then the state stays `committing`, and the
+    copy frozen. The container's lock is held by the caller.
+    """
+    step = source_alone(entry.source_state)
+    deadline = time.monotonic() + seconds
+    while step is Step.ASK:
+        try:
+            step = source_told(entry.source_state, ask_target(paths, entry, address))
+        except MigrateError:
+            if time.monotonic() > deadline:
+                return Source.COMMITTING
+            time.sleep(1)
+            continue
+        if step is Step.ASK:
+            return Source.COMMITTING
+    if step is Step.ROLL_BACK:
+        roll_back(paths, entry)
+        return Source.ABORTED
+    entry = journal.write(paths, entry, Source.COMMITTED)
+    destroy_source(paths, entry)
+    return Source.COMMITTED
+
+
+def roll_back(paths: Paths, entry: Entry) -> None:
+    """Let the source's copy run as before the move; safe to repeat."""
+    entry = journal.write(paths, entry, Source.ABORTED)
+    _end_criu(entry)
+    with contextlib.suppress(ContainerUnknown):
+        record = records.find(paths, entry.container)
+        own = paths.container(record.identifier)
+        process = load_process(own)
+        held = record.held == entry.move
+        if held:
+            record = msgspec.structs.replace(record, held="")
+        if held and process is not None and process.alive:
+            dumping.thaw(paths, record)
+        elif held and entry.mode == "cold" and entry.was_running:
+            _start_again(paths, entry)
+        if held:
+            records.save(paths, record)
+    _forget(paths, entry)
+
+
+def _start_again(paths: Paths, entry: Entry) -> None:
+    """A container that was stopped for a cold move."""
+    from migrate.runtime.control import release_fifo
+    from migrate.runtime.networks import driver_of
+    from migrate.runtime.status import process_of_container
+
+    record = records.find(paths, entry.container)
+    own = paths.container(record.identifier)
+    unmake(paths, record)
+    prepare_and_launch(paths, record, load_spec(paths, record))
+    driver_of(record.network.driver).release(own, record.network)
+    process = process_of_container(paths, record)
+    release_fifo(own)
+    records.save_process(own, msgspec.structs.replace(process, started=True))
+
+
+def destroy_source(paths: Paths, entry: Entry) -> None:
+    """End the source's frozen copy and all that it has here; safe to repeat."""
+    with contextlib.suppress(ContainerUnknown):
+        record = records.find(paths, entry.container)
+        if record.generation <= entry.generation:
+            own = paths.container(record.identifier)
+            dismiss_monitor(paths, record)
+            ControlGroup.of(record.identifier).kill()
+            unmake(paths, record)
+            remove_volumes(paths, record)
+            remove_storage(own)
+    _forget(paths, entry)
+
+
+def _forget(paths: Paths, entry: Entry) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(journal.outgoing(paths, entry.move))
+    journal.remove(paths, entry)
+
+
+def _end_criu(entry: Entry) -> None:
+    """Wait for a CRIU that was left at work: it freezes the container again when it has done."""
+    if entry.criu_pid and is_running(entry.criu_pid, entry.criu_start_time):
+        wait_until_gone(entry.criu_pid, CRIU_LIMIT)
+
+
+def recover(paths: Paths, entry: Entry, *, address: str = "") -> str:
+    """Settle one entry of this host's journal, whichever side; the state it has come to."""
+    if entry.role == "target":
+        state = receiving.settle(paths, entry.move)
+        if state is Target.ABORTED:
+            receiving.forget(paths, entry.move)
+        return str(state)
+    own = paths.container(entry.container)
+    with records.locked(own, "recover"):
+        current = journal.read(paths, entry.move, "source")
+        if current is None:
+            return "settled"
+        outcome = settle_source(paths, current, address=address)
+    if outcome is not Source.COMMITTING:
+        tell_target(entry, address)
+    return str(outcome)
+
+
+def tell_target(entry: Entry, address: str = "") -> None:
+    """Let the target drop its journal; it is no harm if it can't be reached."""
+    from migrate.transfer.ssh import connect
+    from migrate.transfer.target import Target as Address
+
+    with contextlib.suppress(MigrateError):
+        where = Address.parse(address or entry.peer)
+        with connect(where, command=entry.remote_command or None) as far:
+            far.client.call("move.settle", move=entry.move, timeout=60)
+            far.client.call("move.forget", move=entry.move, timeout=30)

@@ -1,0 +1,352 @@
+"""The source's half of a move, and its conduct: from preflight to the end of the source's copy."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from migrate.checkpoint import dump as dumping
+from migrate.checkpoint.files import portable, write_files
+from migrate.checkpoint.state import describe
+from migrate.criu import client
+from migrate.errors import MigrateError, from_wire
+from migrate.images.store import Store
+from migrate.move import journal, plan
+from migrate.move.errors import Interrupted, MoveRefused, MoveRolledBack, MoveUncertain
+from migrate.move.facts import Facts, gather
+from migrate.move.journal import Entry
+from migrate.move.progress import Event, Phases, Report, Result
+from migrate.move.receiving import layer_place
+from migrate.move.recovery import destroy_source, roll_back, settle_source, tell_target
+from migrate.move.transaction import Source
+from migrate.runtime import records
+from migrate.runtime.cgroups.group import ControlGroup
+from migrate.runtime.control import ask
+from migrate.runtime.errors import MonitorFailed
+from migrate.runtime.lifecycle.create import load_spec
+from migrate.runtime.lifecycle.stop import stop_locked
+from migrate.runtime.paths import Paths
+from migrate.runtime.records import Process, Record, load_process
+from migrate.runtime.status import require
+from migrate.transfer.bulk import BulkSender
+from migrate.transfer.ssh import Connection
+from migrate.transfer.target import Target as Address
+
+CALL_LIMIT = 120.0  # seconds
+COMMIT_LIMIT = 20.0
+CONNECTIONS = 2
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user asked for."""
+
+    mode: str = "auto"
+    remote_command: str = ""
+    rate_limit: int | None = None  # bytes a second
+    stop_seconds: float = 10.0  # for the mode cold
+
+
+class Move:
+    """One move of one container, from this host to the far end of `connection`."""
+
+    def __init__(
+        self, paths: Paths, record: Record, connection: Connection, address: Address,
+        wish: Wish, report: Report,
+    ) -> None:  # fmt: skip
+        self.paths, self.record, self.wish = paths, record, wish
+        self.connection, self.address = connection, address
+        self.agent = connection.client
+        self.report = report
+        self.phases, self.frozen = Phases(report), Phases(report)
+        self.own = paths.container(record.identifier)
+        self.spec = load_spec(paths, record)
+        self.process: Process | None = None
+        self.entry: Entry | None = None
+        self.bulk: BulkSender | None = None
+        self.there: Facts | None = None
+        self.warning = ""
+
+    def plan(self) -> plan.Plan:
+        """Preflight: ask both hosts; nothing is changed but layers of a rootfs directory made."""
+        self.phases.enter("preflight")
+        status = require(self.paths, self.record, "running", "stopped")
+        process = load_process(self.own)
+        self.process = process if process and process.alive and process.started else None
+        self.was_running = status.word == "running"
+        self.there = msgspec.convert(self.agent.call("host.facts", timeout=CALL_LIMIT), Facts)
+        here = gather(self.paths)
+        mode, reason = plan.choose_mode(self.wish.mode, status, here, self.there)
+        self.record = portable(self.paths, self.record)
+        state, found = plan.describe_for_plan(
+            self.paths, self.record, self.spec, self.process if mode != "cold" else None
+        )
+        group = ControlGroup.of(self.record.identifier)
+        memory = group.memory_bytes() if self.process and mode != "cold" else 0
+        obstacles = found + plan.obstacles_of(mode, self.process, state, here, self.there, memory)
+        answer = self.agent.call("move.check", state=state.encode(), timeout=CALL_LIMIT)
+        obstacles += [from_wire(message) for message in answer["obstacles"]]
+        self.phases.leave()
+        self.state = state
+        return plan.Plan(
+            self.record.name, self.record.identifier, str(self.address), self.there.name, mode,
+            reason, memory, tuple(answer["missing"]), tuple(obstacles),
+        )  # fmt: skip
+
+    def carry_out(self, made: plan.Plan) -> Result:
+        """Do what the plan says; raises MoveRefused, MoveRolledBack, Interrupted, MoveUncertain."""
+        if made.obstacles:
+            raise MoveRefused.because(made.name, made.obstacles)
+        begun = time.monotonic()
+        with records.locked(self.own, f"move to {self.address}"), _stoppable():
+            try:
+                self._prepare(made)
+                self._pause(made)
+            except BaseException as error:
+                raise self._undone(error) from error
+            with _deaf():
+                self._commit(made)
+                self._finish()
+        return Result(
+            container=made.container, name=made.name, target=str(self.address), mode=made.mode,
+            generation=self.record.generation + 1,
+            freeze_seconds=sum(self.frozen.seconds.values()), freeze_phases=self.frozen.seconds,
+            phases=self.phases.seconds, total_seconds=time.monotonic() - begun,
+            bytes_sent=self._sent, memory_bytes=made.memory_bytes,
+            layers_sent=len(made.missing_layers), reason=made.reason, warning=self.warning,
+        )  # fmt: skip
+
+    def _prepare(self, made: plan.Plan) -> None:
+        """All that can be done while the container runs."""
+        assert self.there
+        self.phases.enter("prepare")
+        entry = Entry(
+            move=journal.new_move(), role="source", state="", container=self.record.identifier,
+            name=self.record.name, generation=self.record.generation, mode=made.mode,
+            peer=str(self.address), peer_id=self.there.host_id,
+            remote_command=self.wish.remote_command, was_running=self.was_running,
+        )  # fmt: skip
+        self.entry = journal.write(self.paths, entry, Source.PREPARING)
+        self.out = journal.outgoing(self.paths, entry.move)
+        (self.out / "criu").mkdir(mode=0o700, parents=True)
+        self.agent.call(
+            "move.prepare", move=entry.move, generation=entry.generation, mode=made.mode, was_running=self.was_running,
+            sender=journal.host_id(self.paths), state=self.state.encode(), timeout=CALL_LIMIT,
+        )  # fmt: skip
+        self.bulk = BulkSender.open(
+            self.address, entry.move, connections=CONNECTIONS,
+            rate_limit=self.wish.rate_limit, command=self.wish.remote_command or None,
+        )  # fmt: skip
+        self._send_layers(made)
+        self.agent.call("move.place", timeout=CALL_LIMIT)
+        self.phases.leave()
+
+    def _send_layers(self, made: plan.Plan) -> None:
+        assert self.bulk
+        assert self.entry
+        store = Store(self.paths.images)
+        sizes = [store.layer_blob_path(d).stat().st_size for d in made.missing_layers]
+        counter = self._counter("layers", sum(sizes))
+        for diff_id in made.missing_layers:
+            with store.open_layer_blob(diff_id) as blob:
+                name = layer_place(Path(), diff_id)
+                self.bulk.send_file_from(blob.fileno(), name, counter)
+            self.bulk.flush()
+            self.agent.call("move.add_layer", diff_id=diff_id, timeout=None)
+
+    def _counter(self, what: str, total: int) -> Callable[[int], None]:
+        done = 0
+
+        def count(number: int) -> None:
+            nonlocal done
+            done += number
+            self.report(Event("bytes", what, {"done": done, "total": total}))
+
+        return count
+
+    def _pause(self, made: plan.Plan) -> None:
+        """From the freeze to a copy that waits, whole and frozen, at the target."""
+        assert self.entry
+        if made.mode == "cold":
+            self._stop_and_write()
+            names = self._names
+        else:
+            with client.swrk() as criu:
+                names = self._freeze_and_dump(criu)
+        self._send(names)
+        self.frozen.enter("restore")
+        done = self.agent.call("move.restore", timeout=CALL_LIMIT)
+        self.frozen.leave()
+        self.report(Event("note", "restored", done))
+
+    def _hold(self) -> None:
+        """The journal says frozen, the record says held: nobody else lets it run."""
+        assert self.entry
+        self.entry = journal.write(self.paths, self.entry, Source.FROZEN)
+        self._stored = msgspec.structs.replace(
+            records.find(self.paths, self.record.identifier), held=self.entry.move
+        )
+        records.save(self.paths, self._stored)
+
+    def _stop_and_write(self) -> None:
+        self._hold()
+        if self.process:
+            self.frozen.enter("stop")
+            stop_locked(self.paths, self.record, self.wish.stop_seconds)
+        self.frozen.enter("files")
+        self._names = write_files(self.paths, self.state, self.out)
+        self.frozen.leave()
+
+    def _freeze_and_dump(self, criu: client.Swrk) -> list[str]:
+        """Freeze; CRIU dumps while this process writes the files."""
+        assert self.process
+        assert self.entry
+        assert criu.process
+        self.entry = msgspec.structs.replace(
+            self.entry, criu_pid=criu.process.pid,
+            criu_start_time=records.process_of(criu.process.pid).start_time,
+        )  # fmt: skip
+        state = describe(self.paths, self.record, self.spec, self.process)
+        images = self.out / "criu"
+        self._hold()
+        with ThreadPoolExecutor(1) as pool:
+            self.frozen.enter("freeze")
+            dumping.freeze(self.paths, self.record)
+            self.frozen.enter("dump")
+            dump = pool.submit(
+                dumping.dump, criu, state, self.process, images, self.own.state / dumping.LOG
+            )
+            with contextlib.suppress(MonitorFailed):
+                ask(self.own, {"do": "drain"}, limit=2)
+            names = write_files(self.paths, state, self.out)
+            dump.result()
+        self.frozen.leave()
+        return names + [f"criu/{name}" for name in os.listdir(images) if name.endswith(".img")]
+
+    def _send(self, names: list[str]) -> None:
+        assert self.bulk
+        self.frozen.enter("transfer")
+        total = sum((self.out / name).stat().st_size for name in names)
+        self.bulk.send_files(self.out, names, self._counter("state", total))
+        self.bulk.flush()
+        self.frozen.leave()
+
+    def _undone(self, error: BaseException) -> BaseException:
+        """Roll back; the error that tells so."""
+        self.frozen.leave()
+        self.phases.leave()
+        with _deaf():
+            if self.entry:
+                # Thaw first: no COMMIT was sent, so nobody has to be asked.
+                roll_back(self.paths, self.entry)
+                with contextlib.suppress(MigrateError):
+                    self.agent.call("move.settle", move=self.entry.move, timeout=15)
+                    self.agent.call("move.forget", move=self.entry.move, timeout=15)
+            if self.bulk:
+                self.bulk.abort()
+        if isinstance(error, KeyboardInterrupt):
+            return Interrupted(
+                f"the move of '{self.record.name}' was interrupted",
+                cause="it was stopped before COMMIT; the container runs here as before",
+            )
+        if isinstance(error, MigrateError):
+            return MoveRolledBack(
+                f"'{self.record.name}' did not move, and runs here as before",
+                cause=f"{error.what}" + (f": {error.cause}" if error.cause else ""),
+                mend=error.mend or None,
+            )
+        return error if not isinstance(error, OSError) else MoveRolledBack(
+            f"'{self.record.name}' did not move, and runs here as before", cause=str(error)
+        )  # fmt: skip
+
+    def _commit(self, made: plan.Plan) -> None:
+        """The point of no return: durable here, then asked for there."""
+        assert self.entry
+        self.frozen.enter("commit")
+        self.entry = journal.write(self.paths, self.entry, Source.COMMITTING)
+        try:
+            self.agent.call("move.commit", timeout=COMMIT_LIMIT)
+        except MigrateError as error:
+            self.frozen.leave()
+            self._settle_doubt(error)
+        self.frozen.leave()
+
+    def _settle_doubt(self, error: MigrateError) -> None:
+        """COMMIT was sent and no answer came: ask anew, and stay frozen if nobody answers."""
+        assert self.entry
+        self.report(Event("note", "the answer to COMMIT is missing; asking again"))
+        outcome = settle_source(self.paths, self.entry, seconds=COMMIT_LIMIT)
+        if outcome is Source.ABORTED:
+            raise MoveRolledBack(
+                f"'{self.record.name}' did not move, and runs here as before",
+                cause=f"{error.what}: the target has wiped its copy",
+            )
+        if outcome is not Source.COMMITTED:
+            raise MoveUncertain(
+                f"it is not known whether '{self.record.name}' runs on {self.address}",
+                cause=f"{error.what}; the copy here is held frozen",
+                mend=f"when {self.address} answers again, run 'migrate recover {self.record.name}'",
+            )
+
+    def _finish(self) -> None:
+        """After COMMIT: end the source's copy, tell the target to forget."""
+        assert self.entry
+        assert self.bulk
+        self.phases.enter("clean up")
+        self._sent = self.bulk.wire_bytes
+        if journal.read(self.paths, self.entry.move, "source"):
+            self.entry = journal.write(self.paths, self.entry, Source.COMMITTED)
+            destroy_source(self.paths, self.entry)
+        try:
+            self.agent.call("move.forget", move=self.entry.move, timeout=CALL_LIMIT)
+        except MigrateError:
+            tell_target(self.entry)
+        self.bulk.close()
+        self.phases.leave()
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the move as Ctrl-C does: by rolling back."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(_number: int, _frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, interrupt) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """Signals are not heard while a step runs that must not be cut in two.
+
+    Handlers, not masks: a mask holds for one thread, and the signal would find another.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, lambda *_: None) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
