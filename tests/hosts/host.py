@@ -199,7 +199,7 @@ class Machine:
         text: bool = True,
         **options: Any,
     ) -> subprocess.CompletedProcess[Any]:
-        """Run to the end, output captured as text; with `check` a failure raises with its output."""
+        """Run to the end, output captured as text; `check`: a failure raises with its output."""
         if capture:
             options.setdefault("stdout", subprocess.PIPE)
             options.setdefault("stderr", subprocess.PIPE)

@@ -12,6 +12,7 @@ from migrate.kernel import namespaces
 BRIDGE = "br0"
 HOST_BRIDGE = "br-lan"
 PREFIX_LENGTH = 24
+_ROOT = 0xFFFF_FFFF  # TC_H_ROOT
 
 
 def _in_thread(work: Callable[[], Any]) -> Any:
@@ -138,13 +139,13 @@ def set_rate(namespace: int, interface: str, megabits: float | None) -> None:
         index = index_of(handle, interface)
         for message in handle.get_qdiscs(index):
             if message.get_attr("TCA_KIND") == "tbf":
-                handle.tc("del", index=index, root=True)
+                handle.tc("del", index=index, parent=_ROOT)
         if megabits is not None:
             rate = int(megabits * 1e6 / 8)
             # A veth carries segments of up to 64 KiB; the queue holds 20 ms and one of those.
             handle.tc(
                 "add", "tbf", index, rate=rate, burst=max(rate // 250, 128 * 1024),
-                limit=max(rate // 50, 256 * 1024), parent=0xFFFFFFFF,
+                limit=max(rate // 50, 256 * 1024), parent=_ROOT,
             )  # fmt: skip
 
     within(namespace, work)

@@ -92,7 +92,8 @@ def test_cgroups_with_a_freezer(two_hosts):
     else
         g=/sys/fs/cgroup/box; mkdir $g
         sleep 60 & echo $! > $g/cgroup.procs
-        sleep 0.2; echo 1 > $g/cgroup.freeze; sleep 0.2; grep -q 'frozen 1' $g/cgroup.events && echo FROZEN
+        sleep 0.2; echo 1 > $g/cgroup.freeze; sleep 0.2
+        grep -q 'frozen 1' $g/cgroup.events && echo FROZEN
     fi"""
     # The frozen process stays, without our pipes: unmaking the host must cope with it.
     assert alpha.run(["sh", "-c", script.replace("& echo", ">/dev/null 2>&1 & echo")]).stdout in {
