@@ -125,39 +125,34 @@ def _groups(top: Path) -> list[Path]:
     return found
 
 
-def _thaw_and_kill(directory: Path) -> bool:
-    """True when the group held processes. A frozen v1 task only dies once it is thawed."""
+def _thaw(directory: Path) -> None:
     for name, value in (("freezer.state", "THAWED"), ("cgroup.freeze", "0")):
         with contextlib.suppress(OSError):
             if (directory / name).exists():
                 (directory / name).write_text(value)
-    held = False
+
+
+def _kill(directory: Path) -> None:
     with contextlib.suppress(OSError):
         for pid in (directory / "cgroup.procs").read_text().split():
-            held = True
-            if pid != "0":
+            if pid != "0":  # 0 is a process that this pid namespace does not see
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(int(pid), signal.SIGKILL)
-    return held
-
-
-def kill_all(name: str) -> bool:
-    """Thaw and kill what lives in the subtree; True when something did."""
-    held = False
-    for hierarchy in hierarchies():
-        for directory in _groups(path_in(hierarchy, name)):
-            held = _thaw_and_kill(directory) or held
-    return held
 
 
 def thaw_all(name: str) -> None:
-    """Let frozen tasks go, so that they can die with their init."""
+    """Let frozen tasks go, so that they can die with their init: on v1 a frozen task can't."""
     for hierarchy in hierarchies():
         for directory in _groups(path_in(hierarchy, name)):
-            for file, value in (("freezer.state", "THAWED"), ("cgroup.freeze", "0")):
-                with contextlib.suppress(OSError):
-                    if (directory / file).exists():
-                        (directory / file).write_text(value)
+            _thaw(directory)
+
+
+def kill_all(name: str) -> None:
+    """Thaw and kill what lives in the subtree."""
+    for hierarchy in hierarchies():
+        for directory in _groups(path_in(hierarchy, name)):
+            _thaw(directory)
+            _kill(directory)
 
 
 def remove(name: str, limit: float = 5.0) -> None:
