@@ -144,7 +144,11 @@ class BulkSender:
         try:
             while True:
                 buffer = self._buffers.get()
-                length = _fill(stream, buffer)
+                try:
+                    length = _fill(stream, buffer)
+                except BaseException:
+                    self._buffers.put(buffer)
+                    raise
                 self._put(Piece(file, offset, length, False, buffer, self._buffers), progress)
                 offset += length
                 if length < CHUNK:

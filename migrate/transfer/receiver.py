@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 
 MAX_OPEN_FILES = 256
 MAX_KNOWN_PARENTS = 100_000
+MAX_DEPTH = 256  # what a recursive removal in Python still gets through
 _AHEAD = 64 * 1024
 _ZEROS = bytes(64 * 1024)
 _TOKEN = re.compile(r"[0-9a-f]{32}")
@@ -297,4 +298,6 @@ def _checked_path(raw: bytes) -> str:
         raise PathRefused(f"{raw[:200]!r} is no relative path")
     if b"." in parts or b".." in parts:
         raise PathRefused(f"{raw[:200]!r} leads out of the directory")
+    if len(parts) > MAX_DEPTH:
+        raise PathRefused(f"a path has {len(parts)} levels, more than {MAX_DEPTH}")
     return os.fsdecode(raw)

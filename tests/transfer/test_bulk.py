@@ -259,3 +259,18 @@ def test_the_limiter_stops_waiting() -> None:
     limiter.take(1000)
     stopped.set()
     limiter.take(1)
+
+
+def test_streams_that_break(far: SshServer) -> None:
+    class Broken:
+        def readinto(self, _buffer: memoryview) -> int:
+            raise OSError("tar died")
+
+    token, root = far.new_root()
+    with BulkSender.open(far.target, token) as sender:
+        for _ in range(10):
+            with pytest.raises(OSError, match="tar died"):
+                sender.send_stream(Broken(), "file")
+        sender.send_stream(io.BytesIO(b"whole"), "file")
+        sender.flush()
+        assert (root / "file").read_bytes() == b"whole"

@@ -160,8 +160,10 @@ def test_garbage_never_crashes_it(root: Path, noise: bytes, place: int, whole: b
     assert {path.name for path in root.parent.iterdir()} == {TOKEN}
 
 
-def test_deep_paths_do_not_exhaust_the_stack(root: Path) -> None:
-    assert run(root, opened(b"/".join([b"d"] * 1500)))[0] == 0
+def test_deep_paths(root: Path) -> None:
+    assert run(root, opened(b"/".join([b"d"] * 200)))[0] == 0
+    assert isinstance(refused(root, opened(b"/".join([b"e"] * 1500))), PathRefused)
+    assert not (root / "e").exists()
 
 
 def test_roots_that_are_refused(tmp_path: Path) -> None:
