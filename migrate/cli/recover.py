@@ -31,10 +31,8 @@ def recover(names: tuple[str, ...], address: str, as_json: bool) -> None:  # fmt
 
     paths = Paths.from_environment()
     paths.make()
-    entries = [
-        e for e in journal.read_all(paths) if not names or {e.name, e.container} & set(names)
-    ]
-    open_entries = [e for e in entries if e.role == "source" or e.state != Target.DONE]
+    entries = [e for e in journal.read_all(paths) if e.role == "source" or e.state != Target.DONE]
+    open_entries = [e for e in entries if not names or {e.name, e.container} & set(names)]
     outcomes = []
     for entry in open_entries:
         outcome = settle(paths, entry, address=address)

@@ -130,7 +130,7 @@ def compare(here: Facts, there: Facts, *, memory: int, disk: int) -> list[Migrat
                     f"{side} has no CRIU",
                     cause="none was set up there",
                     mend="run 'migrate host setup' for the target, 'migrate doctor --fix' here",
-                )  # fmt: skip
+                )
             )
     if here.criu and there.criu and _numbers(there.criu) < _numbers(here.criu):
         found.append(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import threading
 import time
@@ -25,6 +24,7 @@ from migrate.move import journal, plan
 from migrate.move.errors import Interrupted, MoveRefused, MoveRolledBack, MoveUncertain
 from migrate.move.facts import Facts, gather
 from migrate.move.journal import Entry
+from migrate.move.plan import Plan
 from migrate.move.progress import Event, Phases, Report, Result
 from migrate.move.receiving import layer_place
 from migrate.move.recovery import destroy_source, roll_back, settle_source, tell_target
@@ -77,7 +77,7 @@ class Move:
         self.there: Facts | None = None
         self.warning = ""
 
-    def plan(self) -> plan.Plan:
+    def plan(self) -> Plan:
         """Preflight: ask both hosts; nothing is changed but layers of a rootfs directory made."""
         self.phases.enter("preflight")
         status = require(self.paths, self.record, "running", "stopped")
@@ -98,12 +98,12 @@ class Move:
         obstacles += [from_wire(message) for message in answer["obstacles"]]
         self.phases.leave()
         self.state = state
-        return plan.Plan(
+        return Plan(
             self.record.name, self.record.identifier, str(self.address), self.there.name, mode,
             reason, memory, tuple(answer["missing"]), tuple(obstacles),
         )  # fmt: skip
 
-    def carry_out(self, made: plan.Plan) -> Result:
+    def carry_out(self, made: Plan) -> Result:
         """Do what the plan says; raises MoveRefused, MoveRolledBack, Interrupted, MoveUncertain."""
         if made.obstacles:
             raise MoveRefused.because(made.name, made.obstacles)
@@ -126,7 +126,7 @@ class Move:
             layers_sent=len(made.missing_layers), reason=made.reason, warning=self.warning,
         )  # fmt: skip
 
-    def _prepare(self, made: plan.Plan) -> None:
+    def _prepare(self, made: Plan) -> None:
         """All that can be done while the container runs."""
         assert self.there
         self.phases.enter("prepare")
@@ -140,7 +140,8 @@ class Move:
         self.out = journal.outgoing(self.paths, entry.move)
         (self.out / "criu").mkdir(mode=0o700, parents=True)
         self.agent.call(
-            "move.prepare", move=entry.move, generation=entry.generation, mode=made.mode, was_running=self.was_running,
+            "move.prepare", move=entry.move, generation=entry.generation, mode=made.mode,
+            was_running=self.was_running,
             sender=journal.host_id(self.paths), state=self.state.encode(), timeout=CALL_LIMIT,
         )  # fmt: skip
         self.bulk = BulkSender.open(
@@ -151,7 +152,7 @@ class Move:
         self.agent.call("move.place", timeout=CALL_LIMIT)
         self.phases.leave()
 
-    def _send_layers(self, made: plan.Plan) -> None:
+    def _send_layers(self, made: Plan) -> None:
         assert self.bulk
         assert self.entry
         store = Store(self.paths.images)
@@ -174,7 +175,7 @@ class Move:
 
         return count
 
-    def _pause(self, made: plan.Plan) -> None:
+    def _pause(self, made: Plan) -> None:
         """From the freeze to a copy that waits, whole and frozen, at the target."""
         assert self.entry
         if made.mode == "cold":
@@ -231,7 +232,7 @@ class Move:
             names = write_files(self.paths, state, self.out)
             dump.result()
         self.frozen.leave()
-        return names + [f"criu/{name}" for name in os.listdir(images) if name.endswith(".img")]
+        return names + [f"criu/{path.name}" for path in images.glob("*.img")]
 
     def _send(self, names: list[str]) -> None:
         assert self.bulk
@@ -269,7 +270,7 @@ class Move:
             f"'{self.record.name}' did not move, and runs here as before", cause=str(error)
         )  # fmt: skip
 
-    def _commit(self, made: plan.Plan) -> None:
+    def _commit(self, made: Plan) -> None:
         """The point of no return: durable here, then asked for there."""
         assert self.entry
         self.frozen.enter("commit")
