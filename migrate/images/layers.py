@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import os
 import secrets
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -25,6 +24,7 @@ from migrate.images.errors import (
     disk_full_told,
 )
 from migrate.images.model import check_digest
+from migrate.images.rootdir import remove_tree
 from migrate.images.streams import HashingReader, decompressed
 from migrate.images.tarread import DEFAULT_LIMITS, Limits, Source
 from migrate.kernel.files import fsync_directory, write_atomically
@@ -155,7 +155,7 @@ class LayerStore:
         for parent in (directory.parent, blob.parent):
             parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if directory.exists():  # left by a crash before its record was written
-            shutil.rmtree(directory)
+            remove_tree(directory)
         (temporary / "blob").rename(blob)
         (temporary / "layer").rename(directory)
         fsync_directory(blob.parent)
@@ -170,8 +170,7 @@ class LayerStore:
             freed += blob.stat().st_blocks * 512
             blob.unlink()
         if directory.exists():
-            freed += disk_usage(directory)
-            shutil.rmtree(directory)
+            freed += remove_tree(directory)
         return freed
 
     @contextlib.contextmanager
@@ -182,7 +181,8 @@ class LayerStore:
         try:
             yield path
         finally:
-            shutil.rmtree(path, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                remove_tree(path)
 
     @contextlib.contextmanager
     def hold(self, *, exclusive: bool = False, purpose: str = "store") -> Iterator[None]:
@@ -200,13 +200,3 @@ class LayerStore:
 
 def _hex(diff_id: str) -> str:
     return check_digest(diff_id).removeprefix("sha256:")
-
-
-def disk_usage(directory: Path) -> int:
-    """Bytes that a tree takes on disk, hard links counted once."""
-    seen: dict[int, int] = {}
-    for folder, directories, files in os.walk(directory):
-        for name in ["", *directories, *files]:
-            status = os.lstat(os.path.join(folder, name))  # noqa: PTH118  speed
-            seen[status.st_ino] = status.st_blocks * 512
-    return sum(seen.values())

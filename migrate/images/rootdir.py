@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
+import secrets
 import stat
 from pathlib import Path
 
@@ -133,7 +133,7 @@ class RootDirectory:
             kept = os.dup(parent)
             try:
                 self.forget()
-                shutil.rmtree(name, dir_fd=kept)
+                remove_tree(name, kept)
             finally:
                 os.close(kept)
         else:
@@ -145,12 +145,49 @@ def below(parent: int, name: bytes) -> bytes:
     return b"/proc/self/fd/%d/%s" % (parent, name)
 
 
+def remove_tree(name: Path | bytes, parent: int | None = None) -> int:
+    """Remove a directory (of the directory descriptor `parent`) and all in it; bytes freed on disk.
+
+    Not `shutil.rmtree`, which recurses: a layer may nest deeper than Python's stack. Here every
+    subdirectory is moved up to the top before its parent goes. Raises OSError.
+    """
+    top = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        freed = _empty(top)
+    finally:
+        os.close(top)
+    os.rmdir(name, dir_fd=parent)
+    return freed
+
+
+def _empty(top: int) -> int:
+    freed, serial = 0, 0
+    while names := os.listdir(top):
+        for name in names:
+            status = os.stat(name, dir_fd=top, follow_symlinks=False)
+            if not stat.S_ISDIR(status.st_mode):
+                os.unlink(name, dir_fd=top)
+                freed += status.st_blocks * 512 if status.st_nlink == 1 else 0
+                continue
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            child = os.open(name, flags, dir_fd=top)
+            try:
+                for inner in os.listdir(child):  # noqa: PTH208  by descriptor
+                    serial += 1
+                    fresh = f".removed-{serial}-{secrets.token_hex(8)}"
+                    os.rename(inner, fresh, src_dir_fd=child, dst_dir_fd=top)
+            finally:
+                os.close(child)
+            os.rmdir(name, dir_fd=top)
+            freed += status.st_blocks * 512
+    return freed
+
+
 def empty_directory(directory: Path) -> None:
     """Remove everything in `directory`, itself excepted; errors are passed over."""
     with contextlib.suppress(OSError):
-        for entry in list(os.scandir(directory)):
-            if entry.is_dir(follow_symlinks=False):
-                shutil.rmtree(entry.path, ignore_errors=True)
-            else:
-                with contextlib.suppress(OSError):
-                    Path(entry.path).unlink()
+        top = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            _empty(top)
+        finally:
+            os.close(top)

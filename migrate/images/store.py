@@ -12,7 +12,6 @@ Only `prune` removes layers, and it waits for every `hold` to end.
 from __future__ import annotations
 
 import re
-import shutil
 import urllib.parse
 from collections.abc import Iterable, Set
 from pathlib import Path
@@ -30,6 +29,7 @@ from migrate.images.errors import (
 )
 from migrate.images.layers import LayerStore
 from migrate.images.model import Image, check_digest, image_from_document, normalize_name
+from migrate.images.rootdir import remove_tree
 from migrate.kernel.files import write_atomically
 
 _ID_PREFIX = re.compile(r"(?:sha256:)?[0-9a-f]{4,64}")
@@ -164,7 +164,7 @@ class Store(LayerStore):
             used.update(diff_id for image in self.images() for diff_id in image.diff_ids)
             used.update(diff_id for pin in self._pins() for diff_id in pin.diff_ids)
             for path in (self.root / "tmp").glob("*"):
-                shutil.rmtree(path, ignore_errors=True)
+                remove_tree(path)
             present = {path.name.split(".")[0] for path in self._layer_paths()}
             return sum(
                 self._drop_layer(f"sha256:{digits}")

@@ -10,6 +10,7 @@ import pytest
 from migrate.errors import MigrateError
 from migrate.images.apply import apply_layer
 from migrate.images.errors import ImageArchiveBad, LayerUnsafe
+from migrate.images.store import Store
 from migrate.images.tarread import Limits
 
 pytestmark = pytest.mark.root
@@ -147,3 +148,22 @@ def test_overlay_xattrs_are_dropped(tmp_path: Path) -> None:
     redirect = {"SCHILY.xattr.trusted.overlay.redirect": "/etc", "SCHILY.xattr.user.kept": "1"}
     apply_layer(archive(entry("a", pax_headers=redirect)), tmp_path)
     assert os.listxattr(tmp_path / "a") == ["user.kept"]
+
+
+def test_very_deep_trees_leave_nothing_behind(tmp_path: Path) -> None:
+    """Each link leads 900 directories down: 3600 in all, past PATH_MAX and Python's stack."""
+    store = Store(tmp_path / "store")
+    deep = "/".join(["d"] * 900)
+    entries = [entry("x" + "/" + deep, DIR), entry("y", SYM, linkname="x/" + deep)]
+    for link, before in (("z", "y"), ("w", "z"), ("v", "w")):
+        entries += [entry(f"{before}/{deep}", DIR), entry(link, SYM, linkname=f"{before}/{deep}")]
+    with pytest.raises(MigrateError):
+        store.add_layer(archive(*entries, entry("../out")))
+    assert list((store.root / "tmp").iterdir()) == []
+    store.add_layer(archive(*entries))
+    assert store.prune() > 3600 * 4096
+    assert list((store.root / "layers/sha256").iterdir()) == []
+    replaced = tmp_path / "replaced"
+    replaced.mkdir()
+    apply_layer(archive(*entries, entry("x")), replaced)
+    assert (replaced / "x").is_file()
