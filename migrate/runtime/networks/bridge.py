@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
 
-from migrate.kernel import netlink
+from migrate.kernel import interfaces, netlink
 from migrate.runtime.errors import AddressTaken, NetworkFailed
 from migrate.runtime.paths import ContainerPaths
 from migrate.runtime.records import Network, Record
@@ -100,21 +100,24 @@ class Bridge:
 
     def release(self, own: ContainerPaths, network: Network) -> None:
         """Set the host's end up and send a gratuitous ARP."""
-        self._set(own, "up")
+        self._set(own, interfaces.bring_up)
         with contextlib.suppress(OSError):
             netlink.announce(own.netns, INSIDE, network.address.partition("/")[0])
 
     def hold(self, own: ContainerPaths) -> None:
         """Set the host's end down: packets are dropped, and sent again by their senders."""
-        self._set(own, "down")
+        self._set(own, interfaces.bring_down)
 
-    def _set(self, own: ContainerPaths, state: str) -> None:
+    def _set(self, own: ContainerPaths, change: Callable[[str], None]) -> None:
+        """By ioctl, not netlink: this is inside the pause, and loads no library."""
         port = port_of(own.identifier)
-        with netlink.route() as host:
-            found = host.link_lookup(ifname=port)
-            if not found:
-                raise NetworkFailed(f"the interface {port} is gone", cause="somebody removed it")
-            host.link("set", index=found[0], state=state)
+        try:
+            change(port)
+        except OSError as error:
+            raise NetworkFailed(
+                f"the interface {port} can't be set", cause=str(error),
+                mend="somebody may have removed it: stop and start the container",
+            ) from error  # fmt: skip
 
     def detach(self, own: ContainerPaths) -> None:
         """Remove the pair and the namespace."""
