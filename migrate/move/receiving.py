@@ -18,6 +18,7 @@ from migrate.images.store import Store
 from migrate.kernel.files import write_atomically
 from migrate.move import journal
 from migrate.move.errors import MoveAborted, MoveCommitted, MoveUnknown
+from migrate.move.faultpoint import reached
 from migrate.move.journal import Entry
 from migrate.move.transaction import Step, Target, accepts_commit, target_alone
 from migrate.runtime import records
@@ -73,6 +74,7 @@ class Receiving:
         make_place(self.paths, self.state.record)
         own.rootfs.mkdir(mode=0o700, exist_ok=True)
         self.restorer = Restorer(self.paths, self.state)
+        reached(self.paths, "placed")
 
     def restore(self) -> dict[str, float]:
         """The copy, whole and frozen (or waiting for its start), from what has arrived.
@@ -91,6 +93,7 @@ class Receiving:
         write_atomically(own.spec, msgspec.json.format(msgspec.json.encode(state.spec)))
         records.save(self.paths, record)
         files_done = time.monotonic()
+        reached(self.paths, "unpacked")
         if self.restorer:
             mount_rootfs(self.paths, record)
             self.restorer.restore(self.root / "criu", state)
@@ -98,6 +101,7 @@ class Receiving:
             prepare_and_launch(self.paths, record, state.spec)
         restored = time.monotonic()
         self.entry = journal.write(self.paths, self.entry, Target.RESTORED)
+        reached(self.paths, "restored-there")
         return {"files": files_done - begun, "restore": restored - files_done}
 
     def commit(self) -> None:
@@ -126,6 +130,7 @@ def commit(paths: Paths, entry: Entry) -> None:
         raise MoveAborted("the move was aborted here", cause="its copy has been wiped")
     if current.target_state is Target.RESTORED:
         current = journal.write(paths, current, Target.COMMITTED)
+        reached(paths, "committed-there")
     if current.target_state is Target.COMMITTED:
         finish(paths, current)
 
@@ -142,6 +147,7 @@ def finish(paths: Paths, entry: Entry) -> None:
         elif own.fifo.exists():
             release_fifo(own)
             save_process(own, msgspec.structs.replace(process, started=True))
+    reached(paths, "thawed-there")
     records.save(paths, msgspec.structs.replace(record, held=""))
     journal.write(paths, entry, Target.DONE)
     with contextlib.suppress(FileNotFoundError):

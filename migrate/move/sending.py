@@ -23,6 +23,7 @@ from migrate.images.store import Store
 from migrate.move import journal, plan
 from migrate.move.errors import Interrupted, MoveRefused, MoveRolledBack, MoveUncertain
 from migrate.move.facts import Facts, gather
+from migrate.move.faultpoint import reached
 from migrate.move.journal import Entry
 from migrate.move.plan import Plan
 from migrate.move.progress import Event, Phases, Report, Result
@@ -150,6 +151,7 @@ class Move:
         )  # fmt: skip
         self._send_layers(made)
         self.agent.call("move.place", timeout=CALL_LIMIT)
+        reached(self.paths, "prepared")
         self.phases.leave()
 
     def _send_layers(self, made: Plan) -> None:
@@ -184,11 +186,13 @@ class Move:
         else:
             with client.swrk() as criu:
                 names = self._freeze_and_dump(criu)
+        reached(self.paths, "dumped")
         self._send(names)
         self.frozen.enter("restore")
         done = self.agent.call("move.restore", timeout=CALL_LIMIT)
         self.frozen.leave()
         self.report(Event("note", "restored", done))
+        reached(self.paths, "restored")
 
     def _hold(self) -> None:
         """The journal says frozen, the record says held: nobody else lets it run."""
@@ -223,6 +227,7 @@ class Move:
         with ThreadPoolExecutor(1) as pool:
             self.frozen.enter("freeze")
             dumping.freeze(self.paths, self.record)
+            reached(self.paths, "frozen")
             self.frozen.enter("dump")
             dump = pool.submit(
                 dumping.dump, criu, state, self.process, images, self.own.state / dumping.LOG
@@ -275,6 +280,7 @@ class Move:
         assert self.entry
         self.frozen.enter("commit")
         self.entry = journal.write(self.paths, self.entry, Source.COMMITTING)
+        reached(self.paths, "committing")
         try:
             self.agent.call("move.commit", timeout=COMMIT_LIMIT)
         except MigrateError as error:
@@ -307,6 +313,7 @@ class Move:
         self._sent = self.bulk.wire_bytes
         if journal.read(self.paths, self.entry.move, "source"):
             self.entry = journal.write(self.paths, self.entry, Source.COMMITTED)
+            reached(self.paths, "committed")
             destroy_source(self.paths, self.entry)
         try:
             self.agent.call("move.forget", move=self.entry.move, timeout=CALL_LIMIT)

@@ -1,0 +1,61 @@
+"""A counter in a container, and what can be asked about it from outside."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from tests.hosts.host import Host
+from tests.hosts.redis import MIGRATE
+from tests.hosts.rootfs import make_rootfs
+
+COUNTER = "i=0; while :; do i=$((i+1)); echo $i; echo $i > /count; sleep 0.02; done"
+ADDRESS = "10.77.0.110"
+
+
+def make_counter_image(shared: Path, *hosts: Host) -> None:
+    """Import the image `counter` on each host."""
+    archive = shared / "counter.tar"
+    if not archive.exists():
+        with tempfile.TemporaryDirectory() as directory:
+            make_rootfs(Path(directory))
+            subprocess.run(["tar", "-C", directory, "-cf", archive, "."], check=True)
+    for host in hosts:
+        host.run([MIGRATE, "image", "import", str(archive), "--name", "counter"])
+
+
+def start_counter(host: Host, name: str = "counter", *options: str) -> None:
+    """Run the counter on `host`."""
+    host.run([MIGRATE, "run", "-d", "--name", name, *options, "counter", "/bin/sh", "-c", COUNTER])
+
+
+def containers(host: Host) -> dict[str, str]:
+    """Status by name."""
+    told = host.run([MIGRATE, "ps", "-a", "--json"]).stdout
+    return {row["name"]: row["status"] for row in json.loads(told)}
+
+
+def last_count(host: Host, name: str = "counter") -> int:
+    """The last number that the counter has written to its log."""
+    lines = host.run([MIGRATE, "logs", "--tail", "1", name], check=False).stdout.split()
+    return int(lines[-1]) if lines else 0
+
+
+def counts_on(host: Host, name: str = "counter", limit: float = 5.0) -> bool:
+    """Whether the counter makes progress."""
+    begun = last_count(host, name)
+    deadline = time.monotonic() + limit
+    while time.monotonic() < deadline:
+        if last_count(host, name) > begun:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def is_gapless(host: Host, name: str = "counter") -> bool:
+    """Whether the log has every number once, in order: nothing lost, nothing twice."""
+    numbers = [int(line) for line in host.run([MIGRATE, "logs", name]).stdout.split()]
+    return numbers == list(range(1, len(numbers) + 1))
