@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 BUSYBOX = Path("/bin/busybox")
-APPLETS = tuple("sh ls cat sleep echo ps id seq date kill touch rm dd".split())
+APPLETS = [
     "sh",
     "ls",
     "cat",
@@ -23,7 +23,7 @@ APPLETS = tuple("sh ls cat sleep echo ps id seq date kill touch rm dd".split())
     "touch",
     "rm",
     "dd",
-)
+]
 
 
 def make_rootfs(directory: Path, programs: Iterable[str | Path] = ()) -> Path:

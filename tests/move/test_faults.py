@@ -1,0 +1,250 @@
+"""Whatever dies, the container lives once: kill -9 of each process of a move, at each phase."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from migrate.move.faultpoint import FILE
+from tests.hosts import Host, Lan
+from tests.hosts.redis import MIGRATE
+from tests.move.fixtures import (
+    containers,
+    counts_on,
+    is_gapless,
+    make_counter_image,
+    start_counter,
+)  # fmt: skip
+
+pytestmark = [pytest.mark.root, pytest.mark.criu, pytest.mark.hosts]
+LIMIT = 30.0
+
+# (victim, the point at which the process that reaches it is held)
+CASES = [
+    ("command", point)
+    for point in ("prepared", "frozen", "dumped", "restored", "committing", "committed")
+] + [
+    ("agent", point)
+    for point in ("placed", "unpacked", "restored-there", "committed-there", "thawed-there")
+] + [
+    ("sshd", point)
+    for point in ("prepared", "frozen", "dumped", "restored", "committing", "committed")
+] + [
+    ("criu", point)
+    for point in ("prepared", "frozen", "placed", "unpacked")
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def pair(lan: Lan) -> tuple[Host, Host]:
+    alpha, beta = lan.host("alpha"), lan.host("beta")
+    make_counter_image(lan.shared, alpha, beta)
+    return alpha, beta
+
+
+@pytest.fixture
+def counter(pair: tuple[Host, Host]) -> Iterator[tuple[Host, Host]]:
+    """The counter on alpha, and nothing on either host afterwards."""
+    alpha, beta = pair
+    start_counter(alpha)
+    yield alpha, beta
+    for host in pair:
+        host.run([MIGRATE, "recover"], check=False)
+        if "counter" in containers(host):
+            host.run([MIGRATE, "rm", "-f", "counter"])
+        assert host.run(["sh", "-c", "ls /var/lib/migrate/containers /run/migrate/netns"]
+                        ).stdout.split() == [
+            "/run/migrate/netns:", "/var/lib/migrate/containers:",
+        ]  # fmt: skip
+
+
+def processes(host: Host, *words: str) -> list[int]:
+    """Pids, as this machine sees them, of the host's processes whose command line has all words."""
+    namespace = Path(f"/proc/{host.pid}/ns/pid").readlink()
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            if (path / "ns/pid").readlink() == namespace and all(w in line for w in words):
+                found.append(int(path.name))
+        except OSError:
+            continue
+    return found
+
+
+def stopped(pids: list[int]) -> list[int]:
+    """Those that are held by SIGSTOP."""
+    held = []
+    for pid in pids:
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T":
+                held.append(pid)
+        except OSError:
+            continue
+    return held
+
+
+def arm(host: Host, point: str) -> None:
+    host.run(["sh", "-c", f"mkdir -p /run/migrate && echo {point} > /run/migrate/{FILE}"])
+
+
+def wait_until_held(host: Host, word: str, command: subprocess.Popen[bytes]) -> int:
+    """The pid of the process of `host` that has reached the armed point."""
+    deadline = time.monotonic() + LIMIT
+    while time.monotonic() < deadline:
+        held = stopped(processes(host, "migrate", word))
+        if held:
+            return held[0]
+        assert command.poll() is None, "the move ended before the point"
+        time.sleep(0.01)
+    raise AssertionError("the point was never reached")
+
+
+def kill(pids: list[int]) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def victims(kind: str, source: Host, target: Host, held: int) -> list[int]:
+    if kind in {"command", "agent"}:
+        return [held]
+    if kind == "sshd":
+        return processes(target, "sshd:", "root@notty")
+    return processes(source, "criu", "swrk") + processes(target, "criu", "swrk")
+
+
+@pytest.mark.parametrize(("victim", "point"), CASES)
+def test_killed(counter: tuple[Host, Host], victim: str, point: str) -> None:
+    source, target = counter
+    there = point in {"placed", "unpacked", "restored-there", "committed-there", "thawed-there"}
+    held_on, word = (target, "agent") if there else (source, "move")
+    arm(held_on, point)
+    command = source.popen(
+        [MIGRATE, "move", "counter", target.ssh_target],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    held = wait_until_held(held_on, word, command)
+    doomed = victims(victim, source, target, held)
+    assert doomed, f"there is no {victim} to kill"
+    kill(doomed)
+    if held not in doomed:
+        os.kill(held, signal.SIGCONT)
+    command.wait(LIMIT)
+    lives_once(source, target)
+
+
+def lives_once(source: Host, target: Host) -> None:
+    """At most one copy runs now; after `recover` exactly one does, with nothing lost."""
+    running = [h for h in (source, target) if containers(h).get("counter") == "running"]
+    counting = [h for h in running if counts_on(h, limit=0.3)]
+    assert len(counting) <= 1, "two copies run"
+    for host in (source, target):
+        host.run([MIGRATE, "recover"])
+    running = [h for h in (source, target) if "counter" in containers(h)]
+    assert len(running) == 1, "not on exactly one host"
+    assert counts_on(running[0])
+    assert is_gapless(running[0])
+    for host in (source, target):
+        left = host.run(["sh", "-c", "ls /var/lib/migrate/moves/incoming /var/lib/migrate/moves/"
+                         "outgoing 2>/dev/null | grep -v :"], check=False).stdout.split()  # fmt: skip
+        assert left == []
+
+
+@pytest.mark.parametrize("milliseconds", [1, 8, 20, 40, 70])
+def test_criu_killed_while_it_dumps(counter: tuple[Host, Host], milliseconds: int) -> None:
+    source, target = counter
+    arm(source, "frozen")
+    command = source.popen(
+        [MIGRATE, "move", "counter", target.ssh_target],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    held = wait_until_held(source, "move", command)
+    doomed = processes(source, "criu", "swrk")
+    os.kill(held, signal.SIGCONT)
+    time.sleep(milliseconds / 1000)
+    kill(doomed)
+    command.wait(LIMIT)
+    lives_once(source, target)
+
+
+@pytest.mark.parametrize("milliseconds", [1, 8, 20, 40, 70])
+def test_criu_killed_while_it_restores(counter: tuple[Host, Host], milliseconds: int) -> None:
+    source, target = counter
+    arm(target, "unpacked")
+    command = source.popen(
+        [MIGRATE, "move", "counter", target.ssh_target],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    held = wait_until_held(target, "agent", command)
+    doomed = processes(target, "criu", "swrk")
+    os.kill(held, signal.SIGCONT)
+    time.sleep(milliseconds / 1000)
+    kill(doomed)
+    command.wait(LIMIT)
+    lives_once(source, target)
+
+
+def test_the_target_reboots_before_commit(counter: tuple[Host, Host]) -> None:
+    source, target = counter
+    arm(source, "restored")
+    command = source.popen(
+        [MIGRATE, "move", "counter", target.ssh_target],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    held = wait_until_held(source, "move", command)
+    target.reboot()
+    os.kill(held, signal.SIGCONT)
+    command.wait(60)
+    lives_once(source, target)
+
+
+@pytest.mark.parametrize("point", ["prepared", "frozen", "restored"])
+def test_interrupted_by_ctrl_c(counter: tuple[Host, Host], point: str) -> None:
+    source, target = counter
+    arm(source, point)
+    command = source.popen(
+        [MIGRATE, "move", "counter", target.ssh_target],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    held = wait_until_held(source, "move", command)
+    os.kill(held, signal.SIGINT)
+    os.kill(held, signal.SIGCONT)
+    _out, told = command.communicate(timeout=LIMIT)
+    assert "interrupted" in told
+    assert containers(source)["counter"] == "running"
+    assert counts_on(source)
+    lives_once(source, target)
+
+
+def test_doubt_stays_frozen_until_recover(counter: tuple[Host, Host]) -> None:
+    """COMMIT may have been carried out, and the target is out of reach: nobody thaws."""
+    source, target = counter
+    arm(source, "committing")
+    command = source.popen(
+        [MIGRATE, "move", "counter", target.ssh_target],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    held = wait_until_held(source, "move", command)
+    kill([held])
+    command.wait(LIMIT)
+    target.cut()
+    try:
+        told = source.run([MIGRATE, "recover"], check=False)
+        assert told.returncode == 92
+        assert "held frozen" in told.stderr
+        assert not counts_on(source, limit=0.5)
+        for verb in (["resume"], ["start"], ["kill"], ["rm", "-f"], ["move", target.ssh_target]):
+            refused = source.run([MIGRATE, verb[0], *verb[1:2], "counter"], check=False)
+            assert refused.returncode != 0
+    finally:
+        target.mend()
+    lives_once(source, target)
