@@ -154,8 +154,9 @@ def lives_once(source: Host, target: Host) -> None:
     assert counts_on(running[0])
     assert is_gapless(running[0])
     for host in (source, target):
-        left = host.run(["sh", "-c", "ls /var/lib/migrate/moves/incoming /var/lib/migrate/moves/"
-                         "outgoing 2>/dev/null | grep -v :"], check=False).stdout.split()  # fmt: skip
+        moves = "/var/lib/migrate/moves"
+        listing = f"ls {moves}/incoming {moves}/outgoing 2>/dev/null | grep -v :"
+        left = host.run(["sh", "-c", listing], check=False).stdout.split()
         assert left == []
 
 
