@@ -1,1 +1,1 @@
-"""The benchmark suite: workloads, peers, report."""
+"""The benchmark suite: workloads, peers, report. Each benchmark is a module that says what it does."""

@@ -1,0 +1,58 @@
+"""migrate bench: measurements, each against what a user would have instead."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+
+@click.group()
+def bench() -> None:
+    """Measure what migrate costs, side by side with its peers, in one run."""
+
+
+@bench.command("list")
+def list_benchmarks() -> None:
+    """List the benchmarks and what each measures."""
+    from migrate.bench import overhead as module
+
+    click.echo((module.__doc__ or "").splitlines()[0])
+
+
+@bench.command(epilog="Example: migrate bench overhead --runs 9 --output overhead.json")
+@click.option(
+    "--runs", type=click.IntRange(min=1), default=5, show_default=True, help="Counted pairs."
+)
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the result to this file, as JSON.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@click.option("--check", is_flag=True, help="Fail if the ratio is above what must hold.")
+def overhead(runs: int, output: Path | None, as_json: bool, check: bool) -> None:  # fmt: skip
+    """The freeze time of a stop-copy move of 16 MiB against raw criu dump + restore."""
+    from migrate.bench import overhead as module
+    from migrate.bench.errors import BenchMissed
+
+    outcome = module.run(runs, lambda text: click.echo(text, err=True))
+    if output:
+        output.write_text(json.dumps(outcome.as_json(), indent=1) + "\n")
+    if as_json:
+        click.echo(json.dumps(outcome.as_json()))
+    else:
+        for series in (outcome.move, outcome.raw):
+            click.echo(
+                f"{series.name:10} median {series.median * 1000:7.1f} ms"
+                f"  (min {min(series.runs) * 1000:.1f}, max {max(series.runs) * 1000:.1f})"
+            )
+        parts = ", ".join(f"{k} {v * 1000:.1f}" for k, v in outcome.phases.items())
+        click.echo(f"of which   {parts} ms (medians)")
+        click.echo(f"ratio      {outcome.ratio:.2f}  (at most {module.MUST_HOLD} must hold)")
+    if check and outcome.ratio > module.MUST_HOLD:
+        raise BenchMissed(
+            f"the move takes {outcome.ratio:.2f} times as long as raw criu",
+            cause=f"at most {module.MUST_HOLD} must hold",
+        )
