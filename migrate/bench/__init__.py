@@ -1,1 +1,1 @@
-"""The benchmark suite: workloads, peers, report. Each benchmark is a module that says what it does."""
+"""The benchmark suite: each benchmark is a module that says what it measures."""

@@ -1,9 +1,9 @@
 """overhead: the freeze time of a stop-copy move against raw `criu dump` + `criu restore`.
 
-Workload: one process that holds 16 MiB of random text and waits. A: it moves between two test hosts
-on this machine, over SSH; the figure is the freeze time that `migrate move` reports, from the freeze
-to the answer to COMMIT. B: CRIU's own command line dumps and restores the same processes on one host,
-nothing shipped; the figure is the wall time of the two commands. A and B take turns.
+Workload: one process that holds 16 MiB of random text and waits. A: it moves between two test
+hosts on this machine, over SSH; the figure is the freeze time that `migrate move` reports, from the
+freeze to the answer to COMMIT. B: CRIU's own command line dumps and restores the same processes on
+one host, nothing shipped; the figure is the wall time of the two commands. A and B take turns.
 """
 
 from __future__ import annotations
