@@ -80,7 +80,7 @@ def run(runs: int, report: Callable[[str], None]) -> Outcome:
         archive = lan.shared / "load.tar"
         _pack(directory, archive)
         for host in pair:
-            host.run([redis.MIGRATE, "image", "import", str(archive), "--name", "load"])
+            host.run([redis.MIGRATE, "image", "import", str(archive), "load"])
         return _take_turns(pair, redis.MIGRATE, runs, report)
 
 

@@ -24,7 +24,7 @@ def freeze(paths: Paths, record: Record) -> None:
     own = paths.container(record.identifier)
     ControlGroup.of(record.identifier).freeze()
     try:
-        driver_of(record.network.driver).hold(own)
+        driver_of(record.network.driver).hold(own, record.network)
     except BaseException:
         thaw(paths, record)
         raise

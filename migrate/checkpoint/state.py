@@ -42,6 +42,7 @@ class State(msgspec.Struct, frozen=True):
     spec: dict[str, Any]
     log_pipes: dict[str, str]  # stdout and stderr: "pipe:[inode]" at the dump
     mounts: tuple[ExternalMount, ...]
+    neighbours: tuple[tuple[str, str], ...] = ()  # IPv4 address and MAC, as of preflight
     machine: str = platform.machine()
     kernel: str = platform.release()
     criu: str = ""

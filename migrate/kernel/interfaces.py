@@ -7,23 +7,31 @@ import socket
 import struct
 
 SIOCGIFFLAGS, SIOCSIFFLAGS = 0x8913, 0x8914
+SIOCBRADDIF, SIOCBRDELIF = 0x89A2, 0x89A3
 IFF_UP = 0x1
 _IFREQ_FLAGS = struct.Struct("16sh22x")
+_IFREQ_INDEX = struct.Struct("16si20x")
 
 
 def bring_up(name: str) -> None:
     """Set the interface up in this network namespace; raises OSError (ENODEV: no such one)."""
-    _set_flag(name, IFF_UP)
-
-
-def bring_down(name: str) -> None:
-    """Set the interface down in this network namespace; raises OSError (ENODEV: no such one)."""
-    _set_flag(name, 0)
-
-
-def _set_flag(name: str, up: int) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as handle:
         request = _IFREQ_FLAGS.pack(name.encode(), 0)
         flags = _IFREQ_FLAGS.unpack(fcntl.ioctl(handle, SIOCGIFFLAGS, request))[1]
-        request = _IFREQ_FLAGS.pack(name.encode(), (flags & ~IFF_UP) | up)
-        fcntl.ioctl(handle, SIOCSIFFLAGS, request)
+        fcntl.ioctl(handle, SIOCSIFFLAGS, _IFREQ_FLAGS.pack(name.encode(), flags | IFF_UP))
+
+
+def join_bridge(bridge: str, name: str) -> None:
+    """Make an interface a port of a bridge; raises OSError (EBUSY: it is one already)."""
+    _bridge_port(SIOCBRADDIF, bridge, name)
+
+
+def leave_bridge(bridge: str, name: str) -> None:
+    """Take a port off its bridge; raises OSError (EINVAL: it is none)."""
+    _bridge_port(SIOCBRDELIF, bridge, name)
+
+
+def _bridge_port(request: int, bridge: str, name: str) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as handle:
+        argument = _IFREQ_INDEX.pack(bridge.encode(), socket.if_nametoindex(name))
+        fcntl.ioctl(handle, request, argument)

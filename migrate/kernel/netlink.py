@@ -11,7 +11,7 @@ import os
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,9 @@ from migrate.kernel import mounts
 from migrate.kernel.namespaces import CLONE_NEWNET, setns, unshare
 
 _ETH_P_ARP = 0x0806
+_NUD_STALE = 0x04
+_ARP_RETRY_MS = 100
+"""The kernel asks again after 1000 by default: an answer lost in a pause would cost as much."""
 _BROADCAST = b"\xff" * 6
 
 
@@ -92,6 +95,26 @@ def interface_index(name: str) -> int | None:
         return socket.if_nametoindex(name)
     except OSError:
         return None
+
+
+def neighbours(netns: Path, interface: str) -> tuple[tuple[str, str], ...]:
+    """The IPv4 neighbours of `interface` that are known: pairs of address and MAC."""
+    with route(netns) as handle:
+        index = handle.link_lookup(ifname=interface)[0]
+        entries = list(handle.get_neighbours(ifindex=index, family=socket.AF_INET))
+    pairs = [(e.get_attr("NDA_DST"), e.get_attr("NDA_LLADDR")) for e in entries]
+    return tuple((ip, mac) for ip, mac in pairs if ip and mac and mac != "00:00:00:00:00:00")
+
+
+def teach(netns: Path, interface: str, known: Iterable[tuple[str, str]]) -> None:
+    """Enter neighbours as stale ones: used at once, confirmed soon (RFC 4861, 7.3.2)."""
+    with route(netns) as handle:
+        index = handle.link_lookup(ifname=interface)[0]
+        for ip, mac in known:
+            handle.neigh("replace", ifindex=index, dst=ip, lladdr=mac, state=_NUD_STALE)
+    with inside(netns):
+        path = Path(f"/proc/sys/net/ipv4/neigh/{interface}/retrans_time_ms")
+        path.write_text(str(_ARP_RETRY_MS))
 
 
 def announce(netns: Path, interface: str, address: str) -> None:

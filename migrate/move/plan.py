@@ -13,6 +13,7 @@ from migrate.kernel.mounts import read_mountinfo
 from migrate.move.errors import ContainerUnfit, SameHost
 from migrate.move.facts import Facts, compare, enough_room
 from migrate.runtime.cgroups.group import ControlGroup
+from migrate.runtime.networks import driver_of
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import Process, Record
 from migrate.runtime.spec import Spec
@@ -85,7 +86,11 @@ def describe_for_plan(
         mounts = external_mounts(record, spec, process.pid, read_mountinfo(process.pid))
     except MigrateError as error:
         return empty, [error]
-    return msgspec.structs.replace(empty, mounts=mounts, log_pipes=process.log_pipes), []
+    own = paths.container(record.identifier)
+    known = driver_of(record.network.driver).neighbours(own)
+    return msgspec.structs.replace(
+        empty, mounts=mounts, log_pipes=process.log_pipes, neighbours=known
+    ), []
 
 
 def _foreign_processes(record: Record, process: Process) -> list[MigrateError]:

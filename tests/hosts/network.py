@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable
 from typing import Any
+
+from pyroute2 import NetlinkError
 
 from migrate.kernel import namespaces
 
@@ -104,7 +107,9 @@ def unplug(lan: int, port: str) -> None:
 
     def work(handle: Any) -> None:
         for index in handle.link_lookup(ifname=port):
-            handle.link("del", index=index)
+            # The kernel may end the pair with the host's namespace between the two calls.
+            with contextlib.suppress(NetlinkError):
+                handle.link("del", index=index)
 
     within(lan, work)
 

@@ -23,7 +23,7 @@ def make_image(shared: Path, host: Host) -> None:
     if not archive.exists():
         directory = make_rootfs(shared / "redis-rootfs", [REDIS])
         subprocess.run(["tar", "-C", directory, "-cf", archive, "."], check=True)
-    host.run([MIGRATE, "image", "import", str(archive), "--name", "redis"])
+    host.run([MIGRATE, "image", "import", str(archive), "redis"])
 
 
 def start(host: Host, name: str, address: str, *options: str) -> None:

@@ -24,7 +24,7 @@ def make_counter_image(shared: Path, *hosts: Host) -> None:
             make_rootfs(Path(directory))
             subprocess.run(["tar", "-C", directory, "-cf", archive, "."], check=True)
     for host in hosts:
-        host.run([MIGRATE, "image", "import", str(archive), "--name", "counter"])
+        host.run([MIGRATE, "image", "import", str(archive), "counter"])
 
 
 def start_counter(host: Host, name: str = "counter", *options: str) -> None:

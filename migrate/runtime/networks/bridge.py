@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import ipaddress
 import secrets
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import msgspec
 
 from migrate.kernel import interfaces, netlink
 from migrate.runtime.errors import AddressTaken, NetworkFailed
+from migrate.runtime.networks.driver import Neighbours
 from migrate.runtime.paths import ContainerPaths
 from migrate.runtime.records import Network, Record
 
@@ -69,7 +72,7 @@ class Bridge:
             )
 
     def attach(self, own: ContainerPaths, network: Network) -> None:
-        """Namespace, veth pair, address and route; the host's end stays down (held)."""
+        """Namespace, veth pair, address and route; the host's end is no port yet (held)."""
         try:
             netlink.create_netns(own.netns)
             self._connect(own, network)
@@ -83,11 +86,13 @@ class Bridge:
         port = port_of(own.identifier)
         interface = ipaddress.IPv4Interface(network.address)
         with netlink.route() as host:
-            bridge = _ensure_bridge(host, network.bridge)
+            _ensure_bridge(host, network.bridge)
             with Path(own.netns).open("rb") as namespace:
                 peer = {"ifname": INSIDE, "net_ns_fd": namespace.fileno(), "address": network.mac}
-                host.link("add", ifname=port, kind="veth", peer=peer)
-            host.link("set", index=host.link_lookup(ifname=port)[0], master=bridge)
+                # A bridge takes the lowest MAC of its ports for its own: keep ours out of that.
+                mac = "fe:" + random_mac()[3:]
+                host.link("add", ifname=port, kind="veth", peer=peer, address=mac)
+            host.link("set", index=host.link_lookup(ifname=port)[0], state="up")
         with netlink.route(own.netns) as inside:
             index = inside.link_lookup(ifname=INSIDE)[0]
             inside.addr(
@@ -97,27 +102,45 @@ class Bridge:
             inside.link("set", index=index, state="up")
             if network.gateway:
                 inside.route("add", dst="default", gateway=network.gateway)
+        _await_link(port)
 
     def release(self, own: ContainerPaths, network: Network) -> None:
-        """Set the host's end up and send a gratuitous ARP."""
-        self._set(own, interfaces.bring_up)
+        """Make the host's end a port of the bridge, and send a gratuitous ARP.
+
+        The link itself is up all the time: a link that comes up passes packets only when the
+        kernel's link watch has run, and the ARP would be lost.
+        """
+        self._switch(own, interfaces.join_bridge, network, done=errno.EBUSY)
         with contextlib.suppress(OSError):
             netlink.announce(own.netns, INSIDE, network.address.partition("/")[0])
 
-    def hold(self, own: ContainerPaths) -> None:
-        """Set the host's end down: packets are dropped, and sent again by their senders."""
-        self._set(own, interfaces.bring_down)
+    def hold(self, own: ContainerPaths, network: Network) -> None:
+        """Take the host's end off the bridge: packets are lost, and sent again by their senders."""
+        self._switch(own, interfaces.leave_bridge, network, done=errno.EINVAL)
 
-    def _set(self, own: ContainerPaths, change: Callable[[str], None]) -> None:
+    def _switch(
+        self, own: ContainerPaths, change: Callable[[str, str], None], network: Network, *,
+        done: int,
+    ) -> None:  # fmt: skip
         """By ioctl, not netlink: this is inside the pause, and loads no library."""
         port = port_of(own.identifier)
         try:
-            change(port)
+            change(network.bridge, port)
         except OSError as error:
+            if error.errno == done:
+                return
             raise NetworkFailed(
-                f"the interface {port} can't be set", cause=str(error),
+                f"the interface {port} can't be switched at {network.bridge}", cause=str(error),
                 mend="somebody may have removed it: stop and start the container",
             ) from error  # fmt: skip
+
+    def neighbours(self, own: ContainerPaths) -> Neighbours:
+        """Those of its interface."""
+        return netlink.neighbours(own.netns, INSIDE)
+
+    def teach(self, own: ContainerPaths, known: Neighbours) -> None:
+        """Enter them in the new namespace's table."""
+        netlink.teach(own.netns, INSIDE, known)
 
     def detach(self, own: ContainerPaths) -> None:
         """Remove the pair and the namespace."""
@@ -126,6 +149,14 @@ class Bridge:
                 with contextlib.suppress(Exception):
                     host.link("del", index=index)
         netlink.delete_netns(own.netns)
+
+
+def _await_link(port: str, limit: float = 2.0) -> None:
+    """Wait until the kernel's link watch has seen the pair up."""
+    state = Path("/sys/class/net") / port / "operstate"
+    deadline = time.monotonic() + limit
+    while state.exists() and state.read_text().strip() != "up" and time.monotonic() < deadline:
+        time.sleep(0.005)
 
 
 def _ensure_bridge(host: object, name: str) -> int:

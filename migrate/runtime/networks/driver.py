@@ -8,6 +8,9 @@ from typing import Protocol
 from migrate.runtime.paths import ContainerPaths
 from migrate.runtime.records import Network, Record
 
+Neighbours = tuple[tuple[str, str], ...]
+"""Pairs of IPv4 address and MAC."""
+
 
 class Driver(Protocol):
     """A kind of network. The namespace is made before, and outlives, the container's processes."""
@@ -26,8 +29,14 @@ class Driver(Protocol):
     def release(self, own: ContainerPaths, network: Network) -> None:
         """Let packets pass, and tell the neighbours where the address is now."""
 
-    def hold(self, own: ContainerPaths) -> None:
+    def hold(self, own: ContainerPaths, network: Network) -> None:
         """Let no packet pass: nothing answers for the address while the container is frozen."""
+
+    def neighbours(self, own: ContainerPaths) -> Neighbours:
+        """Whom the container knows on its link, to be taught where it goes."""
+
+    def teach(self, own: ContainerPaths, known: Neighbours) -> None:
+        """Let a restored container know its neighbours: it need not ask before its first answer."""
 
     def detach(self, own: ContainerPaths) -> None:
         """Unmake all that `attach` made; no error when it is gone already."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from migrate.kernel import netlink
+from migrate.runtime.networks.driver import Neighbours
 from migrate.runtime.paths import ContainerPaths
 from migrate.runtime.records import Network, Record
 
@@ -27,8 +28,15 @@ class HostNetwork:
     def release(self, own: ContainerPaths, network: Network) -> None:
         """Nothing was held."""
 
-    def hold(self, own: ContainerPaths) -> None:
+    def hold(self, own: ContainerPaths, network: Network) -> None:
         """The host's traffic is not the container's to hold."""
+
+    def neighbours(self, own: ContainerPaths) -> Neighbours:
+        """Nobody's but the host's."""
+        return ()
+
+    def teach(self, own: ContainerPaths, known: Neighbours) -> None:
+        """There is no link of its own."""
 
     def detach(self, own: ContainerPaths) -> None:
         """Nothing was made."""
