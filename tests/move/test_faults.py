@@ -115,6 +115,15 @@ def kill(pids: list[int]) -> None:
 
 
 def victims(kind: str, source: Host, target: Host, held: int) -> list[int]:
+    """Those to kill; a CRIU may be on its way from the monitor's fork to its exec."""
+    deadline = time.monotonic() + 2
+    while not (found := _victims(kind, source, target, held)):
+        assert time.monotonic() < deadline, f"there is no {kind} to kill"
+        time.sleep(0.02)
+    return found
+
+
+def _victims(kind: str, source: Host, target: Host, held: int) -> list[int]:
     if kind in {"command", "agent"}:
         return [held]
     if kind == "sshd":
@@ -134,7 +143,6 @@ def test_killed(counter: tuple[Host, Host], victim: str, point: str) -> None:
     )  # fmt: skip
     held = wait_until_held(held_on, word, command)
     doomed = victims(victim, source, target, held)
-    assert doomed, f"there is no {victim} to kill"
     kill(doomed)
     if held not in doomed:
         os.kill(held, signal.SIGCONT)

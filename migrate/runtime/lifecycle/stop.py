@@ -30,6 +30,7 @@ def _full_name(name: str) -> str:
 
 def kill(paths: Paths, record: Record, name: str = "KILL") -> None:
     """Send a signal to init; raises WrongState when there is none."""
+    require(paths, record, "running", "paused", "created")
     process = process_of_container(paths, record)
     _send(process, signal_number(name))
     if signal_number(name) == signal.SIGKILL:
