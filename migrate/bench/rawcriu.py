@@ -70,9 +70,9 @@ def _restore_command(paths: Paths, state: State, pid_file: Path) -> list[str]:
         netns = os.open(own.netns, os.O_RDONLY)
         os.set_inheritable(netns, True)
         command += ["--inherit-fd", f"fd[{netns}]:{NETNS_KEY}"]
-    null = os.open("/dev/null", os.O_WRONLY)
-    os.set_inheritable(null, True)
     for pipe in sorted(set(state.log_pipes.values())):
+        null = os.open("/dev/null", os.O_WRONLY)  # one each: CRIU closes what it has used
+        os.set_inheritable(null, True)
         command += ["--inherit-fd", f"fd[{null}]:{pipe}"]
     return command
 
