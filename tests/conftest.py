@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.engine import Engine, eventually
 from tests.hosts import Host, Lan, leftovers, snapshot
+from tests.rootfs import busybox_rootfs
 
 
 @pytest.fixture(scope="module")
@@ -22,3 +25,18 @@ def lan() -> Iterator[Lan]:
 def two_hosts(lan: Lan) -> tuple[Host, Host]:
     """Two hosts, alpha and beta, that the tests of a module share."""
     return lan.host("alpha"), lan.host("beta")
+
+
+@pytest.fixture(scope="session")
+def busybox(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root file system that all tests share; containers write into uppers of their own."""
+    return busybox_rootfs(tmp_path_factory.mktemp("busybox") / "root")
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory, busybox: Path) -> Iterator[Engine]:
+    """The command on directories of its own; afterwards nothing of a container may be left."""
+    made = Engine(tmp_path_factory.mktemp("engine"), busybox)
+    yield made
+    made.clear()
+    assert eventually(lambda: made.leftovers() == []), made.leftovers()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from migrate.cli.output import print_json, print_table
 from migrate.cli.state import state_directory
 
 if TYPE_CHECKING:
@@ -46,12 +47,6 @@ def _as_dict(image: Image) -> dict[str, Any]:
         "layers": list(image.diff_ids),
         "config": image.config,
     }
-
-
-def _print_json(value: object) -> None:
-    import json
-
-    click.echo(json.dumps(value, indent=2, sort_keys=True))
 
 
 @contextlib.contextmanager
@@ -110,25 +105,22 @@ def list_(as_json: bool) -> None:
     """List the images of this host."""
     images = _store().images()
     if as_json:
-        _print_json([_as_dict(found) for found in images])
+        print_json([_as_dict(found) for found in images])
         return
-    rows = [("NAME", "ID", "LAYERS", "SIZE", "CREATED")]
+    rows = []
     for found in images:
         short = found.id.removeprefix("sha256:")[:_SHORT_ID]
         size, layers = human_size(found.size), str(len(found.diff_ids))
         created = found.created[:19].replace("T", " ")
         rows += [(name, short, layers, size, created) for name in found.names or ("<none>",)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo("  ".join(padded).rstrip())
+    print_table(("NAME", "ID", "LAYERS", "SIZE", "CREATED"), rows)
 
 
 @image.command()
 @click.argument("reference")
 def inspect(reference: str) -> None:
     """Show an image as JSON: names, layers, and how it is run."""
-    _print_json(_as_dict(_store().resolve(reference)))
+    print_json(_as_dict(_store().resolve(reference)))
 
 
 @image.command("rm")
@@ -159,4 +151,8 @@ def export(reference: str, path: Path) -> None:
 @image.command()
 def prune() -> None:
     """Remove the layers that no image and no container uses."""
-    click.echo(f"{human_size(_store().prune())} freed")
+    from migrate.runtime.paths import Paths
+    from migrate.runtime.records import load_all
+
+    used = {layer for record in load_all(Paths.from_environment()) for layer in record.layers}
+    click.echo(f"{human_size(_store().prune(used))} freed")

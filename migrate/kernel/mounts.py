@@ -8,13 +8,14 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from migrate.kernel.libc import libc, oserror, syscall, syscall_number
+from migrate.kernel.libc import SYS_MOUNT_SETATTR, libc, oserror, syscall, syscall_number
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_SYNCHRONOUS = 1, 2, 4, 8, 16
 MS_REMOUNT, MS_MANDLOCK, MS_DIRSYNC, MS_NOATIME, MS_NODIRATIME = 32, 64, 128, 1024, 2048
 MS_BIND, MS_MOVE, MS_REC, MS_SILENT = 4096, 8192, 16384, 32768
 MS_UNBINDABLE, MS_PRIVATE, MS_SLAVE, MS_SHARED = 1 << 17, 1 << 18, 1 << 19, 1 << 20
 MS_RELATIME, MS_STRICTATIME = 1 << 21, 1 << 24
+_MOUNT_ATTR_RDONLY, _AT_EMPTY_PATH, _AT_RECURSIVE = 1, 0x1000, 0x8000
 MNT_FORCE, MNT_DETACH, MNT_EXPIRE, UMOUNT_NOFOLLOW = 1, 2, 4, 8
 
 libc.mount.argtypes = (
@@ -49,6 +50,23 @@ def mount(
     )  # fmt: skip
     if result != 0:
         raise oserror(f"mount {source or fs_type or '-'} on {os.fspath(target)}")
+
+
+class _MountAttributes(ctypes.Structure):
+    """struct mount_attr, include/uapi/linux/mount.h."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_uint64) for name in ("attr_set", "attr_clr", "propagation", "userns_fd")
+    )
+
+
+def make_tree_read_only(descriptor: int) -> None:
+    """Make the mount at an O_PATH descriptor and all mounts below it read-only (Linux 5.12)."""
+    attributes = _MountAttributes(attr_set=_MOUNT_ATTR_RDONLY)
+    syscall(
+        "mount_setattr read-only", SYS_MOUNT_SETATTR, descriptor, ctypes.c_char_p(b""),
+        _AT_EMPTY_PATH | _AT_RECURSIVE, ctypes.byref(attributes), ctypes.sizeof(attributes),
+    )  # fmt: skip
 
 
 def unmount(target: str | os.PathLike[str], flags: int = 0) -> None:

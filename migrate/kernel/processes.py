@@ -11,6 +11,7 @@ from migrate.kernel.libc import libc, oserror
 
 # include/uapi/linux/prctl.h
 PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
 PR_SET_NAME = 15
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -25,6 +26,14 @@ def _prctl(context: str, option: int, argument: int) -> None:
 def set_child_subreaper(on: bool = True) -> None:
     """Become the parent of orphaned descendants (prctl(2)); raises OSError."""
     _prctl("prctl PR_SET_CHILD_SUBREAPER", PR_SET_CHILD_SUBREAPER, int(on))
+
+
+def set_dumpable(on: bool) -> None:
+    """Off: /proc/PID/exe, mem and the like are for CAP_SYS_PTRACE of the host alone, until an exec.
+
+    prctl(2), PR_SET_DUMPABLE; raises OSError.
+    """
+    _prctl("prctl PR_SET_DUMPABLE", PR_SET_DUMPABLE, int(on))
 
 
 def set_parent_death_signal(number: int) -> None:

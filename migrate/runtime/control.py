@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import array
+import contextlib
 import json
 import os
+import select
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,10 +19,15 @@ import migrate
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.errors import MonitorFailed, StartFailed
 from migrate.runtime.paths import ContainerPaths
-from migrate.runtime.records import Record
+from migrate.runtime.records import Process, Record
 from migrate.runtime.spec import Spec, namespace_kinds
 
 ANSWER_LIMIT = 30.0  # seconds
+_MENDS = {
+    "program": "give a program that the container has and may execute, with its path or in PATH",
+    "working directory": "give a directory that the container has (-w)",
+    "network namespace": "'migrate doctor' tells what is missing",
+}
 _BOOT = "import sys; sys.path.insert(0, {!r}); from migrate.runtime.monitor import main; main()"
 
 
@@ -54,12 +62,7 @@ def launch_monitor(
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=error_log,
             start_new_session=True, cwd="/",
         )  # fmt: skip
-    assert process.stdin is not None
-    assert process.stdout is not None
-    with process.stdin, process.stdout:
-        process.stdin.write(json.dumps(message).encode())
-        process.stdin.close()
-        line = process.stdout.readline()
+    line = _first_words(process, json.dumps(message).encode())
     if not line:
         cause = (own.run / "monitor.log").read_text(errors="replace")[-1000:] or "it ended"
         raise MonitorFailed(f"the monitor of '{record.name}' did not start", cause=cause)
@@ -68,14 +71,31 @@ def launch_monitor(
         raise StartFailed(
             f"can't set up the container '{record.name}': {answer['step']}",
             cause=answer["error"],
-            mend="mend what the cause names; 'migrate inspect' shows the specification",
+            mend=_MENDS.get(answer["step"], "mend what the cause names, then try again"),
         )
     return answer | {"monitor": process.pid}
 
 
+def _first_words(process: subprocess.Popen[bytes], message: bytes) -> bytes:
+    """What the monitor answers to `message`; empty when it says nothing in time (then it ends)."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with process.stdin, process.stdout:
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(message)
+            process.stdin.close()
+        ready, _, _ = select.select([process.stdout], [], [], ANSWER_LIMIT)
+        if ready:
+            return process.stdout.readline()
+    process.kill()
+    process.wait()
+    return b""
+
+
 def _removal(record: Record) -> list[str]:
-    boot = "from migrate.cli.main import main; main()"
-    return [sys.executable, "-c", boot, "rm", record.identifier]
+    package_root = str(Path(migrate.__file__).parent.parent)
+    boot = f"import sys; sys.path.insert(0, {package_root!r}); from migrate.cli.main import main"
+    return [sys.executable, "-c", f"{boot}; main()", "rm", record.identifier]
 
 
 def ask(
@@ -101,14 +121,66 @@ def ask(
     return answer
 
 
+class Waiting:
+    """A wait for init's end that begins when this is made: nothing that comes later is missed."""
+
+    def __init__(self, own: ContainerPaths) -> None:
+        """Raises MonitorFailed when the monitor does not serve."""
+        self._channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        try:
+            self._channel.connect(str(own.socket))
+            self._channel.send(json.dumps({"do": "wait"}).encode())
+        except OSError as error:
+            self._channel.close()
+            raise MonitorFailed(
+                "the container's monitor does not answer", cause=str(error)
+            ) from error
+
+    def poll(self, limit: float | None) -> int | None:
+        """Init's exit status (128 + n for signal n); None if it runs on after `limit` seconds.
+
+        Raises MonitorFailed when the monitor has died.
+        """
+        ready, _, _ = select.select([self._channel], [], [], limit)
+        if not ready:
+            return None
+        try:
+            data = self._channel.recv(65536)
+        except ConnectionError:
+            data = b""
+        if not data:
+            raise MonitorFailed(
+                "the container's monitor has died", cause="somebody or something ended it",
+                mend="the container may run on: see 'migrate ps'; its output is lost",
+            )  # fmt: skip
+        return int(json.loads(data)["status"])
+
+    def close(self) -> None:
+        """Wait no longer."""
+        self._channel.close()
+
+
 def wait(own: ContainerPaths) -> int:
     """Wait until init has ended; its exit status (128 + n for signal n)."""
     try:
-        return int(ask(own, {"do": "wait"}, limit=None)["status"])
+        with contextlib.closing(Waiting(own)) as waiting:
+            status = waiting.poll(None)
+            assert status is not None
+            return status
     except MonitorFailed:
         if own.exit.exists():
             return exit_status(own)
         raise
+
+
+def await_monitor_end(process: Process | None, limit: float = 5.0) -> bool:
+    """Wait for the end of a container's monitor; False if it serves on after `limit` seconds."""
+    deadline = time.monotonic() + limit
+    while process is not None and process.monitored:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.002)
+    return True
 
 
 def exit_status(own: ContainerPaths) -> int:
@@ -121,8 +193,6 @@ def exit_status(own: ContainerPaths) -> int:
 
 def release_fifo(own: ContainerPaths, limit: float = 5.0) -> None:
     """Let a created init exec its program; raises StartFailed when it does not answer."""
-    import select
-
     try:
         descriptor = os.open(own.fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError as error:

@@ -275,6 +275,11 @@ class Monitor:
     def _finish(self) -> None:
         self._close_writers()
         self._drain()
+        for key in list(self._selector.get_map().values()):
+            handler, log = key.data
+            if handler == self._on_output:  # somebody outside still holds the writing end
+                with contextlib.suppress(OSError):
+                    log.finish()
         if self.status is not None:
             record = json.dumps({"status": self.status}).encode()
             with contextlib.suppress(OSError):

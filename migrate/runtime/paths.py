@@ -18,8 +18,8 @@ class Paths:
     def from_environment(cls) -> Paths:
         """The usual roots, or those of MIGRATE_STATE and MIGRATE_RUN."""
         return cls(
-            Path(os.environ.get("MIGRATE_STATE", "/var/lib/migrate")),
-            Path(os.environ.get("MIGRATE_RUN", "/run/migrate")),
+            Path(os.environ.get("MIGRATE_STATE") or "/var/lib/migrate"),
+            Path(os.environ.get("MIGRATE_RUN") or "/run/migrate"),
         )
 
     def container(self, identifier: str) -> ContainerPaths:

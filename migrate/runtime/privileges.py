@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 from typing import Any
@@ -54,11 +55,19 @@ def find_program(name: str, environment: dict[str, str], directory: str) -> str:
     for candidate in candidates:
         if os.path.isfile(candidate):  # noqa: PTH113 -- a path inside the container
             if os.access(candidate, os.X_OK):
+                _refuse_own_interpreter(candidate)
                 return candidate
             found = candidate
     if found:
         raise PermissionError(13, "the program is not executable", found)
     raise FileNotFoundError(2, "no such program in the container", name)
+
+
+def _refuse_own_interpreter(path: str) -> None:
+    """/proc/self/exe is the host's interpreter until the exec (CVE-2019-5736)."""
+    with contextlib.suppress(FileNotFoundError):
+        if os.path.samefile(path, "/proc/self/exe"):  # noqa: PTH121 -- a path inside the container
+            raise PermissionError(13, "the program is migrate's own interpreter", path)
 
 
 def environment_of(process: dict[str, Any]) -> dict[str, str]:

@@ -10,6 +10,7 @@ import re
 import secrets
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -87,6 +88,16 @@ class Process(msgspec.Struct, frozen=True):
         """Whether that very process still lives."""
         return self.boot == boot_id() and is_running(self.pid, self.start_time)
 
+    @property
+    def monitored(self) -> bool:
+        """Whether its monitor still lives."""
+        if self.boot != boot_id():
+            return False
+        began = self.monitor_start_time
+        with contextlib.suppress(OSError):
+            return is_running(self.monitor, began or start_time(self.monitor))
+        return False
+
 
 def new_identifier() -> str:
     """Twelve random hexadecimal digits."""
@@ -133,6 +144,16 @@ def load_all(paths: Paths) -> list[Record]:
     return sorted(found, key=lambda record: record.created)
 
 
+def reload(paths: Paths, record: Record) -> Record:
+    """The record as it is now; raises ContainerUnknown when it has been removed meanwhile."""
+    try:
+        return decode(paths.container(record.identifier).record.read_bytes()[:RECORD_LIMIT])
+    except FileNotFoundError:
+        raise ContainerUnknown(
+            f"there is no container '{record.name}' any more", cause="another command removed it"
+        ) from None
+
+
 def find(paths: Paths, reference: str) -> Record:
     """The container by name, id, or unique beginning of its id; raises ContainerUnknown."""
     everything = load_all(paths)
@@ -169,7 +190,9 @@ def save_process(own: ContainerPaths, process: Process) -> None:
 
 
 def process_of(pid: int, **fields: Any) -> Process:
-    """The identity of a living pid; raises FileNotFoundError when it is gone."""
+    """The identity of a living pid (and its `monitor`); raises FileNotFoundError if it is gone."""
+    if monitor := fields.get("monitor"):
+        fields = {"monitor_start_time": start_time(monitor)} | fields
     return Process(pid, start_time(pid), boot_id(), **fields)
 
 
@@ -177,22 +200,39 @@ def process_of(pid: int, **fields: Any) -> Process:
 def locked(own: ContainerPaths, purpose: str, wait: float = 5.0) -> Iterator[None]:
     """Hold the container's lock; raises ContainerBusy, naming the holder, after `wait` seconds."""
     own.lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(own.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + wait
+    descriptor = _lock(own, deadline)
+    while not _is_at(descriptor, own.lock):  # its last holder has removed the container
+        os.close(descriptor)
+        descriptor = _lock(own, deadline)
     try:
-        deadline = time.monotonic() + wait
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise _busy(own, descriptor) from None
-                time.sleep(0.02)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "purpose": purpose}).encode(), 0)
         yield
     finally:
         os.close(descriptor)
+
+
+def _lock(own: ContainerPaths, deadline: float) -> int:
+    descriptor = os.open(own.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() < deadline:
+                time.sleep(0.02)
+                continue
+            error = _busy(own, descriptor)
+            os.close(descriptor)
+            raise error from None
+        return descriptor
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _busy(own: ContainerPaths, descriptor: int) -> ContainerBusy:

@@ -83,6 +83,8 @@ def mount_one(root: int, entry: dict[str, Any]) -> None:
     """Carry out one mount of the specification; raises OSError."""
     flags, propagation, data = parse_options(entry.get("options", []))
     kind, source = entry.get("type", ""), entry.get("source", "")
+    if kind == "cgroup":  # as if it were masked: version 1 would mount all controllers at once
+        return
     bind = bool(flags & mounts.MS_BIND) or kind == "bind"
     if bind:
         flags |= mounts.MS_BIND
@@ -103,6 +105,8 @@ def mount_one(root: int, entry: dict[str, Any]) -> None:
             if bind and extra:
                 remount = mounts.MS_REMOUNT | mounts.MS_BIND | extra
                 mounts.mount("", f"/proc/self/fd/{place}", flags=remount)
+                if extra & mounts.MS_RDONLY and flags & mounts.MS_REC:
+                    mounts.make_tree_read_only(place)
             if propagation:
                 mounts.mount("", f"/proc/self/fd/{place}", flags=propagation)
         finally:

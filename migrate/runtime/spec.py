@@ -147,7 +147,7 @@ def validate(spec: Any) -> Spec:
         isinstance(arguments, list) and bool(arguments) and all(type(a) is str for a in arguments),
         "process.args is no list of strings",
     )
-    require(str(process.get("cwd", "/")).startswith("/"), "process.cwd is not absolute")
+    require(str(process.get("cwd", "")).startswith("/"), "process.cwd is not an absolute path")
     for entry in spec.get("mounts", []):
         target = entry.get("destination") if isinstance(entry, dict) else None
         require(
@@ -158,6 +158,12 @@ def validate(spec: Any) -> Spec:
     for needed in ("pid", "mount"):
         require(needed in kinds, f"it has no {needed} namespace of its own, which this needs")
     require("user" not in kinds, "user namespaces are not supported yet")
+    for entry in spec.get("linux", {}).get("namespaces", []):
+        require(not entry.get("path"), "joining a namespace by its path is not supported yet")
+    for needed, prefix in (("network", "net."), ("ipc", "kernel."), ("ipc", "fs.mqueue.")):
+        for name in spec.get("linux", {}).get("sysctl") or {}:
+            inside = needed in kinds or not str(name).startswith(prefix)
+            require(inside, f"the sysctl {name} would change the host's {needed} namespace")
     return dict(spec)
 
 

@@ -8,7 +8,7 @@ from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.control import exit_status
 from migrate.runtime.errors import MoveUnsettled, WrongState
 from migrate.runtime.paths import Paths
-from migrate.runtime.records import Process, Record, load_process
+from migrate.runtime.records import Process, Record, load_process, reload
 
 NEXT_STEP = {
     "running": "stop it with 'migrate stop', or look with 'migrate ps'",
@@ -44,7 +44,11 @@ def status_of(paths: Paths, record: Record) -> Status:
 
 
 def require(paths: Paths, record: Record, *words: str) -> Status:
-    """The status, if it is one of `words`; raises WrongState with the next step otherwise."""
+    """The status, if it is one of `words`; raises WrongState with the next step otherwise.
+
+    The record is read again: what the caller read before it held the lock may be old.
+    """
+    record = reload(paths, record)
     if record.held:
         raise MoveUnsettled(
             f"the container '{record.name}' is held by a move",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from pathlib import Path
 
@@ -37,15 +38,15 @@ def mount_rootfs(paths: Paths, record: Record) -> None:
     own = paths.container(record.identifier)
     for directory in (own.upper, own.work, own.rootfs):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Others than root live in the container and must be able to enter its root.
-    own.upper.chmod(_lowest_mode(paths, record)) if not any(own.upper.iterdir()) else None
-    if not own.rootfs.is_mount():
-        snapshot_of(paths, record).mount()
-
-
-def _lowest_mode(paths: Paths, record: Record) -> int:
-    top = snapshot_of(paths, record).lower[0]
-    return top.stat().st_mode & 0o7777
+    if own.rootfs.is_mount():
+        return
+    snapshot = snapshot_of(paths, record)
+    if not any(own.upper.iterdir()):
+        # Others than root live in the container and must be able to enter its root.
+        top = snapshot.lower[0].stat()
+        os.chown(own.upper, top.st_uid, top.st_gid)
+        own.upper.chmod(top.st_mode & 0o7777)
+    snapshot.mount()
 
 
 def unmount_rootfs(own: ContainerPaths) -> None:
@@ -89,6 +90,7 @@ def with_sources(paths: Paths, record: Record, spec: Spec) -> Spec:
 def remove_storage(own: ContainerPaths) -> None:
     """Unmount and delete everything that the container has on this host, volumes apart."""
     unmount_rootfs(own)
+    Store(own.paths.images).unpin(own.identifier)
     for directory in (own.state, own.run):
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(directory)

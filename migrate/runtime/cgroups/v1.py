@@ -7,6 +7,14 @@ from pathlib import Path
 CPU_PERIOD = 100_000  # microseconds
 
 
+# What a container may do with devices: make any node, use the harmless ones and its own
+# terminals (moby, oci/defaults.go; Documentation/admin-guide/cgroup-v1/devices.rst).
+DEVICES = (
+    "c *:* m", "b *:* m", "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm",
+    "c 5:0 rwm", "c 5:2 rwm", "c 136:* rwm",
+)  # fmt: skip
+
+
 def create(controller: str, root: Path, parent: str, name: str) -> None:
     """Make root/parent/name; a cpuset is given its parent's cpus and memory nodes."""
     for directory in (root / parent, root / parent / name):
@@ -15,12 +23,19 @@ def create(controller: str, root: Path, parent: str, name: str) -> None:
             for key in ("cpuset.cpus", "cpuset.mems"):
                 if not (directory / key).read_text().strip():
                     (directory / key).write_text((directory.parent / key).read_text())
+    if controller == "devices":
+        (directory / "devices.deny").write_text("a")
+        for rule in DEVICES:
+            (directory / "devices.allow").write_text(rule)
 
 
 def limit(directory: Path, controller: str, value: float) -> None:
     """Set one limit: memory in bytes, cpu in cores, pids a count."""
     if controller == "memory":
         (directory / "memory.limit_in_bytes").write_text(str(int(value)))
+        with_swap = directory / "memory.memsw.limit_in_bytes"  # missing without swap accounting
+        if with_swap.exists():
+            with_swap.write_text(str(int(value)))
     elif controller == "cpu":
         (directory / "cpu.cfs_period_us").write_text(str(CPU_PERIOD))
         (directory / "cpu.cfs_quota_us").write_text(str(int(value * CPU_PERIOD)))

@@ -22,6 +22,9 @@ def limit(directory: Path, controller: str, value: float) -> None:
     """Set one limit: memory in bytes, cpu in cores, pids a count."""
     if controller == "memory":
         (directory / "memory.max").write_text(str(int(value)))
+        swap = directory / "memory.swap.max"  # missing without swap accounting
+        if swap.exists():
+            swap.write_text("0")
     elif controller == "cpu":
         (directory / "cpu.max").write_text(f"{int(value * CPU_PERIOD)} {CPU_PERIOD}")
     else:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from migrate.kernel.files import write_atomically
 from migrate.runtime import records
@@ -16,24 +17,26 @@ from migrate.runtime.paths import Paths
 from migrate.runtime.records import Record, load_all, process_of, save_process
 from migrate.runtime.spec import Spec, load, validate
 from migrate.runtime.storage import mount_rootfs, remove_storage, unmount_rootfs, with_sources
+from migrate.runtime.users import look_up
 
 
-def create(paths: Paths, record: Record, spec: Spec) -> Record:
+def create(paths: Paths, record: Record, spec: Spec, *, user: str = "") -> Record:
     """Make the container up to its waiting init; on failure nothing of it is left.
 
-    Returns the record with what was chosen for it (address, MAC). Raises NameTaken, AddressTaken,
-    RootfsBad, CgroupFailed, NetworkFailed, StartFailed, SpecInvalid.
+    `user` ("name", "uid", "name:group") is looked up in the rootfs and put into `spec`. Returns the
+    record with what was chosen for it (address, MAC). Raises NameTaken, AddressTaken, RootfsBad,
+    CgroupFailed, NetworkFailed, StartFailed, SpecInvalid.
     """
     paths.make()
     validate(spec)
     records.check_name(record.name)
-    records.claim_name(paths, record.name)
     own = paths.container(record.identifier)
     driver = driver_of(record.network.driver)
-    record = _settled(paths, record)
     with records.locked(own, "create"):
+        record = _registered(paths, record)
         try:
-            records.save(paths, record)
+            mount_rootfs(paths, record)
+            spec = with_user(spec, own.rootfs, user) if user else spec
             write_atomically(own.spec, json.dumps(spec, indent=1).encode())
             prepare_and_launch(paths, record, spec)
             driver.release(own, record.network)
@@ -44,12 +47,32 @@ def create(paths: Paths, record: Record, spec: Spec) -> Record:
     return record
 
 
-def _settled(paths: Paths, record: Record) -> Record:
+def _registered(paths: Paths, record: Record) -> Record:
+    """The record, settled and saved; one at a time, so that name and address are nobody else's."""
     import msgspec
 
     driver = driver_of(record.network.driver)
-    network = driver.settle(record.network, load_all(paths))
-    return msgspec.structs.replace(record, network=network)
+    own = paths.container(record.identifier)
+    with records.locked(paths.container("registration"), "create", wait=30):
+        try:
+            records.claim_name(paths, record.name)
+            network = driver.settle(record.network, load_all(paths))
+            record = msgspec.structs.replace(record, network=network)
+            records.save(paths, record)
+        except BaseException:
+            own.lock.unlink(missing_ok=True)
+            raise
+    return record
+
+
+def with_user(spec: Spec, root: Path, wanted: str) -> Spec:
+    """The specification run by `wanted`, whose HOME is set if nothing else sets it."""
+    found = look_up(root, wanted)
+    process = dict(spec["process"])
+    environment = list(process.get("env", []))
+    if not any(entry.startswith("HOME=") for entry in environment):
+        environment.append(f"HOME={found.home}")
+    return spec | {"process": process | {"env": environment, "user": found.as_spec()}}
 
 
 def prepare_and_launch(paths: Paths, record: Record, spec: Spec) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from migrate.runtime import records
-from migrate.runtime.control import release_fifo
+from migrate.runtime.control import await_monitor_end, release_fifo
 from migrate.runtime.errors import GenerationOld
 from migrate.runtime.lifecycle.create import load_spec, prepare_and_launch, unmake
 from migrate.runtime.networks import driver_of
@@ -25,6 +25,7 @@ def start(paths: Paths, record: Record) -> None:
     with records.locked(own, "start"):
         require(paths, record, "created", "stopped")
         if status_of(paths, record).word == "stopped":
+            await_monitor_end(records.load_process(own))  # it may be writing the old status down
             unmake(paths, record)
             prepare_and_launch(paths, record, load_spec(paths, record))
             driver_of(record.network.driver).release(own, record.network)

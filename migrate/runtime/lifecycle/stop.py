@@ -8,6 +8,7 @@ import signal
 from migrate.kernel.processes import pidfd_open, pidfd_send_signal
 from migrate.runtime import records
 from migrate.runtime.cgroups.group import ControlGroup
+from migrate.runtime.control import await_monitor_end
 from migrate.runtime.errors import MonitorFailed, SpecInvalid
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import Process, Record
@@ -30,10 +31,11 @@ def _full_name(name: str) -> str:
 
 def kill(paths: Paths, record: Record, name: str = "KILL") -> None:
     """Send a signal to init; raises WrongState when there is none."""
+    number = signal_number(name)
     require(paths, record, "running", "paused", "created")
     process = process_of_container(paths, record)
-    _send(process, signal_number(name))
-    if signal_number(name) == signal.SIGKILL:
+    _send(process, number)
+    if number == signal.SIGKILL:
         group = ControlGroup.of(record.identifier)
         if group.frozen:
             group.thaw()
@@ -66,27 +68,20 @@ def stop_locked(paths: Paths, record: Record, limit: float) -> bool:
     if process.started:
         _send(process, signal_number(record.stop_signal))
         if _ended(process, limit):
-            _settle(paths, record)
+            _settle(record, process)
             return False
     group.kill()
     _ended(process, 10)
-    _settle(paths, record)
+    _settle(record, process)
     return True
 
 
-def _settle(paths: Paths, record: Record) -> None:
-    """Wait until the monitor has written the exit status down and gone."""
-    import time
-
-    own = paths.container(record.identifier)
-    deadline = time.monotonic() + 5
-    while not own.exit.exists() or own.socket.exists():
-        if time.monotonic() > deadline:
-            raise MonitorFailed(
-                f"the exit status of '{record.name}' was not recorded",
-                cause="its monitor has died or hangs",
-            )
-        time.sleep(0.005)
+def _settle(record: Record, process: Process) -> None:
+    """Wait until the monitor has written the exit status down and gone, if there still is one."""
+    if not await_monitor_end(process):
+        raise MonitorFailed(
+            f"the exit status of '{record.name}' was not recorded", cause="its monitor hangs"
+        )
 
 
 def _ended(process: Process, limit: float) -> bool:

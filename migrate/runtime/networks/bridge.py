@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import ipaddress
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterable
@@ -21,6 +22,9 @@ from migrate.runtime.records import Network, Record
 DEFAULT_BRIDGE = "migrate0"
 DEFAULT_SUBNET = ipaddress.IPv4Network("10.88.0.0/16")
 INSIDE = "eth0"
+
+
+_MAC = re.compile(r"[0-9a-fA-F][02468aceACE](:[0-9a-fA-F]{2}){5}")  # unicast
 
 
 def port_of(identifier: str) -> str:
@@ -55,6 +59,9 @@ class Bridge:
                 f"'{wanted.address}' is no address", cause=str(error),
                 mend="give it as 10.77.0.50/24",
             ) from error  # fmt: skip
+        if wanted.mac and not _MAC.fullmatch(wanted.mac):
+            raise NetworkFailed(f"'{wanted.mac}' is no MAC address", mend="as 02:00:00:00:00:01")
+        _check_gateway(gateway, address)
         network = msgspec.structs.replace(
             wanted, bridge=bridge, address=address, gateway=gateway,
             mac=wanted.mac or random_mac(),
@@ -169,12 +176,25 @@ def _ensure_bridge(host: object, name: str) -> int:
         return int(found[0])
     if name != DEFAULT_BRIDGE:
         raise NetworkFailed(f"this host has no bridge '{name}'", mend="make it first")
-    host.link("add", ifname=name, kind="bridge")
-    index = int(host.link_lookup(ifname=name)[0])
     first = str(next(DEFAULT_SUBNET.hosts()))
-    host.addr("add", index=index, address=first, prefixlen=DEFAULT_SUBNET.prefixlen)
+    # Another create may make it at the same moment: what is there already is as good.
+    _unless_there(lambda: host.link("add", ifname=name, kind="bridge"))
+    index = int(host.link_lookup(ifname=name)[0])
+    _unless_there(
+        lambda: host.addr("add", index=index, address=first, prefixlen=DEFAULT_SUBNET.prefixlen)
+    )
     host.link("set", index=index, state="up")
     return index
+
+
+def _unless_there(make: Callable[[], object]) -> None:
+    from pyroute2 import NetlinkError
+
+    try:
+        make()
+    except NetlinkError as error:
+        if error.code != errno.EEXIST:
+            raise
 
 
 def _taken(others: Iterable[Record]) -> dict[str, str]:
@@ -183,6 +203,21 @@ def _taken(others: Iterable[Record]) -> dict[str, str]:
         for r in others
         if r.network.address and not r.moved_to
     }
+
+
+def _check_gateway(gateway: str, address: str) -> None:
+    """A default route needs a neighbour: raise NetworkFailed for one outside the subnet."""
+    if not gateway:
+        return
+    try:
+        reachable = ipaddress.IPv4Address(gateway) in ipaddress.IPv4Interface(address).network
+    except ValueError:
+        reachable = False
+    if not reachable:
+        raise NetworkFailed(
+            f"the gateway {gateway} can't be reached from {address}",
+            cause="it is not in the address's subnet", mend="mend --gateway or the prefix length",
+        )  # fmt: skip
 
 
 def _refuse_taken(network: Network, others: Iterable[Record]) -> None:

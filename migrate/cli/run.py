@@ -1,0 +1,148 @@
+"""migrate run and create: a container from an image, a root file system or a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from migrate.cli.values import Size, environment_value, label_value, volume_value
+
+if TYPE_CHECKING:
+    from migrate.runtime.request import Request
+
+_SETTINGS = {"ignore_unknown_options": False, "allow_interspersed_args": False}
+_DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
+_OPTIONS = (
+    click.option("--name", default="", help="Its name; a random one if not given."),
+    click.option("--rootfs", type=_DIRECTORY, help="Run on this directory, which stays as it is."),
+    click.option("--bundle", type=_DIRECTORY, help="Run an OCI bundle (config.json) as it is."),
+    click.option("--entrypoint", help="Instead of the image's own; '' for none."),
+    click.option("-e", "--env", "environment", multiple=True, callback=environment_value,
+                 metavar="KEY=VALUE", help="Set a variable; KEY alone takes the caller's value."),
+    click.option("-w", "--workdir", "directory", default="", help="Its working directory."),
+    click.option("-u", "--user", default="", metavar="USER[:GROUP]",
+                 help="Names of its own /etc/passwd and /etc/group, or numbers."),
+    click.option("-v", "--volume", "binds", multiple=True, callback=volume_value,
+                 metavar="SRC:DST[:ro]", help="Mount a path of this host, or a named volume."),
+    click.option("--network", "driver", type=click.Choice(["none", "host", "bridge"]),
+                 default="none", help="Its network (none)."),
+    click.option("--bridge", default="", help="A port of this bridge."),
+    click.option("--ip", "address", default="", metavar="ADDR/PREFIX", help="Its own address."),
+    click.option("--mac", default="", help="Its own MAC address."),
+    click.option("--gateway", default="", metavar="ADDR", help="Its default route."),
+    click.option("-m", "--memory", type=Size(), default=0, metavar="SIZE",
+                 help="Memory limit, as 512m or 1g."),
+    click.option("--cpus", type=click.FloatRange(min=0.01), default=None, metavar="N",
+                 help="CPU limit in cores, as 0.5."),
+    click.option("--pids-limit", "pids", type=click.IntRange(min=1), default=None, metavar="N",
+                 help="Limit of processes and threads."),
+    click.option("--cap-add", "add_capabilities", multiple=True, metavar="CAP",
+                 help="Give it one more capability, or ALL."),
+    click.option("--cap-drop", "drop_capabilities", multiple=True, metavar="CAP",
+                 help="Take a capability from it, or ALL."),
+    click.option("--read-only", is_flag=True, help="Make its root file system read-only."),
+    click.option("--hostname", "host_name", default="", help="Its host name (its id)."),
+    click.option("--label", "labels", multiple=True, callback=label_value, metavar="KEY=VALUE"),
+    click.option("--stop-signal", default="", metavar="SIGNAL", help="What 'stop' sends (TERM)."),
+    click.argument("words", nargs=-1, metavar="[IMAGE] [PROGRAM [ARGS...]]"),
+)  # fmt: skip
+
+
+def _container_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+@click.command(context_settings=_SETTINGS)
+@_container_options
+def create(**given: Any) -> None:
+    """Create a container that waits for 'migrate start', and print its id.
+
+    \b
+    Example: migrate create --name web --rootfs /srv/rootfs httpd -f
+    """
+    from migrate.runtime.paths import Paths
+    from migrate.runtime.request import make
+
+    click.echo(make(Paths.from_environment(), _request(given)).identifier)
+
+
+@click.command(context_settings=_SETTINGS)
+@click.option("-d", "--detach", is_flag=True, help="Leave it running, and print its id.")
+@click.option("--rm", "remove_at_exit", is_flag=True, help="Remove it when it has ended.")
+@_container_options
+def run(detach: bool, **given: Any) -> int:
+    """Create a container and start it.
+
+    In the foreground its output is shown and its exit status is the command's; SIGINT and SIGTERM
+    are passed on, the second kills.
+
+    \b
+    Examples: migrate run --rm --rootfs /srv/rootfs echo hello
+              migrate run -d --name db -v data:/data --network bridge redis:7
+    """
+    from migrate.runtime.lifecycle.delete import delete
+    from migrate.runtime.lifecycle.start import start
+    from migrate.runtime.paths import Paths
+    from migrate.runtime.request import make
+
+    paths = Paths.from_environment()
+    record = make(paths, _request(given))
+    if detach:
+        try:
+            start(paths, record)
+        except BaseException:
+            delete(paths, record, force=True)
+            raise
+        click.echo(record.identifier)
+        return 0
+    from migrate.cli.foreground import run_attached
+
+    return run_attached(paths, record)
+
+
+def _request(given: dict[str, Any]) -> Request:
+    """The request in the options; raises UsageError where they do not fit together."""
+    from migrate.runtime.records import Network, Resources
+    from migrate.runtime.request import Request
+
+    words = given.pop("words")
+    rootfs, bundle = given["rootfs"], given["bundle"]
+    image = ""
+    if rootfs and bundle:
+        raise click.UsageError("--rootfs and --bundle exclude each other")
+    if not rootfs and not bundle:
+        if not words:
+            raise click.UsageError("give an IMAGE, --rootfs DIR or --bundle DIR")
+        image, *words = words
+    network = Network(**{key: given.pop(key) for key in ("driver", "bridge", "address", "mac",
+                                                         "gateway")})  # fmt: skip
+    if network.driver != "bridge" and network != Network(driver=network.driver):
+        raise click.UsageError("--bridge, --ip, --mac and --gateway need --network bridge")
+    resources = Resources(
+        memory=given.pop("memory"), cpus=given.pop("cpus") or 0.0, pids=given.pop("pids") or 0
+    )
+    request = Request(
+        image=image, arguments=tuple(words), network=network, resources=resources, **given
+    )
+    _check_bundle(request)
+    return request
+
+
+def _check_bundle(request: Request) -> None:
+    if not request.bundle:
+        return
+    kept = (
+        request.arguments, request.environment, request.directory, request.user, request.binds,
+        request.entrypoint, request.add_capabilities, request.drop_capabilities,
+        request.read_only, request.host_name,
+    )  # fmt: skip
+    if any(kept):
+        raise click.UsageError(
+            "a bundle is kept as it is: its config.json says program, environment, directory, user,"
+            " mounts, capabilities and host name"
+        )
