@@ -28,12 +28,8 @@ def doctor(ctx: click.Context, fix: bool, as_json: bool) -> None:
     paths = Paths.from_environment()
     findings = examine(paths)
     if fix:
-        said: list[str] = []
-        mend(findings, lambda line: (said.append(line), click.echo(line, err=as_json))[1])
-        if said:
-            findings = examine(paths)
-        elif not as_json:
-            click.echo("nothing to mend")
+        mend(findings, lambda line: click.echo(line, err=as_json))
+        findings = examine(paths)
     if as_json:
         click.echo(to_json(findings))
     else:

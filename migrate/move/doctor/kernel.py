@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from migrate.kernel import capabilities, probes
+from migrate.kernel.namespaces import FLAG_OF_NAME
 from migrate.move.doctor.finding import Finding, good, lacking
 
 OLDEST_KERNEL = (5, 9)
@@ -70,13 +71,13 @@ def _version() -> Finding:
 
 
 def _namespaces() -> Finding:
-    refused = {name: why for name in probes.FLAG_OF_NAME if (why := probes.namespace(name))}
+    refused = {name: why for name in FLAG_OF_NAME if (why := probes.namespace(name))}
     needed = [name for name in _NEEDED_NAMESPACES if name in refused]
     found = "; ".join(f"{name}: {why}" for name, why in refused.items())
     if needed:
         return lacking("namespaces", found, "containers can't be started", "a kernel that has them",
                        needed=True)  # fmt: skip
-    have = " ".join(name for name in probes.FLAG_OF_NAME if name not in refused)
+    have = " ".join(name for name in FLAG_OF_NAME if name not in refused)
     return good("namespaces", have + (f" (not: {' '.join(refused)})" if refused else ""),
                 needed=True)  # fmt: skip
 
