@@ -97,9 +97,8 @@ def _installed(site: str) -> Iterator[Item]:
             name = str(file)
             if name.startswith(_SCRIPTS) and path.is_file() and not _is_script(path):
                 yield Item(f"bin/{file.name}", path)
-            elif not file.is_absolute() and ".." not in file.parts and _wanted(Path(name)):
-                if path.is_file():
-                    yield Item(f"{site}/{name}", path)
+            elif ".." not in file.parts and _wanted(Path(name)) and path.is_file():
+                yield Item(f"{site}/{name}", path)
 
 
 def _is_script(path: Path) -> bool:

@@ -24,10 +24,10 @@ from typing import Any
 
 MARKER = "migrate-far-side:"
 LOADER = (
-    "import sys; b = sys.stdin.buffer; exec(compile(b.read(int(b.readline())), 'migrate', 'exec'))"  # noqa: E501
+    "import sys; b = sys.stdin.buffer; exec(compile(b.read(int(b.readline())), 'migrate', 'exec'))"
 )
 INSTALLED = "installed.json"
-"""In the root of an installation: what was sent. The last member of the tar, so it proves the end."""
+"""In the root of an installation: what was sent. As the tar's last member it proves the end."""
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 _SCRIPT = """#!{python}
 import sys
