@@ -26,19 +26,27 @@ def identity(criu: Path) -> str:
     return f"{processes.boot_id()} {criu} {status.st_mtime_ns} {os.uname().release}"
 
 
+def _note(cache: Path) -> Path:
+    return cache.with_name(cache.name + ".migrate")
+
+
+def is_current(criu: Path, cache: Path = CACHE) -> bool:
+    """Whether there is a cache made on this boot and kernel for this CRIU."""
+    try:
+        return cache.stat().st_size > 0 and _note(cache).read_text() == identity(criu)
+    except OSError:
+        return False
+
+
 def prime(criu: Path, cache: Path = CACHE) -> bool:
     """Make the cache if it is missing or of another boot, kernel or CRIU; True when it was made.
 
     Costs 0.1 ms when nothing is to do. Raises CriuProbeFailed when CRIU makes none, OSError when
     it can't be written.
     """
-    note = cache.with_name(cache.name + ".migrate")
-    wanted = identity(criu)
-    try:
-        if cache.stat().st_size > 0 and note.read_text() == wanted:
-            return False
-    except OSError:
-        pass
+    if is_current(criu, cache):
+        return False
+    note, wanted = _note(cache), identity(criu)
     done = subprocess.run(
         ["unshare", "--mount", "--propagation", "private", "sh", "-c", _SCRIPT, "sh", str(criu)],
         stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=_TIME_LIMIT,

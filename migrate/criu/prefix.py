@@ -134,8 +134,11 @@ def _copy_needed(unpacked: Path, made: Path) -> None:
             shutil.copy2(source, target)
 
 
-def _tie(made: Path, final: Path) -> None:
-    """Point the program at the loader and libraries of the prefix's final place."""
+def tie(made: Path, final: Path) -> None:
+    """Point the program in `made` at the loader and libraries of the prefix's final place.
+
+    Raises CriuMissing when patchelf fails.
+    """
     libraries = _library_directory(made)
     loader = sorted(libraries.glob("ld-linux*.so.*"))[0]
     _output(
@@ -163,7 +166,7 @@ def build(prefix: Path, mirror: Mirror, suite: str, report: Callable[[str], None
             ):
                 _output("dpkg-deb", "--extract", package, unpacked)
         _copy_needed(unpacked, made)
-        _tie(made, prefix)
+        tie(made, prefix)
         if prefix.exists():
             prefix.rename(work / "old")
         with contextlib.suppress(FileNotFoundError):

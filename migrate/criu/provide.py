@@ -86,7 +86,8 @@ def _lock() -> Iterator[None]:
         os.close(descriptor)
 
 
-def _still_holds(chosen: Chosen | None) -> bool:
+def still_holds(chosen: Chosen | None) -> bool:
+    """Whether the record's program passed the probe on this boot and kernel, and is unchanged."""
     return (
         chosen is not None
         and chosen.probed == featurecache.identity(Path(chosen.path))
@@ -172,7 +173,7 @@ def ensure(report: Callable[[str], None]) -> Chosen:
     if os.geteuid() != 0:
         raise CriuMissing("CRIU can't be provided", cause="not root", mend="run it as root")
     chosen = read_chosen()
-    if chosen is not None and _still_holds(chosen):
+    if chosen is not None and still_holds(chosen):
         return chosen
     with _lock():
         chosen = _choose(report)

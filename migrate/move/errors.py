@@ -96,3 +96,17 @@ class Interrupted(MigrateError):
 
     code = 101
     mend = "move again when you like"
+
+
+class HostSetupFailed(MigrateError):
+    """migrate could not be installed at another host; what was there is whole."""
+
+    code = 105
+    mend = "mend what the cause names, then run 'migrate host setup' again"
+
+
+class HostPythonUnfit(MigrateError):
+    """The other host has no Python that migrate can run on, or none that we have packages for."""
+
+    code = 106
+    mend = "install python3 >= 3.11 there (Debian 12 and later have it)"

@@ -1,4 +1,4 @@
-"""The command line that finds migrate at the other host and starts its agent."""
+"""The command line that finds migrate at the other host and runs it, as its agent above all."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MISSING_STATUS = 127
 
 # No '!' and no newline: csh expands the first and dislikes the second, even within quotes.
 _LOOKUP = (
-    'for c in "$@"; do p=$(command -v "$c" 2>/dev/null) && [ -x "$p" ] && exec "$p" agent {}; '
+    'for c in "$@"; do p=$(command -v "$c" 2>/dev/null) && [ -x "$p" ] && exec "$p" {}; '
     "done; echo {}: tried $* >&2; exit {}"
 )
 
@@ -27,7 +27,12 @@ def candidates(command: str | None = None) -> list[str]:
 
 
 def agent_command_line(command: str | None = None, arguments: tuple[str, ...] = ()) -> str:
-    """One line for the remote user's shell that becomes `<migrate> agent ARGUMENTS`.
+    """`migrate_command_line` for `migrate agent ARGUMENTS`."""
+    return migrate_command_line(("agent", *arguments), command)
+
+
+def migrate_command_line(arguments: tuple[str, ...], command: str | None = None) -> str:
+    """One line for the remote user's shell that becomes `<migrate> ARGUMENTS`.
 
     It exits with MISSING_STATUS, with MISSING_MARKER on standard error, where there is none.
     """
