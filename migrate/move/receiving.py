@@ -45,6 +45,7 @@ class Receiving:
         self.state = state
         self.root = journal.incoming(paths) / entry.move
         self.restorer: Restorer | None = None
+        self.record = state.record
         self._lock = contextlib.ExitStack()
         own = paths.container(entry.container)
         try:
@@ -68,7 +69,12 @@ class Receiving:
         In the mode `cold` there is nothing to do yet.
         """
         own = self.paths.container(self.entry.container)
-        own.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.record = msgspec.structs.replace(
+            self.state.record, generation=self.entry.generation + 1, held=self.entry.move,
+            moved_to="",
+        )  # fmt: skip
+        records.save(self.paths, self.record)
+        write_atomically(own.spec, msgspec.json.format(msgspec.json.encode(self.state.spec)))
         if self.entry.mode == "cold":
             return
         make_place(self.paths, self.state.record)
@@ -85,13 +91,8 @@ class Receiving:
         state = decode(_read_bounded(self.root / STATE_FILE))
         if state.record.identifier != self.entry.container:
             raise CheckpointBad("the data is of another container")
-        record = msgspec.structs.replace(
-            state.record, generation=self.entry.generation + 1, held=self.entry.move, moved_to=""
-        )
-        own = self.paths.container(record.identifier)
+        record = self.record
         put_files(self.paths, record, self.root)
-        write_atomically(own.spec, msgspec.json.format(msgspec.json.encode(state.spec)))
-        records.save(self.paths, record)
         files_done = time.monotonic()
         reached(self.paths, "unpacked")
         if self.restorer:
@@ -109,12 +110,15 @@ class Receiving:
         commit(self.paths, self.entry)
 
     def close(self) -> None:
-        """The connection has ended: abort unless committed."""
+        """The connection has ended: abort unless committed, then finish."""
         current = journal.read(self.paths, self.entry.move, "target")
-        if current and target_alone(current.target_state) is Step.ROLL_BACK:
+        step = target_alone(current.target_state) if current else Step.NOTHING
+        if current and step is Step.ROLL_BACK:
             if self.restorer:
                 self.restorer.abandon()
             abort(self.paths, current)
+        elif current and step is Step.FORWARD:
+            finish(self.paths, current)
         self._lock.close()
 
 
@@ -132,11 +136,11 @@ def commit(paths: Paths, entry: Entry) -> None:
         current = journal.write(paths, current, Target.COMMITTED)
         reached(paths, "committed-there")
     if current.target_state is Target.COMMITTED:
-        finish(paths, current)
+        let_run(paths, current)
 
 
-def finish(paths: Paths, entry: Entry) -> None:
-    """After COMMIT: packets pass, the copy runs, the record is free; safe to repeat."""
+def let_run(paths: Paths, entry: Entry) -> Record:
+    """After COMMIT: packets pass, the copy runs; safe to repeat. This ends the pause."""
     record = records.find(paths, entry.container)
     own = paths.container(record.identifier)
     process = load_process(own)
@@ -147,6 +151,12 @@ def finish(paths: Paths, entry: Entry) -> None:
         elif own.fifo.exists():
             release_fifo(own)
             save_process(own, msgspec.structs.replace(process, started=True))
+    return record
+
+
+def finish(paths: Paths, entry: Entry) -> None:
+    """`let_run`, and the record is free: what need not be inside the pause. Safe to repeat."""
+    record = let_run(paths, entry)
     reached(paths, "thawed-there")
     records.save(paths, msgspec.structs.replace(record, held=""))
     journal.write(paths, entry, Target.DONE)
@@ -207,6 +217,9 @@ def settle(paths: Paths, move: str) -> Target | None:
 def forget(paths: Paths, move: str) -> None:
     """Drop the journal of a settled move: the source has finished, too."""
     entry = journal.read(paths, move, "target")
+    if entry and entry.target_state is Target.COMMITTED:
+        finish(paths, entry)
+        entry = journal.read(paths, move, "target")
     if entry and entry.target_state in {Target.DONE, Target.ABORTED}:
         journal.remove(paths, entry)
 
