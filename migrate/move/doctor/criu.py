@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from migrate.criu import featurecache, provide
-from migrate.criu.probe import probe
+from migrate.criu.probe import Verdict, probe
 from migrate.move.doctor.finding import Finding, good, lacking
 
 OLDEST = (4, 2)
@@ -39,7 +39,7 @@ def _probe(chosen: provide.Chosen) -> Finding:
         return good(name, "passed since boot", needed=True)
     if os.geteuid() != 0:
         return lacking(name, "not tried", _COSTS, "run it as root", needed=True)
-    verdict = probe(Path(chosen.path))
+    verdict: Verdict = probe(Path(chosen.path))
     if verdict.passed:
         return good(name, "passed: dump and restore of a live TCP connection", needed=True)
     return lacking(name, verdict.cause, _COSTS, _MEND, fixable=True, needed=True)
