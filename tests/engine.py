@@ -91,8 +91,7 @@ class Engine:
         found = [m.mount_point for m in mounts.read_mountinfo() if m.mount_point.startswith(place)]
         for directory in (self.paths.state / "containers", self.paths.run / "containers",
                           self.paths.run / "netns", self.paths.images / "pins"):  # fmt: skip
-            found += [str(p) for p in directory.glob("*")]
-        found += [str(p) for p in (self.paths.run / "containers").glob(".[!r]*.lock")]
+            found += [str(p) for p in directory.glob("*") if p.name != ".registration.lock"]
         for identifier in self.identifiers:
             groups = (root / "migrate" / identifier for root in detect().roots)
             found += [str(group) for group in groups if group.exists()]
