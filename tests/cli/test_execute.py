@@ -60,35 +60,37 @@ def test_what_can_not_be_executed(engine: Engine, box: str):
     engine.fails("exec", "no-such-box", "true", code=35)
 
 
-def _talk(engine: Engine, *arguments: str, typed: bytes) -> tuple[int, bytes]:
-    """`arguments` on a terminal of 33 rows and 77 columns; exit status and what was shown."""
+def _talk(engine: Engine, *arguments: str, steps: list[tuple[bytes, bytes]]) -> tuple[int, bytes]:
+    """`arguments` on a terminal of 33 rows and 77 columns; exit status and what was shown.
+
+    `steps` are what is waited for, and what is typed then.
+    """
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 77, 0, 0))
     before = termios.tcgetattr(slave)
     process = engine.start(*arguments, stdin=slave, stdout=slave, stderr=slave)
-    shown, sent, end = b"", False, time.monotonic() + 20
+    shown, fresh, end = b"", b"", time.monotonic() + 20
     while time.monotonic() < end:
-        if select.select([master], [], [], 0.05)[0]:
-            shown += os.read(master, 4096)
+        if select.select([master], [], [], 0.1)[0]:
+            fresh += os.read(master, 4096)
         elif process.poll() is not None:
             break
-        if not sent and b"$ " in shown or b"# " in shown and not sent:
-            os.write(master, typed)
-            sent = True
+        elif steps and steps[0][0] in fresh:
+            os.write(master, steps.pop(0)[1])
+            shown, fresh = shown + fresh, b""
     status = process.wait(10)
-    after = termios.tcgetattr(slave)
-    assert after == before, "the terminal's modes were not restored"
+    assert termios.tcgetattr(slave) == before, "the terminal's modes were not restored"
     os.close(master)
     os.close(slave)
-    return status, shown
+    return status, shown + fresh
 
 
 def test_a_terminal_of_the_container(engine: Engine, box: str):
-    typed = b"tty; stty size; sleep 50\n\x03echo st=$?; exit 6\n"
-    status, shown = _talk(engine, "exec", "-t", box, "sh", typed=typed)
+    steps = [(b"# ", b"tty; stty size; sleep 50\n"), (b"33 77", b"\x03"),
+             (b"# ", b"echo st=$?; exit 6\n")]  # fmt: skip
+    status, shown = _talk(engine, "exec", "-t", box, "sh", steps=steps)
     assert status == 6, shown
     assert b"/dev/pts/0" in shown
-    assert b"33 77" in shown
     assert b"st=130" in shown
 
 

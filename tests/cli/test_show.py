@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +28,8 @@ def test_ps_shows_what_runs_and_all_with_a(engine: Engine):
     assert found["status"]["word"] == "running"
     assert found["process"]["pid"] == found["status"]["pid"]
     engine.fails("inspect", "nothing", code=35)
+    fresh = [Path(sys.executable).with_name("migrate"), "ps", "-q"]  # and in a fresh interpreter
+    assert subprocess.check_output(fresh, env=engine.environment, text=True).strip() == identifier
     assert engine.fails("stop", "nothing", code=35).count("next:") == 1
     done = engine.call("rm", "-f", "nothing", "web", "idle")
     assert (done.returncode, done.stdout) == (35, "web\nidle\n")
@@ -47,8 +50,9 @@ def test_logs_tail_stamps_and_follow(engine: Engine):
     assert following.stdout
     assert following.stdout.readline() == "4\n"
     engine.ok("exec", "talk", "touch", "/go")
-    out, error = following.communicate(timeout=20)
-    assert (out, error) == ("5\nlast", "err\n")
+    assert following.stderr
+    assert (following.stdout.read(), following.stderr.read()) == ("5\nlast", "err\n")
+    assert following.wait(10) == 0
     assert engine.call("logs", "--tail", "1", "talk").stdout == "last"
     engine.ok("rm", "-f", "talk")
 
@@ -72,8 +76,10 @@ def test_names_and_commands_are_completed(engine: Engine):
     engine.ok("rm", "-f", "complete-me")
 
 
-@pytest.mark.parametrize("name", [n for n, entry in COMMANDS.items()
-                                  if entry[0] in {"run", "lifecycle", "execute", "show"}])  # fmt: skip
+HERE = [n for n, e in COMMANDS.items() if e[0] in {"run", "lifecycle", "execute", "show"}]
+
+
+@pytest.mark.parametrize("name", HERE)
 def test_help_has_an_example(name):
     from click.testing import CliRunner
 
