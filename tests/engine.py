@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
+from migrate.cli import execute, foreground, lifecycle, run, show  # noqa: F401 -- loaded once
+from migrate.cli.main import main
 from migrate.kernel import mounts
 from migrate.runtime.cgroups.layout import detect
 from migrate.runtime.networks.bridge import port_of
 from migrate.runtime.paths import Paths
 
-COMMAND = [sys.executable, "-c", "from migrate.cli.main import main; main()"]
 CHECKOUT = Path(__file__).resolve().parents[1]
 
 
@@ -33,11 +36,34 @@ class Engine:
         self.identifiers: set[str] = set()
 
     def start(self, *arguments: str | Path, **options: Any) -> subprocess.Popen[str]:
-        """The command as a process, its streams piped."""
+        """The command as a process, its streams piped.
+
+        A fork of this interpreter runs the command's `main`: a tenth of the time of a fresh one.
+        """
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options
+        words = ["migrate", *map(str, arguments)]
         return subprocess.Popen(
-            [*COMMAND, *map(str, arguments)], env=self.environment, cwd=CHECKOUT, **options
+            words, executable=sys.executable, preexec_fn=lambda: self._be_command(words), **options
         )
+
+    def _be_command(self, words: list[str]) -> None:
+        os.closerange(3, 4096)  # Popen's own pipe, too: it returns
+        os.chdir(CHECKOUT)
+        os.environ.clear()
+        os.environ.update(self.environment)
+        sys.argv = words
+        sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115
+        status: Any = 1
+        try:
+            main()
+        except SystemExit as ended:
+            status = ended.code or 0
+        except BaseException:  # noqa: BLE001
+            traceback.print_exc()
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(status)
 
     def call(self, *arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
         """The command's output and exit status."""
@@ -91,8 +117,7 @@ class Engine:
         found = [m.mount_point for m in mounts.read_mountinfo() if m.mount_point.startswith(place)]
         for directory in (self.paths.state / "containers", self.paths.run / "containers",
                           self.paths.run / "netns", self.paths.images / "pins"):  # fmt: skip
-            found += [str(p) for p in directory.glob("*")]
-        found += [str(p) for p in (self.paths.run / "containers").glob(".[!r]*.lock")]
+            found += [str(p) for p in directory.glob("*") if p.name != ".registration.lock"]
         for identifier in self.identifiers:
             groups = (root / "migrate" / identifier for root in detect().roots)
             found += [str(group) for group in groups if group.exists()]
