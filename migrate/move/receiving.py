@@ -171,7 +171,10 @@ def abort(paths: Paths, entry: Entry) -> None:
         raise MoveUnknown(f"no move {entry.move} is known here")
     if current.target_state in {Target.COMMITTED, Target.DONE}:
         raise MoveCommitted(f"the move of '{entry.name}' is committed")
-    journal.write(paths, current, Target.ABORTED)
+    # What has arrived goes first: the disk may be full, and the journal needs room.
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(journal.incoming(paths) / entry.move)
+    _refuse_commit(paths, current)
     record = _record_of(paths, current)
     own = paths.container(current.container)
     unmake(paths, record)
@@ -181,8 +184,14 @@ def abort(paths: Paths, entry: Entry) -> None:
             clear(paths.volumes / name)
             (paths.volumes / name).rmdir()
     remove_storage(own)
-    with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(journal.incoming(paths) / entry.move)
+
+
+def _refuse_commit(paths: Paths, entry: Entry) -> None:
+    """Durably `aborted`; where not even that can be written, never heard of, which is the same."""
+    try:
+        journal.write(paths, entry, Target.ABORTED)
+    except OSError:
+        journal.remove(paths, entry)
 
 
 def _record_of(paths: Paths, entry: Entry) -> Record:
