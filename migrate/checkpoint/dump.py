@@ -10,6 +10,7 @@ from migrate.checkpoint.state import NETNS_KEY, State, has_own_netns
 from migrate.criu import client
 from migrate.criu.diagnosis import explain
 from migrate.criu.errors import CriuFailed
+from migrate.errors import MigrateError
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.networks import driver_of
 from migrate.runtime.paths import Paths
@@ -33,7 +34,7 @@ def freeze(paths: Paths, record: Record) -> None:
 def thaw(paths: Paths, record: Record) -> None:
     """The way back from `freeze`: packets pass, processes run."""
     own = paths.container(record.identifier)
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, MigrateError):  # a lost interface must not keep it frozen
         driver_of(record.network.driver).release(own, record.network)
     ControlGroup.of(record.identifier).thaw()
 

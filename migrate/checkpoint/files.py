@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 
 import msgspec
@@ -93,8 +93,13 @@ def clear(directory: Path) -> None:
             path.unlink()
 
 
-def refuse_foreign_volumes(paths: Paths, record: Record, others: Iterable[Record]) -> None:
-    """Raise PlaceUnfit if a volume of that name has content or another user on this host."""
+def refuse_foreign_volumes(
+    paths: Paths, record: Record, others: Iterable[Record], own: Container[str] = ()
+) -> None:
+    """Raise PlaceUnfit if a volume of that name has content or another user on this host.
+
+    The volumes in `own` are known to be the container's, and may have content.
+    """
     used = {name: other.name for other in others for name in volume_names(other)
             if other.identifier != record.identifier}  # fmt: skip
     for name in volume_names(record):
@@ -104,7 +109,7 @@ def refuse_foreign_volumes(paths: Paths, record: Record, others: Iterable[Record
                 f"the volume '{name}' is in use", cause=f"container '{used[name]}' mounts it",
                 mend="rename one of the volumes",
             )  # fmt: skip
-        if place.is_dir() and any(place.iterdir()):
+        if name not in own and place.is_dir() and any(place.iterdir()):
             raise PlaceUnfit(
                 f"a volume '{name}' with content is there already",
                 cause=f"{place} is not empty",

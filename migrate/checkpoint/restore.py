@@ -56,7 +56,7 @@ class Restorer:
         self.criu_pid = int(told["pid"])
         self._criu = client.Swrk(ours, None)
 
-    def restore(self, images: Path, state: State) -> records.Process:
+    def restore(self, images: Path, state: State, keep_log: Path | None = None) -> records.Process:
         """Restore, and leave the processes frozen; returns init's identity, written down.
 
         `state` is that of the dump, which is newer than what the place was prepared for. Raises
@@ -68,7 +68,7 @@ class Restorer:
             )
         except (CriuFailed, CriuDied) as error:
             self._group.kill()
-            raise explain(images / LOG, error.what) from error
+            raise explain(images / LOG, error.what, keep_log) from error
         except BaseException:
             self._group.kill()
             raise
