@@ -36,6 +36,11 @@ def no_count(_phase: str, _done: int, _total: int) -> None:
     """Nobody looks."""
 
 
+def load_libraries() -> None:
+    """What writing an archive loads, loaded now: the caller is about to freeze a container."""
+    import zstandard  # noqa: F401
+
+
 def measure(directory: Path, names: Iterable[str]) -> Iterator[Member]:
     """Size and digest of each file."""
     for name in names:

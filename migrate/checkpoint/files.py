@@ -13,6 +13,7 @@ from migrate.checkpoint.errors import PlaceUnfit
 from migrate.checkpoint.state import STATE_FILE, State
 from migrate.images.apply import apply_layer
 from migrate.images.diff import write_layer
+from migrate.images.rootdir import remove_tree
 from migrate.images.store import Store
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import Record
@@ -70,7 +71,7 @@ def put_files(paths: Paths, record: Record, directory: Path) -> None:
     own = paths.container(record.identifier)
     for place in (own.upper, own.work):
         with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(place)
+            remove_tree(place)
     own.upper.mkdir(mode=0o700, parents=True)
     with (directory / DIFF_FILE).open("rb") as file:
         apply_layer(file, own.upper)
@@ -88,7 +89,7 @@ def clear(directory: Path) -> None:
     """Empty a directory that stays."""
     for path in directory.iterdir():
         if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
+            remove_tree(path)
         else:
             path.unlink()
 
@@ -121,4 +122,4 @@ def remove_volumes(paths: Paths, record: Record) -> None:
     """Delete the container's volumes after it has moved away with their content."""
     for name in volume_names(record):
         with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(paths.volumes / name)
+            remove_tree(paths.volumes / name)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
+from migrate.images.rootdir import remove_tree
 from migrate.kernel.files import fsync_directory
 from migrate.runtime.paths import Paths
 
@@ -62,11 +62,11 @@ class Replacement:
     def settle(self) -> None:
         """Drop what was set aside."""
         if self._before.exists():
-            shutil.rmtree(self._before)
+            remove_tree(self._before)
 
 
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        remove_tree(path)
     else:
         path.unlink(missing_ok=True)

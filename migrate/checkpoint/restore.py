@@ -31,6 +31,8 @@ class Restorer:
 
     def __init__(self, paths: Paths, state: State) -> None:
         """Start monitor and CRIU; the place (rootfs, cgroup, network) must have been made."""
+        import pycriu.rpc_pb2  # noqa: F401 -- 0.1 s, not to be spent in `restore`
+
         self._paths = paths
         self._state = state
         self._own = paths.container(state.record.identifier)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ from migrate.checkpoint.state import State, describe
 from migrate.criu import client
 from migrate.errors import UsageError
 from migrate.images.errors import disk_full_told
+from migrate.images.rootdir import remove_tree
 from migrate.kernel.files import fsync_directory
 from migrate.runtime import records
 from migrate.runtime.control import ask
@@ -90,7 +90,7 @@ class Output:
     def discard(self) -> None:
         """Remove what was not published."""
         if self.temporary.is_dir():
-            shutil.rmtree(self.temporary, ignore_errors=True)
+            remove_tree(self.temporary)
         else:
             self.temporary.unlink(missing_ok=True)
 
@@ -146,6 +146,7 @@ class Checkpoint:
         carried = portable(self.paths, self.record)
         state = describe(self.paths, carried, load_spec(self.paths, self.record), process)
         (place / "criu").mkdir(mode=0o700)
+        archive.load_libraries()
         taken_at = time.time()
         self._freeze()
         self.count("dumping", 0, 0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
 import signal
 import tempfile
 import threading
@@ -14,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from migrate.images.rootdir import remove_tree
 from migrate.runtime.paths import Paths
 
 DIRECTORY = "staging"
@@ -34,7 +34,7 @@ def staging(paths: Paths) -> Iterator[Path]:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield place
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        _remove(place)
         os.close(descriptor)
 
 
@@ -44,9 +44,14 @@ def _sweep(home: Path) -> None:
             descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(place, ignore_errors=True)
+                _remove(place)
             finally:
                 os.close(descriptor)
+
+
+def _remove(place: Path) -> None:
+    with contextlib.suppress(OSError):
+        remove_tree(place)
 
 
 class Signals:
