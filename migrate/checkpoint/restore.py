@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from migrate.checkpoint import linkremaps
 from migrate.checkpoint.errors import PlaceUnfit
 from migrate.checkpoint.state import NETNS_KEY, State, has_own_netns, mask_directory
 from migrate.criu import client
@@ -65,6 +66,7 @@ class Restorer:
         CriuFailed, CriuDied; then no process of the container is left.
         """
         try:
+            linkremaps.put_in_place(self._paths, state, images, self._own.rootfs)
             response = self._criu.request(
                 "RESTORE", self._options(images, state), self._notify, SILENCE_LIMIT
             )

@@ -180,7 +180,10 @@ class Checkpoint:
         images, log = place / "criu", self.own.state / dumping.LOG
         # An interruption waits for CRIU: a dump cut off leaves its parasites behind.
         with self.signals.held(), ThreadPoolExecutor(1) as pool:
-            dump = pool.submit(dumping.dump, criu, state, process, images, log)
+            stopped = dumping.has_stopped_tasks(self.record)
+            dump = pool.submit(dumping.dump, criu, state, process, images, log, self.paths)
+            if stopped:
+                dump.result()
             with contextlib.suppress(MonitorFailed):
                 ask(self.own, {"do": "drain"}, limit=2)
             names = write_files(self.paths, state, place)

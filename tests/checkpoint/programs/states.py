@@ -452,7 +452,9 @@ def pty_child():
     pid, leader = pty.fork()
     if pid == 0:
         signal.signal(signal.SIGUSR1, signal.SIG_DFL)
-        os.execv("/bin/sh", ["sh", "-c", "stty -echo; echo hello; while read x; do echo got $x; done"])
+        os.execv(
+            "/bin/sh", ["sh", "-c", "stty -echo; echo hello; while read x; do echo got $x; done"]
+        )
     said = b""
     while b"hello" not in said:
         said += os.read(leader, 100)
