@@ -6,10 +6,12 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
+from migrate.checkpoint import linkremaps
 from migrate.checkpoint.state import NETNS_KEY, State, has_own_netns
 from migrate.criu import client
 from migrate.criu.diagnosis import explain
 from migrate.criu.errors import CriuFailed
+from migrate.errors import MigrateError
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.networks import driver_of
 from migrate.runtime.paths import Paths
@@ -33,25 +35,59 @@ def freeze(paths: Paths, record: Record) -> None:
 def thaw(paths: Paths, record: Record) -> None:
     """The way back from `freeze`: packets pass, processes run."""
     own = paths.container(record.identifier)
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, MigrateError):  # a lost interface must not keep it frozen
         driver_of(record.network.driver).release(own, record.network)
     ControlGroup.of(record.identifier).thaw()
 
 
+def has_stopped_tasks(record: Record) -> bool:
+    """Whether a task of the (frozen) container is stopped by a signal, under the v1 freezer.
+
+    The kernel does not let a tracer seize such a task while that freezer holds it: CRIU would hang
+    in PTRACE_SEIZE (Linux, kernel/ptrace.c, ptrace_attach waits for JOBCTL_TRAPPING).
+    """
+    group = ControlGroup.of(record.identifier)
+    if group.layout.freezer_version != 1:
+        return False
+    for pid in group.pids():
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{pid}/wchan").read_text() == "do_signal_stop":
+                return True
+    return False
+
+
 def dump(
-    criu: client.Swrk, state: State, process: Process, images: Path, keep_log: Path | None = None
-) -> None:
+    criu: client.Swrk, state: State, process: Process, images: Path,
+    keep_log: Path | None = None, paths: Paths | None = None,
+) -> None:  # fmt: skip
     """Dump the frozen container into the directory `images`; it stays frozen, and alive.
 
     CRIU finds the freezer frozen, thaws it under ptrace, and freezes it again before it lets go
-    (CRIU, criu/seize.c, freezer_restore_state). Raises CriuFailed with cause and mend from the
-    log (a copy of which is left at `keep_log`), CriuDied.
+    (CRIU, criu/seize.c, freezer_restore_state). With stopped tasks it must seize without the
+    freezer: the tasks run on for some milliseconds, and whoever copies their files waits for the
+    end of the dump. Raises CriuFailed with cause and mend from the log (a copy of which is left at
+    `keep_log`), DiskFull, CriuDied.
     """
     options = dump_options(state, process, images)
+    group = ControlGroup.of(state.record.identifier)
+    thawed = has_stopped_tasks(state.record)
+
+    def notify(script: str, _pid: int) -> None:
+        if script == "post-dump":
+            linkremaps.write_down(paths or Paths.from_environment(), state, images)
+            if thawed:
+                group.request_freeze()
+
+    if thawed:
+        options.ClearField("freeze_cgroup")
+        group.thaw()
     try:
-        criu.request("DUMP", options, None, SILENCE_LIMIT)
+        criu.request("DUMP", options, notify, SILENCE_LIMIT)
     except CriuFailed as error:
         raise explain(images / LOG, error.what, keep_log) from error
+    finally:
+        if thawed:
+            group.freeze()
 
 
 def dump_options(state: State, process: Process, images: Path) -> Any:
@@ -60,8 +96,22 @@ def dump_options(state: State, process: Process, images: Path) -> Any:
     options.pid = process.pid
     options.leave_running = True
     options.freeze_cgroup = str(ControlGroup.of(state.record.identifier).freezer)
+    options.irmap_scan_paths.extend(_watchable(process.pid))
     options.external.extend(f"mnt[{mount.target}]:{mount.key}" for mount in state.mounts)
     if has_own_netns(state.record):
         inode = Path(f"/proc/{process.pid}/ns/net").stat().st_ino
         options.external.append(f"net[{inode}]:{NETNS_KEY}")
     return options
+
+
+def _watchable(pid: int) -> list[str]:
+    """Where CRIU searches for what an inotify watch looks at.
+
+    Overlay has no file handles that open again; CRIU then compares inode numbers (criu/irmap.c),
+    and only if there is such a watch.
+    """
+    root = Path(f"/proc/{pid}/root")
+    return [
+        f"/{path.name}" for path in root.iterdir()
+        if path.name not in {"proc", "sys", "dev"} and path.is_dir() and not path.is_symlink()
+    ]  # fmt: skip

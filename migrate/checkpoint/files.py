@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 
 import msgspec
@@ -13,6 +13,7 @@ from migrate.checkpoint.errors import PlaceUnfit
 from migrate.checkpoint.state import STATE_FILE, State
 from migrate.images.apply import apply_layer
 from migrate.images.diff import write_layer
+from migrate.images.rootdir import remove_tree
 from migrate.images.store import Store
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import Record
@@ -70,7 +71,7 @@ def put_files(paths: Paths, record: Record, directory: Path) -> None:
     own = paths.container(record.identifier)
     for place in (own.upper, own.work):
         with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(place)
+            remove_tree(place)
     own.upper.mkdir(mode=0o700, parents=True)
     with (directory / DIFF_FILE).open("rb") as file:
         apply_layer(file, own.upper)
@@ -88,13 +89,18 @@ def clear(directory: Path) -> None:
     """Empty a directory that stays."""
     for path in directory.iterdir():
         if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
+            remove_tree(path)
         else:
             path.unlink()
 
 
-def refuse_foreign_volumes(paths: Paths, record: Record, others: Iterable[Record]) -> None:
-    """Raise PlaceUnfit if a volume of that name has content or another user on this host."""
+def refuse_foreign_volumes(
+    paths: Paths, record: Record, others: Iterable[Record], own: Container[str] = ()
+) -> None:
+    """Raise PlaceUnfit if a volume of that name has content or another user on this host.
+
+    The volumes in `own` are known to be the container's, and may have content.
+    """
     used = {name: other.name for other in others for name in volume_names(other)
             if other.identifier != record.identifier}  # fmt: skip
     for name in volume_names(record):
@@ -104,7 +110,7 @@ def refuse_foreign_volumes(paths: Paths, record: Record, others: Iterable[Record
                 f"the volume '{name}' is in use", cause=f"container '{used[name]}' mounts it",
                 mend="rename one of the volumes",
             )  # fmt: skip
-        if place.is_dir() and any(place.iterdir()):
+        if name not in own and place.is_dir() and any(place.iterdir()):
             raise PlaceUnfit(
                 f"a volume '{name}' with content is there already",
                 cause=f"{place} is not empty",
@@ -116,4 +122,4 @@ def remove_volumes(paths: Paths, record: Record) -> None:
     """Delete the container's volumes after it has moved away with their content."""
     for name in volume_names(record):
         with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(paths.volumes / name)
+            remove_tree(paths.volumes / name)

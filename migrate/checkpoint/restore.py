@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from migrate.checkpoint import linkremaps
 from migrate.checkpoint.errors import PlaceUnfit
 from migrate.checkpoint.state import NETNS_KEY, State, has_own_netns, mask_directory
 from migrate.criu import client
@@ -31,6 +32,8 @@ class Restorer:
 
     def __init__(self, paths: Paths, state: State) -> None:
         """Start monitor and CRIU; the place (rootfs, cgroup, network) must have been made."""
+        import pycriu.rpc_pb2  # noqa: F401 -- 0.1 s, not to be spent in `restore`
+
         self._paths = paths
         self._state = state
         self._own = paths.container(state.record.identifier)
@@ -58,19 +61,20 @@ class Restorer:
         self.criu_pid = int(told["pid"])
         self._criu = client.Swrk(ours, None)
 
-    def restore(self, images: Path, state: State) -> records.Process:
+    def restore(self, images: Path, state: State, keep_log: Path | None = None) -> records.Process:
         """Restore, and leave the processes frozen; returns init's identity, written down.
 
         `state` is that of the dump, which is newer than what the place was prepared for. Raises
         CriuFailed, CriuDied; then no process of the container is left.
         """
         try:
+            linkremaps.put_in_place(self._paths, state, images, self._own.rootfs)
             response = self._criu.request(
                 "RESTORE", self._options(images, state), self._notify, SILENCE_LIMIT
             )
         except (CriuFailed, CriuDied) as error:
             self._group.kill()
-            raise explain(images / LOG, error.what) from error
+            raise explain(images / LOG, error.what, keep_log) from error
         except BaseException:
             self._group.kill()
             raise

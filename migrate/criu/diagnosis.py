@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from migrate.criu.errors import CriuFailed
+from migrate.errors import DiskFull, MigrateError
 
 LOG_LIMIT = 8 << 20
 HARMLESS = ("Can't setup RLIMIT_NOFILE",)
@@ -43,7 +44,6 @@ CATALOGUE = (
           "close it first"),
     Known(r"Can't bind inet socket|bind.*Cannot assign requested address",
           "the container's address is not there", "give the container its address back"),
-    Known(r"No space left on device", "a file system is full", "free some space"),
     Known(r"CPU capabilities|cpuinfo", "the CPU here lacks what the program may have begun to use",
           "choose a host with the same CPU features"),
     Known(r"is already being traced|Unable to (seize|interrupt)|PTRACE_SEIZE",
@@ -53,30 +53,41 @@ CATALOGUE = (
 )  # fmt: skip
 
 
-def first_error(log: Path) -> str:
-    """The first line of CRIU's log marked Error that is not known to be harmless; "" if none."""
+def errors_in(log: Path) -> list[str]:
+    """The lines of CRIU's log marked Error that are not known to be harmless."""
     try:
         with log.open(errors="replace") as file:
-            for line in file.read(LOG_LIMIT).splitlines():
-                if re.search(r"\bError \(", line) and not any(text in line for text in HARMLESS):
-                    return line.strip()
+            lines = file.read(LOG_LIMIT).splitlines()
     except OSError:
-        pass
-    return ""
+        return []
+    return [
+        line.strip() for line in lines
+        if re.search(r"\bError \(", line) and not any(text in line for text in HARMLESS)
+    ]  # fmt: skip
 
 
-def explain(log: Path, what: str, kept: Path | None = None) -> CriuFailed:
+def first_error(log: Path) -> str:
+    """The first such line; "" if there is none."""
+    return next(iter(errors_in(log)), "")
+
+
+def explain(log: Path, what: str, kept: Path | None = None) -> MigrateError:
     """The error for a CRIU that gave up, with cause and mend from its log.
 
-    With `kept`, the log is copied there, because its directory will be deleted.
+    The first line that is understood counts: CRIU often tells the effect before the cause. With
+    `kept`, the log is copied there, because its directory will be deleted. A full disk is DiskFull,
+    everything else CriuFailed.
     """
-    line = first_error(log)
+    lines = errors_in(log)
     if kept and log.exists():
         with contextlib.suppress(OSError):
             shutil.copyfile(log, kept)
             log = kept
-    for known in CATALOGUE:
-        if line and re.search(known.pattern, line):
-            return CriuFailed(what, cause=f"{known.cause} (criu: {line})", mend=known.mend)
-    cause = f"criu: {line}" if line else "criu wrote no error"
+    for line in lines:
+        if "No space left on device" in line or "Disk quota exceeded" in line:
+            return DiskFull(what, cause=f"no room for its images (criu: {line})")
+        for known in CATALOGUE:
+            if re.search(known.pattern, line):
+                return CriuFailed(what, cause=f"{known.cause} (criu: {line})", mend=known.mend)
+    cause = f"criu: {lines[0]}" if lines else "criu wrote no error"
     return CriuFailed(what, cause=f"{cause}; its log: {log}")

@@ -1,0 +1,288 @@
+"""Checkpoint and restore of a container, again and again, and through the commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from migrate.runtime import records
+from migrate.runtime.lifecycle.start import start
+from migrate.runtime.lifecycle.stop import kill, stop
+from migrate.runtime.records import Bind, Network
+from migrate.runtime.status import status_of
+from tests.checkpoint.conftest import MIGRATE, Place
+
+pytestmark = [pytest.mark.root, pytest.mark.criu]
+
+
+def run_inside(place: Place, record, script: str) -> str:
+    """What `exec` prints."""
+    program = (
+        "import os; from pathlib import Path; from migrate.runtime.paths import Paths\n"
+        "from migrate.runtime import records\n"
+        "from migrate.runtime.lifecycle.execute import Program, execute\n"
+        "paths = Paths.from_environment()\n"
+        f"record = records.find(paths, {record.identifier!r})\n"
+        f"raise SystemExit(execute(paths, record, Program(['/bin/sh', '-c', {script!r}])))\n"
+    )
+    python = str(MIGRATE.with_name("python"))
+    done = subprocess.run(
+        [python, "-c", program], env=place.environment(), text=True, capture_output=True,
+        timeout=20, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_round_trips_again_and_again(place):
+    record = place.counter()
+    uptime = float(run_inside(place, record, "cat /proc/uptime").split()[0])
+    for turn in range(4):
+        place.counts_on(record)
+        output = f"turn{turn}/" if turn % 2 else f"turn{turn}.tar.zst"
+        saved = json.loads(place.migrate("checkpoint", "counter", "-o", output, "--json").stdout)
+        assert place.status(record) == "stopped"
+        assert not saved["running"]
+        assert saved["size"] > 1000
+        place.migrate("restore", output)
+        place.counts_on(record)
+        assert int(run_inside(place, record, "cat /count")) > 0
+        assert float(run_inside(place, record, "cat /proc/uptime").split()[0]) >= uptime
+        assert os.stat(place.directory / output.rstrip("/")).st_mode & 0o077 == 0
+    stop(place.paths, record, 0.2)
+    assert status_of(place.paths, record).exit_status == 137
+    start(place.paths, records.find(place.paths, "counter"))
+    assert place.status(record) == "running"
+
+
+def test_exit_code_is_kept_after_a_restore(place):
+    record = place.make(
+        "traps", ["/bin/sh", "-c", "trap 'echo bye; exit 42' TERM; while :; do sleep 0.02; done"]
+    )
+    time.sleep(0.2)
+    place.migrate("checkpoint", "traps")
+    place.migrate("restore", "traps.checkpoint.tar.zst")
+    kill(place.paths, record, "TERM")
+    place.wait_for(lambda: place.status(record) == "stopped")
+    place.wait_for(lambda: status_of(place.paths, record).exit_status == 42)
+    assert place.log(record)[-1] == "bye"
+
+
+def test_leave_running_and_go_back(place):
+    record = place.counter()
+    place.counts_on(record)
+    done = place.migrate("checkpoint", "counter", "--leave-running")
+    assert "it runs on" in done.stdout
+    place.counts_on(record)
+    assert place.fails("restore", "counter.checkpoint.tar.zst")["name"] == "wrong-state"
+    place.counts_on(record)
+    count = len(place.log(record))
+    stop(place.paths, record, 0)
+    place.migrate("restore", "counter.checkpoint.tar.zst")
+    assert len(place.log(record)) < count + 20
+    place.counts_on(record)
+    # And once more from the same checkpoint.
+    stop(place.paths, record, 0)
+    place.migrate("restore", "counter.checkpoint.tar.zst")
+    place.counts_on(record)
+
+
+def test_a_copy_under_another_name(place):
+    record = place.counter()
+    place.counts_on(record)
+    place.migrate("checkpoint", "counter", "--leave-running")
+    assert place.fails("restore", "counter.checkpoint.tar.zst", "--name", "counter")["name"] == (
+        "name-taken"
+    )
+    place.migrate("restore", "counter.checkpoint.tar.zst", "--name", "twin")
+    twin = records.find(place.paths, "twin")
+    assert twin.identifier != record.identifier
+    place.counts_on(twin)
+    place.counts_on(record)
+    place.migrate("checkpoint", "twin")
+    place.migrate("restore", "twin.checkpoint.tar.zst")
+    place.counts_on(twin)
+
+
+def test_after_rm_it_is_made_anew(place):
+    record = place.counter(binds=(Bind("things", "/things", volume=True),))
+    place.counts_on(record)
+    (place.paths.volumes / "things/file").write_text("from then")
+    place.migrate("checkpoint", "counter")
+    place.close()
+    error = place.fails("restore", "counter.checkpoint.tar.zst")
+    assert error["name"] == "place-unfit"
+    assert not records.load_all(place.paths)
+    (place.paths.volumes / "things/file").unlink()
+    place.migrate("restore", "counter.checkpoint.tar.zst")
+    place.counts_on(record)
+    assert (place.paths.volumes / "things/file").read_text() == "from then"
+
+
+def test_own_volume_is_replaced_and_others_left_alone(place):
+    record = place.counter(binds=(Bind("things", "/things", volume=True),))
+    file = place.paths.volumes / "things/file"
+    file.write_text("from then")
+    place.migrate("checkpoint", "counter")
+    file.write_text("from later")
+    other = place.counter("other", binds=(Bind("things", "/things", volume=True),))
+    assert place.fails("restore", "counter.checkpoint.tar.zst")["name"] == "place-unfit"
+    assert file.read_text() == "from later"
+    stop(place.paths, other, 0)
+    from migrate.runtime.lifecycle.delete import delete
+
+    delete(place.paths, other)
+    place.migrate("restore", "counter.checkpoint.tar.zst")
+    assert file.read_text() == "from then"
+    place.counts_on(record)
+
+
+def test_address_taken(place, bridge):
+    network = Network(driver="bridge", bridge=bridge, address="10.213.7.9/24")
+    record = place.counter(network=network)
+    place.migrate("checkpoint", "counter", "--leave-running")
+    error = place.fails("restore", "counter.checkpoint.tar.zst", "--name", "twin")
+    assert error["name"] == "address-taken"
+    place.counts_on(record)
+
+
+def test_moved_away_and_held_containers_are_refused(place):
+    import msgspec
+
+    record = place.counter()
+    place.migrate("checkpoint", "counter")
+    moved = msgspec.structs.replace(record, moved_to="somewhere")
+    records.save(place.paths, moved)
+    assert place.fails("restore", "counter.checkpoint.tar.zst")["name"] == "generation-old"
+    records.save(place.paths, msgspec.structs.replace(record, held="x"))
+    assert place.fails("restore", "counter.checkpoint.tar.zst")["name"] == "move-unsettled"
+    assert place.fails("checkpoint", "counter", "-o", "new")["name"] == "move-unsettled"
+    records.save(place.paths, record)
+
+
+def test_missing_layers_are_named(place):
+    place.counter()
+    place.migrate("checkpoint", "counter")
+    store = place.paths.images
+    os.rename(store, store.with_name("images-away"))
+    error = place.fails("restore", "counter.checkpoint.tar.zst")
+    assert error["name"] == "layer-missing"
+    assert "sha256:" in error["cause"]
+    os.rename(store.with_name("images-away"), store)
+    place.migrate("restore", "counter.checkpoint.tar.zst")
+
+
+def test_states_and_outputs_that_do_not_fit(place):
+    record = place.counter()
+    place.directory.joinpath("counter.checkpoint.tar.zst").write_text("precious")
+    assert place.fails("checkpoint", "counter")["name"] == "output-exists"
+    assert place.fails("checkpoint", "counter", "-o", "no/such/place")["name"] == "usage-error"
+    assert place.fails("checkpoint", "counter", "-o", "rootfs/")["name"] == "output-exists"
+    assert place.fails("checkpoint", "nobody")["name"] == "container-unknown"
+    assert place.fails("restore", "nothing")["name"] == "usage-error"
+    place.counts_on(record)
+    stop(place.paths, record, 0)
+    assert place.fails("checkpoint", "counter", "-o", "new")["name"] == "wrong-state"
+
+
+def test_a_restore_that_fails_puts_everything_back(place, monkeypatch):
+    from migrate.checkpoint.bring_back import bring_back
+    from migrate.checkpoint.restore import Restorer
+    from migrate.criu.errors import CriuFailed
+
+    record = place.counter(binds=(Bind("things", "/things", volume=True),))
+    place.counts_on(record)
+    place.migrate("checkpoint", "counter")
+    own = place.paths.container(record.identifier)
+    (own.upper / "mark").write_text("of later")
+    (place.paths.volumes / "things/mark").write_text("of later")
+
+    def fail(*_args, **_named):
+        raise CriuFailed("no")
+
+    archive = place.directory / "counter.checkpoint.tar.zst"
+    with monkeypatch.context() as patch:
+        patch.setattr(Restorer, "restore", fail)
+        with pytest.raises(CriuFailed):
+            bring_back(place.paths, archive)
+    assert (own.upper / "mark").read_text() == "of later"
+    assert (place.paths.volumes / "things/mark").read_text() == "of later"
+    assert [r.name for r in records.load_all(place.paths)] == ["counter"]
+    assert place.status(record) == "stopped"
+    assert place.leftovers() == []
+    place.migrate("restore", archive)
+    assert not (own.upper / "mark").exists()
+    place.counts_on(record)
+
+
+@pytest.mark.parametrize("delay", [0.15, 0.25, 0.35, 0.5])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_checkpoint_leaves_it_running(place, delay, number):
+    record = place.make("memory", ["/usr/bin/python3", "/programs/memory.py", "96"])
+    place.wait_for(lambda: "ready" in place.log(record))
+    process = subprocess.Popen(
+        [str(MIGRATE), "checkpoint", "memory"], env=place.environment(), cwd=place.directory,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    time.sleep(delay)
+    process.send_signal(number)
+    _, told = process.communicate(timeout=30)
+    assert process.returncode in {130, -signal.SIGTERM}, told
+    assert not list(place.directory.glob("*.tar.zst"))
+    assert place.status(record) == "running"
+    assert place.leftovers() == []
+    begun = len(place.log(record))
+    place.wait_for(lambda: len(place.log(record)) > begun)
+
+
+def test_after_kill_9_resume_and_the_next_checkpoint_work(place):
+    record = place.make("memory", ["/usr/bin/python3", "/programs/memory.py", "96"])
+    place.wait_for(lambda: "ready" in place.log(record))
+    process = subprocess.Popen(
+        [str(MIGRATE), "checkpoint", "memory"], env=place.environment(), cwd=place.directory
+    )
+    place.wait_for(lambda: place.status(record) == "paused")
+    process.kill()
+    process.wait()
+    from migrate.runtime.lifecycle.pause import resume
+
+    time.sleep(1)  # CRIU, left alone, finishes and freezes it again
+    resume(place.paths, record)
+    begun = len(place.log(record))
+    place.wait_for(lambda: len(place.log(record)) > begun)
+    place.migrate("checkpoint", "memory", "-o", "again")
+    for path in place.directory.glob(".*.tmp"):
+        path.unlink()
+    place.migrate("restore", "again")
+
+
+@pytest.mark.parametrize("form", ["file", "directory/"])
+def test_full_disk(place, small_disk, form):
+    disk = small_disk(1 << 20)
+    record = place.make("memory", ["/usr/bin/python3", "/programs/memory.py", "8"])
+    place.wait_for(lambda: "ready" in place.log(record))
+    error = place.fails("checkpoint", "memory", "-o", f"{disk}/{form}")
+    assert error["name"] == "disk-full", error
+    assert os.listdir(disk) == []
+    assert place.status(record) == "running"
+    begun = len(place.log(record))
+    place.wait_for(lambda: len(place.log(record)) > begun)
+
+
+def test_full_disk_at_the_restore(place, small_disk):
+    record = place.make("memory", ["/usr/bin/python3", "/programs/memory.py", "32"])
+    place.wait_for(lambda: "ready" in place.log(record))
+    place.migrate("checkpoint", "memory")
+    disk = small_disk(40 << 20)
+    os.rename(place.paths.state / "staging", place.directory / "away")
+    Path(place.paths.state / "staging").symlink_to(disk)
+    assert place.fails("restore", "memory.checkpoint.tar.zst")["name"] == "disk-full"
+    assert place.status(record) == "stopped"
+    os.unlink(place.paths.state / "staging")
+    place.migrate("restore", "memory.checkpoint.tar.zst")
