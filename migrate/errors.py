@@ -9,6 +9,7 @@ kernel and host, 20-34 images, 35-54 runtime, 55-64 criu, 65-74 checkpoint, 75-8
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 LOWEST_CODE, HIGHEST_CODE = 3, 124
@@ -59,6 +60,18 @@ class MigrateError(Exception):
         if self.mend:
             parts.append(f"next: {self.mend}")
         return "\n  ".join(parts)
+
+    @classmethod
+    def together(cls, what: str, errors: Sequence[MigrateError]) -> MigrateError:
+        """One error of this class for several obstacles; a single one speaks for itself."""
+        if len(errors) == 1:
+            return errors[0]
+        lines = [f"- {e.what}" + (f" ({e.cause})" if e.cause else "") for e in errors]
+        mends = dict.fromkeys(f"- {e.mend}" for e in errors if e.mend)
+        return cls(
+            f"{what}: {len(errors)} obstacles",
+            cause="\n    ".join(["", *lines]), mend="\n    ".join(["", *mends]),
+        )  # fmt: skip
 
     def to_wire(self) -> dict[str, Any]:
         """The form `{code, name, what, cause, mend}` that travels to the other host and to JSON."""

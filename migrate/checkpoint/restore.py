@@ -39,8 +39,8 @@ class Restorer:
         self._own = paths.container(state.record.identifier)
         self._group = ControlGroup.of(state.record.identifier)
         self._netns = has_own_netns(state.record)
-        if state.neighbours:
-            driver_of(state.record.network.driver).teach(self._own, state.neighbours)
+        network = state.record.network
+        driver_of(network.driver).teach(self._own, network, state.neighbours)
         answer = launch_monitor(
             self._own, state.record, state.spec, mode="restore", network=self._netns
         )

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from migrate.checkpoint import archive, manifest
 from migrate.checkpoint import dump as dumping
-from migrate.checkpoint.errors import OutputExists
+from migrate.checkpoint.errors import NotDumpable, OutputExists
 from migrate.checkpoint.files import portable, write_files
+from migrate.checkpoint.obstacles import obstacles_to_dump
 from migrate.checkpoint.staging import Signals, staging
 from migrate.checkpoint.state import State, describe
 from migrate.criu import client
@@ -143,6 +144,8 @@ class Checkpoint:
     def _save(self, place: Path, criu: client.Swrk) -> int:
         process = process_of_container(self.paths, self.record)
         self.count("preparing", 0, 0)
+        if found := obstacles_to_dump(self.record, process):
+            raise NotDumpable.together(f"'{self.record.name}' can't be checkpointed", found)
         carried = portable(self.paths, self.record)
         state = describe(self.paths, carried, load_spec(self.paths, self.record), process)
         (place / "criu").mkdir(mode=0o700)

@@ -95,7 +95,7 @@ def _carry_out(
         if dry_run:
             plan(made)
             if made.obstacles:
-                raise MoveRefused.because(made.name, made.obstacles)
+                raise MoveRefused.together(f"'{made.name}' can't move", made.obstacles)
             return
         result(mover.carry_out(made))
 

@@ -84,6 +84,11 @@ def effective_mask(pid: int | str = "self") -> int:
     return 0
 
 
+def has(name: str) -> bool:
+    """Whether this process has the capability; KeyError for an unknown one."""
+    return bool(effective_mask() >> NUMBER_OF[name] & 1)
+
+
 def drop_bounding(keep: int) -> None:
     """Drop every capability outside `keep` from the bounding set; raises OSError."""
     last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())

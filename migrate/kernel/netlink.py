@@ -106,6 +106,15 @@ def neighbours(netns: Path, interface: str) -> tuple[tuple[str, str], ...]:
     return tuple((ip, mac) for ip, mac in pairs if ip and mac and mac != "00:00:00:00:00:00")
 
 
+def own_addresses(interface: str) -> tuple[tuple[str, str], ...]:
+    """The IPv4 addresses of an interface of this namespace, each with the interface's MAC."""
+    with route() as handle:
+        index = handle.link_lookup(ifname=interface)[0]
+        mac = handle.get_links(index)[0].get_attr("IFLA_ADDRESS")
+        found = list(handle.get_addr(index=index, family=socket.AF_INET))
+    return tuple((entry.get_attr("IFA_LOCAL"), mac) for entry in found)
+
+
 def teach(netns: Path, interface: str, known: Iterable[tuple[str, str]]) -> None:
     """Enter neighbours as stale ones: used at once, confirmed soon (RFC 4861, 7.3.2)."""
     with route(netns) as handle:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from migrate.errors import MigrateError
 
 
@@ -11,18 +9,6 @@ class MoveRefused(MigrateError):
     """Preflight found several obstacles; nothing was touched."""
 
     code = 90
-
-    @classmethod
-    def because(cls, name: str, obstacles: Sequence[MigrateError]) -> MigrateError:
-        """One error for all obstacles; a single one speaks for itself."""
-        if len(obstacles) == 1:
-            return obstacles[0]
-        lines = [f"- {o.what}" + (f" ({o.cause})" if o.cause else "") for o in obstacles]
-        mends = [f"- {o.mend}" for o in obstacles if o.mend]
-        return cls(
-            f"'{name}' can't move: {len(obstacles)} obstacles",
-            cause="\n    ".join(["", *lines]), mend="\n    ".join(["", *mends]),
-        )  # fmt: skip
 
 
 class MoveRolledBack(MigrateError):

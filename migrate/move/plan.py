@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from migrate.checkpoint.obstacles import obstacles_to_dump
 from migrate.checkpoint.state import State, external_mounts
 from migrate.errors import MigrateError
 from migrate.kernel.mounts import read_mountinfo
 from migrate.move.errors import ContainerUnfit, SameHost
 from migrate.move.facts import Facts, compare, enough_room
-from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.networks import driver_of
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import Process, Record
@@ -63,7 +64,7 @@ def obstacles_of(
     if mode == "cold" or process is None:
         return enough_room(there, memory=memory, disk=ROOM)
     found = compare(here, there, memory=memory + ROOM, disk=memory + ROOM)
-    found += _foreign_processes(state.record, process)
+    found += obstacles_to_dump(state.record, process)
     if state.record.network.driver == "host" and _has_connections(process):
         found.append(
             ContainerUnfit(
@@ -93,37 +94,8 @@ def describe_for_plan(
     ), []
 
 
-def _foreign_processes(record: Record, process: Process) -> list[MigrateError]:
-    """Processes that `exec` put into the container: their parents are outside, CRIU's tree not."""
-    pids = set(ControlGroup.of(record.identifier).pids())
-    found: list[MigrateError] = []
-    for pid in sorted(pids - {process.pid}):
-        try:
-            fields = _status_fields(pid)
-        except OSError:
-            continue
-        if int(fields["PPid"]) not in pids:
-            found.append(
-                ContainerUnfit(
-                    f"'migrate exec' runs {fields['Name']} (pid {pid}) in the container",
-                    cause="a process with a parent outside the container can't be dumped",
-                    mend="let it end, or end it, and move then",
-                )
-            )
-    return found
-
-
-def _status_fields(pid: int) -> dict[str, str]:
-    from pathlib import Path
-
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
-
-
 def _has_connections(process: Process) -> bool:
     """Whether any process of init's network namespace view owns an established TCP socket."""
-    from pathlib import Path
-
     established = set()
     for table in ("tcp", "tcp6"):
         lines = Path(f"/proc/{process.pid}/net/{table}").read_text().splitlines()[1:]

@@ -107,7 +107,7 @@ class Move:
     def carry_out(self, made: Plan) -> Result:
         """Do what the plan says; raises MoveRefused, MoveRolledBack, Interrupted, MoveUncertain."""
         if made.obstacles:
-            raise MoveRefused.because(made.name, made.obstacles)
+            raise MoveRefused.together(f"'{made.name}' can't move", made.obstacles)
         begun = time.monotonic()
         with records.locked(self.own, f"move to {self.address}"), _stoppable():
             try:

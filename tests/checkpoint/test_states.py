@@ -1,4 +1,4 @@
-"""Every kind of state that CRIU keeps, made in a container, checked by its owner after a restore."""
+"""Every kind of state that CRIU keeps: made in a container, checked there after a restore."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import socket
 import pytest
 
 from migrate.checkpoint.bring_back import bring_back
+from migrate.checkpoint.errors import NotDumpable
 from migrate.checkpoint.save import save
+from migrate.kernel.capabilities import has
 from migrate.runtime.lifecycle.stop import kill
 from migrate.runtime.records import Network
 from migrate.runtime.status import status_of
@@ -18,8 +20,7 @@ KINDS = {
     "files": "deleted_small deleted_large deleted_but_linked mapped_files memory_file locks "
     "inotify_watch deleted_directory shm_file temporary_file",
     "ipc": "pipes unix_stream unix_datagrams unix_listener shared_memory sysv",
-    "processes": "threads sessions zombie stopped timers clocks descriptors pending_signal "
-    "credentials",
+    "processes": "threads sessions zombie stopped timers clocks descriptors pending_signal",
     "terminals": "pty_pair pty_child",
     "network": "tcp_loopback udp",
 }
@@ -59,6 +60,21 @@ def test_state_is_kept_by_the_one_that_runs_on(place):
     check(place, record, kinds)
     bring_back(place.paths, place.directory / "checkpoint")
     check(place, record, kinds)
+
+
+def test_another_user_is_kept_or_refused_before_the_freeze(place):
+    """CRIU reads the limits of another user's process only with CAP_SYS_RESOURCE (prlimit(2))."""
+    record = begin(place, ["credentials"])
+    output = place.directory / "checkpoint"
+    if has("CAP_SYS_RESOURCE"):
+        save(place.paths, record, str(output))
+        bring_back(place.paths, output)
+    else:
+        with pytest.raises(NotDumpable, match=r"runs as user 1000[\s\S]*CAP_SYS_RESOURCE"):
+            save(place.paths, record, str(output))
+        assert not output.exists()
+        assert place.status(record) == "running"
+    check(place, record, ["credentials"])
 
 
 def test_a_connection_from_outside_goes_on(place, bridge):

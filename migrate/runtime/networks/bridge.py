@@ -93,12 +93,12 @@ class Bridge:
         port = port_of(own.identifier)
         interface = ipaddress.IPv4Interface(network.address)
         with netlink.route() as host:
-            _ensure_bridge(host, network.bridge)
+            _pin_address(host, _ensure_bridge(host, network.bridge))
             with Path(own.netns).open("rb") as namespace:
                 peer = {"ifname": INSIDE, "net_ns_fd": namespace.fileno(), "address": network.mac}
-                # A bridge takes the lowest MAC of its ports for its own: keep ours out of that.
                 mac = "fe:" + random_mac()[3:]
                 host.link("add", ifname=port, kind="veth", peer=peer, address=mac)
+            _make_deaf(port)
             host.link("set", index=host.link_lookup(ifname=port)[0], state="up")
         with netlink.route(own.netns) as inside:
             index = inside.link_lookup(ifname=INSIDE)[0]
@@ -145,9 +145,10 @@ class Bridge:
         """Those of its interface."""
         return netlink.neighbours(own.netns, INSIDE)
 
-    def teach(self, own: ContainerPaths, known: Neighbours) -> None:
-        """Enter them in the new namespace's table."""
-        netlink.teach(own.netns, INSIDE, known)
+    def teach(self, own: ContainerPaths, network: Network, known: Neighbours) -> None:
+        """Enter them in the new namespace's table, this host's bridge with its own MAC here."""
+        here = netlink.own_addresses(network.bridge)
+        netlink.teach(own.netns, INSIDE, {**dict(known), **dict(here)}.items())
 
     def detach(self, own: ContainerPaths) -> None:
         """Remove the pair and the namespace."""
@@ -185,6 +186,34 @@ def _ensure_bridge(host: object, name: str) -> int:
     )
     host.link("set", index=index, state="up")
     return index
+
+
+def _pin_address(host: object, index: int) -> None:
+    """Make the bridge's MAC address its own.
+
+    Until it is set, if only to what it is, a bridge takes the lowest address of its ports, and
+    another one when that port leaves (Linux, net/bridge/br_stp_if.c,
+    br_stp_recalculate_bridge_id): the other containers lose their gateway, and a held port with
+    that address passes packets up to the host, past the bridge.
+    """
+    from pyroute2 import IPRoute
+
+    assert isinstance(host, IPRoute)
+    address = host.get_links(index)[0].get_attr("IFLA_ADDRESS")
+    host.link("set", index=index, address=address)
+
+
+def _make_deaf(port: str) -> None:
+    """While the port is held, off its bridge, the host must not take its packets for its own.
+
+    It would answer ARP there for its own addresses, and take in what the container's sockets send.
+    On the bridge, all this is the bridge's to answer (Linux, networking/ip-sysctl).
+    """
+    settings = Path(f"/proc/sys/net/ipv4/conf/{port}")
+    (settings / "arp_ignore").write_text("8")
+    (settings / "rp_filter").write_text("1")
+    with contextlib.suppress(FileNotFoundError):  # a kernel without IPv6
+        Path(f"/proc/sys/net/ipv6/conf/{port}/disable_ipv6").write_text("1")
 
 
 def _unless_there(make: Callable[[], object]) -> None:

@@ -35,7 +35,7 @@ class Driver(Protocol):
     def neighbours(self, own: ContainerPaths) -> Neighbours:
         """Whom the container knows on its link, to be taught where it goes."""
 
-    def teach(self, own: ContainerPaths, known: Neighbours) -> None:
+    def teach(self, own: ContainerPaths, network: Network, known: Neighbours) -> None:
         """Let a restored container know its neighbours: it need not ask before its first answer."""
 
     def detach(self, own: ContainerPaths) -> None:

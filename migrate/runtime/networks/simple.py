@@ -35,7 +35,7 @@ class HostNetwork:
         """Nobody's but the host's."""
         return ()
 
-    def teach(self, own: ContainerPaths, known: Neighbours) -> None:
+    def teach(self, own: ContainerPaths, network: Network, known: Neighbours) -> None:
         """There is no link of its own."""
 
     def detach(self, own: ContainerPaths) -> None:
