@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from pathlib import Path
 
@@ -166,11 +167,16 @@ def test_a_broken_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         settings_for(Target("x"))
 
 
-def test_the_lookup_line_is_one_line() -> None:
-    line = agent_command_line("/a b/migrate", ("--data", "0f"))
+def test_the_lookup_line_is_one_line(tmp_path: Path) -> None:
+    program = tmp_path / "a b" / "migrate"
+    line = agent_command_line(str(program), ("--data", "0f"))
     assert "\n" not in line
     assert "!" not in line
-    assert os.system(line.replace("exec sh", "sh", 1) + " 2>/dev/null") == 127 << 8
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho found: $*\n")
+    program.chmod(0o755)
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "found: agent --data 0f\n")
 
 
 @pytest.mark.parametrize(
