@@ -90,6 +90,7 @@ class Restore:
     def _restore(self, stage: Path, unpacked: Path, manifest: Manifest, state: State) -> float:
         """The restore's own seconds, from the first change of this host to running processes."""
         record, paths = state.record, self.paths
+        undo_cut_off(paths, record.identifier)
         existing = self._existing(record)
         if existing and existing.generation > record.generation:
             # A checkpoint from before a move there and back: it is the host's container still.
@@ -100,7 +101,6 @@ class Restore:
         staged = Paths(stage / "state", stage / "run")
         self._stage(staged, state, unpacked)
         replacement = Replacement(paths, staged, record.identifier, volume_names(record))
-        replacement.recover()
         begun = time.monotonic()
         self.count("restoring", 0, 0)
         try:
@@ -110,7 +110,7 @@ class Restore:
             with self.signals.held():
                 replacement.swap()
             with self.signals.held():
-                self._bring_to_life(unpacked / "criu", state)
+                self._bring_to_life(unpacked / "criu", state, replacement)
                 self.signals.deafen()
         except BaseException:
             self.signals.deafen()
@@ -119,7 +119,7 @@ class Restore:
             if existing is None:
                 remove_storage(paths.container(record.identifier))
             raise
-        replacement.settle()
+        replacement.clear()
         return time.monotonic() - begun
 
     def _stage(self, staged: Paths, state: State, unpacked: Path) -> None:
@@ -131,11 +131,12 @@ class Restore:
         write_atomically(own.spec, msgspec.json.format(msgspec.json.encode(state.spec)))
         records.save(staged, state.record)
 
-    def _bring_to_life(self, images: Path, state: State) -> None:
+    def _bring_to_life(self, images: Path, state: State, replacement: Replacement) -> None:
         with making_place(self.paths, state.record):
             restorer = Restorer(self.paths, state)
             try:
                 restorer.restore(images, state, keep_log=self.paths.state / LOG)
+                replacement.settle()
                 restorer.let_run()
             except BaseException:
                 restorer.abandon()
@@ -211,6 +212,26 @@ def _check_machine(manifest: Manifest) -> None:
 
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".") if part.isdecimal())
+
+
+def undo_cut_off(paths: Paths, identifier: str) -> bool:
+    """Undo a restore that died before its container ran; whether there was one.
+
+    The caller holds the container's lock. What a container had that did not exist before stays,
+    without a record, for the next restore to replace.
+    """
+    if not paths.container(identifier).before_restore.exists():
+        return False
+    try:
+        record = records.find(paths, identifier)
+    except ContainerUnknown:
+        volumes = []
+    else:
+        dismiss_monitor(paths, record)
+        unmake(paths, record)
+        volumes = volume_names(record)
+    Replacement(paths, paths, identifier, volumes).put_back()
+    return True
 
 
 def bring_back(

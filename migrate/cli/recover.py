@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING
+
 import click
+
+if TYPE_CHECKING:
+    from migrate.runtime.paths import Paths
 
 
 @click.command()
@@ -16,7 +22,7 @@ import click
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def recover(names: tuple[str, ...], address: str, as_json: bool) -> None:  # fmt: skip
-    """Settle moves that were cut off: all of this host, or those of the containers NAMES.
+    """Settle moves and restores that were cut off: all here, or those of the containers NAMES.
 
     Asks the other side where the journal alone can't tell. A container whose target does not answer
     stays frozen; run it again when the target is back.
@@ -27,11 +33,15 @@ def recover(names: tuple[str, ...], address: str, as_json: bool) -> None:  # fmt
     from migrate.move.errors import MoveUncertain
     from migrate.move.recovery import recover as settle
     from migrate.move.transaction import Source, Target
+    from migrate.runtime import records
     from migrate.runtime.paths import Paths
 
     paths = Paths.from_environment()
     paths.make()
     entries = [e for e in journal.read_all(paths) if e.role == "source" or e.state != Target.DONE]
+    known = {word for e in entries for word in (e.name, e.container)}
+    for name in set(names) - known:
+        records.find(paths, name)
     open_entries = [e for e in entries if not names or {e.name, e.container} & set(names)]
     outcomes = []
     for entry in open_entries:
@@ -40,10 +50,14 @@ def recover(names: tuple[str, ...], address: str, as_json: bool) -> None:  # fmt
                          "peer": entry.peer, "outcome": outcome})  # fmt: skip
         if not as_json:
             click.echo(f"{entry.name}: {_words(entry.role, outcome, entry.peer)}")
+    for name in _undo_restores(paths, names):
+        outcomes.append({"container": name, "outcome": "restore undone"})
+        if not as_json:
+            click.echo(f"{name}: as it was before the restore that was cut off; stopped")
     if as_json:
         click.echo(json.dumps(outcomes, indent=2))
     elif not outcomes:
-        click.echo("no move is open on this host")
+        click.echo("nothing is open on this host")
     doubtful = [o["container"] for o in outcomes if o["outcome"] == Source.COMMITTING]
     if doubtful:
         raise MoveUncertain(
@@ -51,6 +65,21 @@ def recover(names: tuple[str, ...], address: str, as_json: bool) -> None:  # fmt
             cause="the target does not answer, and may have taken over",
             mend="make the target reachable, then run 'migrate recover' again",
         )
+
+
+def _undo_restores(paths: Paths, names: Collection[str]) -> Iterator[str]:
+    """The names of the containers whose restore was cut off, now put back."""
+    from migrate.checkpoint.bring_back import undo_cut_off
+    from migrate.runtime import records
+
+    for record in records.load_all(paths):
+        own = paths.container(record.identifier)
+        if names and not {record.name, record.identifier} & set(names):
+            continue
+        if own.before_restore.exists():
+            with records.locked(own, "recover"):
+                if undo_cut_off(paths, record.identifier):
+                    yield record.name
 
 
 def _words(role: str, outcome: str, peer: str) -> str:

@@ -88,6 +88,11 @@ class ContainerPaths:
         return self.state / "exit.json"
 
     @property
+    def before_restore(self) -> Path:
+        """What a restore has replaced; there only while one is at work, or was cut off."""
+        return self.state / "before-restore"
+
+    @property
     def upper(self) -> Path:
         """The overlay's upper directory."""
         return self.state / "upper"

@@ -54,6 +54,12 @@ def require(paths: Paths, record: Record, *words: str) -> Status:
             f"the container '{record.name}' is held by a move",
             cause=f"move {record.held} is under way, or was interrupted",
         )
+    if paths.container(record.identifier).before_restore.exists():
+        raise WrongState(
+            f"a restore of '{record.name}' was cut off",
+            cause="its files are partly the checkpoint's",
+            mend=f"restore it again, or put back what it was: 'migrate recover {record.name}'",
+        )
     status = status_of(paths, record)
     if status.word not in words:
         raise WrongState(

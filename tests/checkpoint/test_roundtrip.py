@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from migrate.runtime import records
+from migrate.runtime.errors import WrongState
 from migrate.runtime.lifecycle.start import start
 from migrate.runtime.lifecycle.stop import kill, stop
 from migrate.runtime.records import Bind, Network
@@ -260,6 +261,33 @@ def test_after_kill_9_resume_and_the_next_checkpoint_work(place):
     for path in place.directory.glob(".*.tmp"):
         path.unlink()
     place.migrate("restore", "again")
+
+
+def test_a_restore_that_was_killed_is_undone_or_done_again(place):
+    record = place.counter()
+    place.wait_for(lambda: len(place.log(record)) > 5)
+    place.migrate("checkpoint", "counter", "-o", "saved")
+    upper = place.paths.container(record.identifier).upper
+    (upper / "made-later").write_text("kept")
+    aside = place.paths.container(record.identifier).before_restore
+    for mend in (["recover", "counter"], ["recover"], ["restore", "saved"]):
+        process = subprocess.Popen(
+            [str(MIGRATE), "restore", "saved"], env=place.environment(), cwd=place.directory
+        )
+        place.wait_for(aside.exists)
+        process.kill()
+        process.wait()
+        assert aside.exists()
+        refused = place.migrate("start", "counter", check=False)
+        assert refused.returncode == WrongState.code
+        assert "migrate recover counter" in refused.stderr
+        place.migrate(*mend)
+        assert not aside.exists()
+        if mend[0] == "recover":
+            assert place.status(record) == "stopped"
+            assert (upper / "made-later").read_text() == "kept"
+    assert place.fails("recover", "nobody")["name"] == "container-unknown"
+    place.counts_on(record)
 
 
 @pytest.mark.parametrize("form", ["file", "directory/"])
