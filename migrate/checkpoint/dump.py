@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from migrate.checkpoint import linkremaps
+from migrate.checkpoint.files import write_files
 from migrate.checkpoint.state import NETNS_KEY, State, has_own_netns
 from migrate.criu import client
 from migrate.criu.diagnosis import explain
 from migrate.criu.errors import CriuFailed
 from migrate.errors import MigrateError
 from migrate.runtime.cgroups.group import ControlGroup
+from migrate.runtime.control import ask
+from migrate.runtime.errors import MonitorFailed
 from migrate.runtime.networks import driver_of
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import Process, Record
@@ -56,9 +60,31 @@ def has_stopped_tasks(record: Record) -> bool:
     return False
 
 
+def dump_with_files(
+    paths: Paths, criu: client.Swrk, state: State, process: Process, place: Path
+) -> list[str]:
+    """Dump into `place`/criu while the container's files are written there; the names of all.
+
+    With stopped tasks the files wait for the dump, which lets the others run meanwhile. Raises
+    what `dump` and `write_files` raise, when both have ended.
+    """
+    own = paths.container(state.record.identifier)
+    images = place / "criu"
+    stopped = has_stopped_tasks(state.record)
+    with ThreadPoolExecutor(1) as pool:
+        dumping = pool.submit(dump, paths, criu, state, process, images, own.state / LOG)
+        if stopped:
+            dumping.result()
+        with contextlib.suppress(MonitorFailed):
+            ask(own, {"do": "drain"}, limit=2)
+        names = write_files(paths, state, place)
+        dumping.result()
+    return names + sorted(f"criu/{path.name}" for path in images.glob("*.img"))
+
+
 def dump(
-    criu: client.Swrk, state: State, process: Process, images: Path,
-    keep_log: Path | None = None, paths: Paths | None = None,
+    paths: Paths, criu: client.Swrk, state: State, process: Process, images: Path,
+    keep_log: Path | None = None,
 ) -> None:  # fmt: skip
     """Dump the frozen container into the directory `images`; it stays frozen, and alive.
 
@@ -74,7 +100,7 @@ def dump(
 
     def notify(script: str, _pid: int) -> None:
         if script == "post-dump":
-            linkremaps.write_down(paths or Paths.from_environment(), state, images)
+            linkremaps.write_down(paths, state, images)
             if thawed:
                 group.request_freeze()
 

@@ -59,7 +59,7 @@ class Restorer:
                 os.close(descriptor)
         self._numbers = list(told["descriptors"])
         self.criu_pid = int(told["pid"])
-        self._criu = client.Swrk(ours, None)
+        self._criu = client.Swrk(ours, self.criu_pid)
 
     def restore(self, images: Path, state: State, keep_log: Path | None = None) -> records.Process:
         """Restore, and leave the processes frozen; returns init's identity, written down.

@@ -7,29 +7,26 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from migrate.checkpoint import archive, manifest
 from migrate.checkpoint import dump as dumping
 from migrate.checkpoint.errors import NotDumpable, OutputExists
-from migrate.checkpoint.files import portable, write_files
+from migrate.checkpoint.files import portable
 from migrate.checkpoint.obstacles import obstacles_to_dump
 from migrate.checkpoint.staging import Signals, staging
-from migrate.checkpoint.state import State, describe
+from migrate.checkpoint.state import describe
 from migrate.criu import client
 from migrate.errors import UsageError
 from migrate.images.errors import disk_full_told
 from migrate.images.rootdir import remove_tree
 from migrate.kernel.files import fsync_directory
 from migrate.runtime import records
-from migrate.runtime.control import ask
-from migrate.runtime.errors import MonitorFailed
 from migrate.runtime.lifecycle.create import load_spec, unmake
 from migrate.runtime.lifecycle.delete import dismiss_monitor
 from migrate.runtime.paths import Paths
-from migrate.runtime.records import Process, Record
+from migrate.runtime.records import Record
 from migrate.runtime.status import process_of_container, require
 
 SUFFIX = ".checkpoint.tar.zst"
@@ -153,8 +150,9 @@ class Checkpoint:
         taken_at = time.time()
         self._freeze()
         self.count("dumping", 0, 0)
-        with disk_full_told(place):
-            names = self._dump(place, criu, state, process)
+        # An interruption waits for CRIU: a dump cut off leaves its parasites behind.
+        with disk_full_told(place), self.signals.held():
+            names = dumping.dump_with_files(self.paths, criu, state, process, place)
         if self.leave_running:
             self._thaw()
         members = archive.measure(place, names)
@@ -177,21 +175,6 @@ class Checkpoint:
             dumping.thaw(self.paths, self.record)
             self._frozen = False
             self._freeze_seconds = time.monotonic() - self._frozen_at
-
-    def _dump(self, place: Path, criu: client.Swrk, state: State, process: Process) -> list[str]:
-        """CRIU dumps while this thread writes the files; both have ended when this returns."""
-        images, log = place / "criu", self.own.state / dumping.LOG
-        # An interruption waits for CRIU: a dump cut off leaves its parasites behind.
-        with self.signals.held(), ThreadPoolExecutor(1) as pool:
-            stopped = dumping.has_stopped_tasks(self.record)
-            dump = pool.submit(dumping.dump, criu, state, process, images, log, self.paths)
-            if stopped:
-                dump.result()
-            with contextlib.suppress(MonitorFailed):
-                ask(self.own, {"do": "drain"}, limit=2)
-            names = write_files(self.paths, state, place)
-            dump.result()
-        return names + sorted(f"criu/{path.name}" for path in images.glob("*.img"))
 
     def _write(self, place: Path, made: manifest.Manifest) -> None:
         if self.output.directory:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
 import subprocess
 import time
@@ -29,8 +30,16 @@ def swrk_arguments(descriptor: int) -> list[str]:
 class Swrk:
     """One CRIU process at the other end of `channel`; serves one request, then ends."""
 
-    def __init__(self, channel: socket.socket, process: subprocess.Popen[bytes] | None) -> None:
+    def __init__(
+        self, channel: socket.socket, pid: int, process: subprocess.Popen[bytes] | None = None
+    ) -> None:
+        """`pid` is CRIU's; `process` the same, if it is a child of ours. Raises CriuDied."""
         self._channel = channel
+        # The tasks that CRIU forks hold its end of the channel, too: its death is not its end.
+        try:
+            self._life = os.pidfd_open(pid)
+        except ProcessLookupError as error:
+            raise CriuDied("criu died at its start", cause="it was killed, or crashed") from error
         self.process = process
 
     def request(self, kind: str, options: Any, notify: Notify | None, limit: float) -> Any:
@@ -43,13 +52,12 @@ class Swrk:
         from pycriu import rpc_pb2 as rpc
 
         message = rpc.criu_req(type=getattr(rpc, kind), opts=options)
-        self._channel.settimeout(limit)
         raised: Exception | None = None
         try:
             self._channel.send(message.SerializeToString())
             while True:
                 response = rpc.criu_resp()
-                data = self._channel.recv(RECEIVE_LIMIT)
+                data = self._receive(limit)
                 if not data:
                     raise CriuDied(
                         f"criu died during {kind.lower()}",
@@ -76,9 +84,24 @@ class Swrk:
             raise CriuFailed(f"criu could not {kind.lower()} the container")
         return response
 
+    def _receive(self, limit: float) -> bytes:
+        """The next message, empty when CRIU is dead; raises TimeoutError."""
+        poll = select.poll()
+        poll.register(self._channel, select.POLLIN)
+        poll.register(self._life, select.POLLIN)
+        ready = dict(poll.poll(limit * 1000))
+        if not ready:
+            raise TimeoutError
+        if self._channel.fileno() not in ready:
+            return b""
+        return self._channel.recv(RECEIVE_LIMIT)
+
     def close(self) -> None:
         """Hang up; CRIU ends by itself. A child of ours is reaped, killed if it hangs."""
         self._channel.close()
+        if self._life >= 0:
+            os.close(self._life)
+            self._life = -1
         if self.process:
             try:
                 self.process.wait(5)
@@ -102,7 +125,7 @@ def swrk() -> Iterator[Swrk]:
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             start_new_session=True,
         )  # fmt: skip
-    client = Swrk(ours, process)
+    client = Swrk(ours, process.pid, process)
     try:
         yield client
     finally:

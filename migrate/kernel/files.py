@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,7 +50,7 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o600) -> None:
 
     Temporary file in the same directory, fsync, rename, fsync of the directory.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.syscall.restype = ctypes.c_long
@@ -25,8 +24,20 @@ SYS_OPENAT2 = 437
 SYS_PIDFD_GETFD = 438
 SYS_MOUNT_SETATTR = 442
 _OLDER = {
-    "x86_64": {"pivot_root": 155, "renameat2": 316, "capset": 126, "userfaultfd": 323},
-    "aarch64": {"pivot_root": 41, "renameat2": 276, "capset": 91, "userfaultfd": 282},
+    "x86_64": {
+        "pivot_root": 155,
+        "renameat2": 316,
+        "capset": 126,
+        "userfaultfd": 323,
+        "rt_sigaction": 13,
+    },
+    "aarch64": {
+        "pivot_root": 41,
+        "renameat2": 276,
+        "capset": 91,
+        "userfaultfd": 282,
+        "rt_sigaction": 134,
+    },
 }
 
 
@@ -39,7 +50,7 @@ def oserror(context: str, filename: str | os.PathLike[str] | None = None) -> OSE
 
 def syscall_number(name: str) -> int:
     """The number of an older syscall on this architecture; LookupError where it is not known."""
-    return _OLDER[platform.machine()][name]
+    return _OLDER[os.uname().machine][name]
 
 
 def syscall(context: str, number: int, *arguments: object) -> int:

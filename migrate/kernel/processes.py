@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
 from pathlib import Path
 
-from migrate.kernel.libc import libc, oserror
+from migrate.kernel.libc import libc, oserror, syscall, syscall_number
+
+_SIGACTION_SIZE = 32  # struct sigaction of the kernel, on 64-bit architectures
 
 # include/uapi/linux/prctl.h
 PR_SET_PDEATHSIG = 1
@@ -42,6 +45,18 @@ def set_parent_death_signal(number: int) -> None:
     A parent that was gone before the call is not noticed: compare os.getppid() afterwards.
     """
     _prctl("prctl PR_SET_PDEATHSIG", PR_SET_PDEATHSIG, number)
+
+
+def default_signals() -> None:
+    """Every signal to its default action, for a program about to be executed.
+
+    By the raw syscall: the C library keeps 32 and 33 for itself, and a caller may ignore them.
+    """
+    nothing = ctypes.create_string_buffer(_SIGACTION_SIZE)  # SIG_DFL, no flags, no mask
+    for number in range(1, signal.NSIG):
+        with contextlib.suppress(OSError):  # SIGKILL and SIGSTOP
+            arguments = (number, nothing, None, signal.NSIG // 8)
+            syscall("rt_sigaction", syscall_number("rt_sigaction"), *arguments)
 
 
 def boot_id() -> str:

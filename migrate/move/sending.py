@@ -7,7 +7,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,8 +31,6 @@ from migrate.move.recovery import destroy_source, roll_back, settle_source, tell
 from migrate.move.transaction import Source
 from migrate.runtime import records
 from migrate.runtime.cgroups.group import ControlGroup
-from migrate.runtime.control import ask
-from migrate.runtime.errors import MonitorFailed
 from migrate.runtime.lifecycle.create import load_spec
 from migrate.runtime.lifecycle.stop import stop_locked
 from migrate.runtime.paths import Paths
@@ -222,22 +219,14 @@ class Move:
             criu_start_time=records.process_of(criu.process.pid).start_time,
         )  # fmt: skip
         state = describe(self.paths, self.record, self.spec, self.process)
-        images = self.out / "criu"
         self._hold()
-        with ThreadPoolExecutor(1) as pool:
-            self.frozen.enter("freeze")
-            dumping.freeze(self.paths, self.record)
-            reached(self.paths, "frozen")
-            self.frozen.enter("dump")
-            dump = pool.submit(
-                dumping.dump, criu, state, self.process, images, self.own.state / dumping.LOG
-            )
-            with contextlib.suppress(MonitorFailed):
-                ask(self.own, {"do": "drain"}, limit=2)
-            names = write_files(self.paths, state, self.out)
-            dump.result()
+        self.frozen.enter("freeze")
+        dumping.freeze(self.paths, self.record)
+        reached(self.paths, "frozen")
+        self.frozen.enter("dump")
+        names = dumping.dump_with_files(self.paths, criu, state, self.process, self.out)
         self.frozen.leave()
-        return names + [f"criu/{path.name}" for path in images.glob("*.img")]
+        return names
 
     def _send(self, names: list[str]) -> None:
         assert self.bulk

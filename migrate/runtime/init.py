@@ -6,7 +6,6 @@ library only; it ends by exec or by _exit.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from migrate.kernel.namespaces import set_host_name
+from migrate.kernel.processes import default_signals
 from migrate.runtime import privileges, rootfs
 
 EXIT_NOT_FOUND, EXIT_NOT_EXECUTABLE, EXIT_SETUP = 127, 126, 125
@@ -102,9 +102,7 @@ def _wait_for_start(fifo: int) -> None:
 
 
 def _clear_signals() -> None:
-    """Undo what the interpreter set: handlers to default, nothing blocked."""
-    for number in signal.valid_signals():
-        with contextlib.suppress(OSError, ValueError):
-            signal.signal(number, signal.SIG_DFL)
+    """Undo what the interpreter and our caller set: all to default, nothing blocked."""
+    default_signals()
     signal.pthread_sigmask(signal.SIG_SETMASK, set())
     os.closerange(3, 65536)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from migrate.checkpoint.errors import NotDumpable
 from migrate.transfer.errors import AuthenticationFailed, HostUnreachable
 from tests.hosts import Host, Lan
 from tests.hosts import redis as redis_in_container
@@ -248,7 +249,7 @@ def test_an_exec_session_is_named(clean: tuple[Host, Host]) -> None:
     try:
         assert counts_on(alpha)
         status, told = refused(alpha, "counter", beta.ssh_target)
-        assert status == 97
+        assert status == NotDumpable.code
         assert "exec" in told
     finally:
         session.terminate()

@@ -21,7 +21,7 @@ from migrate.kernel.namespaces import (
     namespace_id,
     setns,
 )  # fmt: skip
-from migrate.kernel.processes import pidfd_open, set_dumpable
+from migrate.kernel.processes import default_signals, pidfd_open, set_dumpable
 from migrate.runtime import privileges, terminal
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.errors import ExecFailed
@@ -158,7 +158,6 @@ def _be_program(process: dict[str, Any], channel: socket.socket | None, size: by
     path = privileges.find_program(process["args"][0], environment, str(process["cwd"]))
     privileges.set_limits(process)
     privileges.drop(process)
-    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
+    default_signals()
     os.closerange(3, 65536)
     os.execve(path, process["args"], environment)
