@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from migrate.cli.image import human_size
+from migrate.cli.names import name_argument
 
 QUIET_FOR = 1.0  # seconds: what is quicker needs no progress
 LINE_EVERY = 1.0
@@ -35,7 +36,7 @@ class _Lines:
 
 
 @click.command(epilog="Example: migrate checkpoint redis -o /backup/redis.tar.zst --leave-running")
-@click.argument("name")
+@name_argument
 @click.option(
     "-o",
     "--output",

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from migrate.cli.names import name_argument
+
 if TYPE_CHECKING:
     from migrate.move.plan import Plan
     from migrate.move.progress import Event, Result
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog="Example: migrate move redis root@10.77.0.3")
-@click.argument("name")
+@name_argument
 @click.argument("target", metavar="USER@HOST[:PORT]")
 @click.option(
     "--mode",

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from migrate.cli.names import complete_containers
+
 if TYPE_CHECKING:
     from migrate.runtime.paths import Paths
 
 
 @click.command()
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete_containers)
 @click.option(
     "--at",
     "address",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _SETTINGS = {"ignore_unknown_options": False, "allow_interspersed_args": False}
 _DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
 _OPTIONS = (
-    click.option("--name", default="", help="Its name; a random one if not given."),
+    click.option("--name", default="", help="Its name; its id if not given."),
     click.option("--rootfs", type=_DIRECTORY, help="Run on this directory, which stays as it is."),
     click.option("--bundle", type=_DIRECTORY, help="Run an OCI bundle (config.json) as it is."),
     click.option("--entrypoint", help="Instead of the image's own; '' for none."),

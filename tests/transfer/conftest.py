@@ -17,6 +17,7 @@ import pytest
 from migrate.transfer.receiver import make_root
 from migrate.transfer.ssh_config import CONFIG_VARIABLE
 from migrate.transfer.target import Target
+from tests.hosts.sshd import no_penalties
 
 SSHD = "/usr/sbin/sshd"
 PROJECT = Path(__file__).resolve().parents[2]
@@ -96,7 +97,7 @@ def ssh_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
         f"ListenAddress 127.0.0.1\nPort {server.port}\nHostKey {directory / 'host_key'}\n"
         f"AuthorizedKeysFile {directory / 'authorized_keys'}\nPermitRootLogin yes\n"
         "StrictModes no\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"
-        "PidFile none\nMaxStartups 100\nLogLevel ERROR\n"
+        f"PidFile none\nMaxStartups 100\nLogLevel ERROR\n{no_penalties()}"
     )
     log = (directory / "log").open("wb")
     server.process = subprocess.Popen([SSHD, "-D", "-e", "-f", config], stderr=log)

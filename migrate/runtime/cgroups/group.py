@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import time
@@ -15,6 +16,7 @@ from migrate.runtime.errors import CgroupFailed
 from migrate.runtime.records import Resources
 
 PARENT = "migrate"
+CREATE_ATTEMPTS = 20
 FREEZE_LIMIT = 10.0  # seconds
 
 
@@ -46,16 +48,23 @@ class ControlGroup:
         return root / PARENT / self.name
 
     def create(self) -> None:
-        """Make it in every hierarchy; raises CgroupFailed."""
-        try:
-            for controller, root in self.layout.v1.items():
-                v1.create(controller, root, PARENT, self.name)
-            if self.layout.v2:
-                v2.create(self.layout.v2, PARENT, self.name, self.layout.v2_controllers)
-        except OSError as error:
-            raise CgroupFailed(
-                f"can't make the control group {self.name}", cause=str(error)
-            ) from error
+        """Make it in every hierarchy; raises CgroupFailed.
+
+        The group of all containers goes with the last of them, maybe while another is made: then
+        this is done again.
+        """
+        for attempts_left in reversed(range(CREATE_ATTEMPTS)):
+            try:
+                for controller, root in self.layout.v1.items():
+                    v1.create(controller, root, PARENT, self.name)
+                if self.layout.v2:
+                    v2.create(self.layout.v2, PARENT, self.name, self.layout.v2_controllers)
+                return
+            except OSError as error:
+                if error.errno not in {errno.ENOENT, errno.ENODEV} or not attempts_left:
+                    raise CgroupFailed(
+                        f"can't make the control group {self.name}", cause=str(error)
+                    ) from error
 
     def add(self, pid: int) -> None:
         """Move a process into it in every hierarchy; raises OSError."""
@@ -147,6 +156,8 @@ class ControlGroup:
             below = sorted((p for p in directory.rglob("*/") if p.is_dir()), reverse=True)
             for path in [*below, directory]:
                 _remove_directory(path)
+            with contextlib.suppress(OSError):  # the others are in it
+                directory.parent.rmdir()
 
     def memory_bytes(self) -> int:
         """Memory in use, in bytes; 0 where no controller tells."""
