@@ -48,6 +48,7 @@ NEEDED: dict[str, Callable[[], bool]] = {
     "openssh-server": _on_path("sshd"),
     "openssh-client": _on_path("ssh"),
     "redis-server": _on_path("redis-server"),
+    "iproute2": _on_path("ip"),
     "tar": _on_path("tar"),
     "ca-certificates": _has_file("/etc/ssl/certs/ca-certificates.crt"),
     "busybox-static": _has_file("/var/lib/dpkg/info/busybox-static.list"),

@@ -8,6 +8,10 @@ import resource
 from typing import Any
 
 from migrate.kernel import capabilities
+from migrate.kernel.files import RESOLVE_NO_MAGICLINKS, openat2
+from migrate.kernel.libc import AT_FDCWD
+
+_SCRIPT_DEPTH, _SCRIPT_LINE = 5, 256  # Linux, fs/exec.c and include/uapi/linux/binfmts.h
 
 
 def set_limits(process: dict[str, Any]) -> None:
@@ -63,11 +67,34 @@ def find_program(name: str, environment: dict[str, str], directory: str) -> str:
     raise FileNotFoundError(2, "no such program in the container", name)
 
 
-def _refuse_own_interpreter(path: str) -> None:
-    """/proc/self/exe is the host's interpreter until the exec (CVE-2019-5736)."""
+def _refuse_own_interpreter(path: str, depth: int = 0) -> None:
+    """/proc/self/exe is the host's interpreter until the exec (CVE-2019-5736).
+
+    A script may name it in its first line, too. The same file by a plain path is there because the
+    operator has bound it.
+    """
     with contextlib.suppress(FileNotFoundError):
         if os.path.samefile(path, "/proc/self/exe"):  # noqa: PTH121 -- a path inside the container
-            raise PermissionError(13, "the program is migrate's own interpreter", path)
+            try:
+                os.close(openat2(AT_FDCWD, path, os.O_PATH, resolve=RESOLVE_NO_MAGICLINKS))
+            except OSError:
+                raise PermissionError(
+                    13, "the program is migrate's own interpreter", path
+                ) from None
+        interpreter = _interpreter_of(path)
+        if interpreter and depth < _SCRIPT_DEPTH:
+            _refuse_own_interpreter(interpreter, depth + 1)
+
+
+def _interpreter_of(script: str) -> str:
+    """What a script's first line names (execve(2)); "" if it is none, or can't be read."""
+    try:
+        with open(script, "rb") as file:  # noqa: PTH123 -- a path inside the container
+            first = file.read(_SCRIPT_LINE).split(b"\n")[0]
+    except OSError:
+        return ""
+    words = first[2:].split()
+    return os.fsdecode(words[0]) if first.startswith(b"#!") and words else ""
 
 
 def environment_of(process: dict[str, Any]) -> dict[str, str]:

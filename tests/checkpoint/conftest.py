@@ -158,7 +158,8 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
 def bridge() -> Iterator[str]:
     """A bridge with the address 10.213.7.1/24 on this machine."""
     name = f"mgc{os.getpid() % 10**9}"
-    ip = shutil.which("ip") or "/usr/sbin/ip"
+    ip = shutil.which("ip", path="/usr/sbin:/sbin:/usr/bin:/bin")
+    assert ip, "'make setup' installs iproute2"
     subprocess.run([ip, "link", "add", name, "type", "bridge"], check=True)
     try:
         subprocess.run([ip, "addr", "add", "10.213.7.1/24", "dev", name], check=True)

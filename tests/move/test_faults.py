@@ -55,6 +55,7 @@ def counter(pair: tuple[Host, Host]) -> Iterator[tuple[Host, Host]]:
     start_counter(alpha)
     yield alpha, beta
     for host in pair:
+        kill(processes(host, "migrate", "move"))  # where a test has failed
         host.run([MIGRATE, "recover"], check=False)
         if "counter" in containers(host):
             host.run([MIGRATE, "rm", "-f", "counter"])
@@ -127,7 +128,7 @@ def _victims(kind: str, source: Host, target: Host, held: int) -> list[int]:
     if kind in {"command", "agent"}:
         return [held]
     if kind == "sshd":
-        return processes(target, "sshd:", "root@notty")
+        return processes(target, "sshd", "root@notty")
     return processes(source, "criu", "swrk") + processes(target, "criu", "swrk")
 
 

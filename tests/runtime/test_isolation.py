@@ -141,6 +141,12 @@ def test_a_read_only_root_refuses_writes_and_the_environment_is_given(engine):
 
 
 def test_the_interpreter_of_the_host_can_not_be_run(engine):
+    script = engine.directory / "script"
+    script.write_text("#! /proc/self/exe -c\n")
+    script.chmod(0o755)
+    assert "own interpreter" in engine.fails(
+        "run", "--rootfs", engine.rootfs, "-v", f"{script}:/script:ro", "/script", code=39
+    )
     assert "own interpreter" in engine.fails(
         "run", "--rootfs", engine.rootfs, "/proc/self/exe", code=39
     )
