@@ -1,4 +1,4 @@
-"""The pause of a move against raw CRIU: the number that must hold, measured as an operator would."""
+"""The pause of a move against raw CRIU: the number that must hold, measured with the command."""
 
 from __future__ import annotations
 
