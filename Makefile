@@ -19,9 +19,11 @@ demo: setup
 	@$(BIN)/python examples/demo.py
 
 test: setup
-	@$(BIN)/pytest -q -m "$(PLAIN)"
-	@$(BIN)/python -m tests.hosts sweep
-	@$(BIN)/pytest -q -m "not ($(PLAIN))"
+	@d=$$(mktemp -d /tmp/mt.XXXX) && trap 'rm -rf "$$d"' EXIT && trap 'exit 130' INT TERM && \
+	export TMPDIR="$$d" && \
+	$(BIN)/pytest -q --basetemp="$$d/p" -m "$(PLAIN)" && \
+	$(BIN)/python -m tests.hosts sweep && \
+	$(BIN)/pytest -q --basetemp="$$d/p" -m "not ($(PLAIN))"
 
 check: setup
 	@$(BIN)/ruff check -q .
