@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from migrate.checkpoint.bring_back import undo_cut_off
 from migrate.runtime import logs, records, spec
 from migrate.runtime.lifecycle.create import create
 from migrate.runtime.lifecycle.delete import delete
@@ -120,6 +121,7 @@ class Place:
 
     def close(self) -> None:
         for record in records.load_all(self.paths):
+            undo_cut_off(self.paths, record.identifier)  # where a test has failed
             delete(self.paths, record, force=True)
 
 
