@@ -14,7 +14,7 @@ from migrate.checkpoint.files import put_files, refuse_foreign_volumes, volume_n
 from migrate.checkpoint.manifest import Manifest
 from migrate.checkpoint.replacement import Replacement
 from migrate.checkpoint.restore import Restorer
-from migrate.checkpoint.staging import Signals, staging
+from migrate.checkpoint.staging import staging
 from migrate.checkpoint.state import State
 from migrate.criu.errors import CriuMissing, CriuTooOld
 from migrate.criu.provide import read_chosen
@@ -22,6 +22,7 @@ from migrate.errors import UsageError
 from migrate.images.errors import LayerMissing
 from migrate.images.store import Store
 from migrate.kernel.files import write_atomically
+from migrate.kernel.signals import Signals
 from migrate.runtime import records
 from migrate.runtime.errors import ContainerUnknown, GenerationOld, NameTaken
 from migrate.runtime.lifecycle.create import making_place, unmake
@@ -104,16 +105,18 @@ class Restore:
         begun = time.monotonic()
         self.count("restoring", 0, 0)
         try:
-            if existing:
-                unmake(paths, existing)
-                dismiss_monitor(paths, existing)
-            with self.signals.held():
-                replacement.swap()
-            with self.signals.held():
-                self._bring_to_life(unpacked / "criu", state, replacement)
+            try:
+                if existing:
+                    unmake(paths, existing)
+                    dismiss_monitor(paths, existing)
+                with self.signals.held():
+                    replacement.swap()
+                with self.signals.held():
+                    self._bring_to_life(unpacked / "criu", state, replacement)
+                    self.signals.deafen()
+            finally:
                 self.signals.deafen()
         except BaseException:
-            self.signals.deafen()
             dismiss_monitor(paths, record)
             replacement.put_back()
             if existing is None:

@@ -1,4 +1,4 @@
-"""Freezing and dumping a container's processes on this host, and letting them run again."""
+"""Dumping a frozen container's processes on this host."""
 
 from __future__ import annotations
 
@@ -9,55 +9,19 @@ from typing import Any
 
 from migrate.checkpoint import linkremaps
 from migrate.checkpoint.files import write_files
+from migrate.checkpoint.freezing import has_stopped_tasks
 from migrate.checkpoint.state import NETNS_KEY, State, has_own_netns
 from migrate.criu import client
 from migrate.criu.diagnosis import explain
 from migrate.criu.errors import CriuFailed
-from migrate.errors import MigrateError
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.control import ask
 from migrate.runtime.errors import MonitorFailed
-from migrate.runtime.networks import driver_of
 from migrate.runtime.paths import Paths
-from migrate.runtime.records import Process, Record
+from migrate.runtime.records import Process
 
 LOG = "dump.log"
 SILENCE_LIMIT = 300.0  # seconds
-
-
-def freeze(paths: Paths, record: Record) -> None:
-    """Stop every process and let no packet pass; undone again when the freezing fails."""
-    own = paths.container(record.identifier)
-    ControlGroup.of(record.identifier).freeze()
-    try:
-        driver_of(record.network.driver).hold(own, record.network)
-    except BaseException:
-        thaw(paths, record)
-        raise
-
-
-def thaw(paths: Paths, record: Record) -> None:
-    """The way back from `freeze`: packets pass, processes run."""
-    own = paths.container(record.identifier)
-    with contextlib.suppress(OSError, MigrateError):  # a lost interface must not keep it frozen
-        driver_of(record.network.driver).release(own, record.network)
-    ControlGroup.of(record.identifier).thaw()
-
-
-def has_stopped_tasks(record: Record) -> bool:
-    """Whether a task of the (frozen) container is stopped by a signal, under the v1 freezer.
-
-    The kernel does not let a tracer seize such a task while that freezer holds it: CRIU would hang
-    in PTRACE_SEIZE (Linux, kernel/ptrace.c, ptrace_attach waits for JOBCTL_TRAPPING).
-    """
-    group = ControlGroup.of(record.identifier)
-    if group.layout.freezer_version != 1:
-        return False
-    for pid in group.pids():
-        with contextlib.suppress(OSError):
-            if Path(f"/proc/{pid}/wchan").read_text() == "do_signal_stop":
-                return True
-    return False
 
 
 def dump_with_files(

@@ -10,18 +10,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from migrate.checkpoint import archive, manifest
+from migrate.checkpoint import archive, freezing, manifest
 from migrate.checkpoint import dump as dumping
 from migrate.checkpoint.errors import NotDumpable, OutputExists
 from migrate.checkpoint.files import portable
 from migrate.checkpoint.obstacles import obstacles_to_dump
-from migrate.checkpoint.staging import Signals, staging
+from migrate.checkpoint.staging import staging
 from migrate.checkpoint.state import describe
 from migrate.criu import client
 from migrate.errors import UsageError
 from migrate.images.errors import disk_full_told
 from migrate.images.rootdir import remove_tree
 from migrate.kernel.files import fsync_directory
+from migrate.kernel.signals import Signals
 from migrate.runtime import records
 from migrate.runtime.lifecycle.create import load_spec, unmake
 from migrate.runtime.lifecycle.delete import dismiss_monitor
@@ -114,12 +115,14 @@ class Checkpoint:
             self.record = records.find(self.paths, self.record.identifier)
             require(self.paths, self.record, "running")
             try:
-                with self._place() as place, client.swrk() as criu:
-                    size = self._save(place, criu)
+                try:
+                    with self._place() as place, client.swrk() as criu:
+                        size = self._save(place, criu)
+                finally:
+                    self.signals.deafen()
             except BaseException:
-                self.signals.deafen()
                 if self._frozen:
-                    dumping.thaw(self.paths, self.record)
+                    freezing.thaw(self.paths, self.record)
                 self.output.discard()
                 raise
         return Saved(
@@ -168,11 +171,11 @@ class Checkpoint:
         with self.signals.held():
             self._frozen_at = time.monotonic()
             self._frozen = True  # first: what is half frozen is thawed, too
-            dumping.freeze(self.paths, self.record)
+            freezing.freeze(self.paths, self.record)
 
     def _thaw(self) -> None:
         with self.signals.held():
-            dumping.thaw(self.paths, self.record)
+            freezing.thaw(self.paths, self.record)
             self._frozen = False
             self._freeze_seconds = time.monotonic() - self._frozen_at
 

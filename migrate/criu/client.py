@@ -20,6 +20,7 @@ from migrate.criu.provide import criu_binary
 
 Notify = Callable[[str, int], None]
 RECEIVE_LIMIT = 1 << 20
+SEIZE_LIMIT = 10  # seconds that CRIU may take to seize all tasks, as long as its default
 
 
 def swrk_arguments(descriptor: int) -> list[str]:
@@ -146,7 +147,7 @@ def base_options(images: Path, log: str) -> Any:
     options.orphan_pts_master = True
     options.notify_scripts = True
     options.ghost_limit = 1 << 30
-    options.timeout = 120
+    options.timeout = SEIZE_LIMIT
     options.network_lock = rpc.SKIP
     options.manage_cgroups = True
     options.manage_cgroups_mode = rpc.IGNORE

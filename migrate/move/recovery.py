@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from migrate.checkpoint import dump as dumping
+from migrate.checkpoint import freezing
 from migrate.checkpoint.files import remove_volumes
 from migrate.criu.client import wait_until_gone
 from migrate.errors import MigrateError
@@ -77,8 +77,13 @@ def settle_source(paths: Paths, entry: Entry, *, seconds: float = 0.0, address: 
 
 
 def roll_back(paths: Paths, entry: Entry) -> None:
-    """Let the source's copy run as before the move; safe to repeat."""
-    entry = journal.write(paths, entry, Source.ABORTED)
+    """Let the source's copy run as before the move; safe to repeat.
+
+    Only called when no COMMIT can be carried out any more, so a journal that can't be written (the
+    dump may have filled the disk) does not keep the copy frozen.
+    """
+    with contextlib.suppress(OSError):
+        entry = journal.write(paths, entry, Source.ABORTED)
     _end_criu(entry)
     with contextlib.suppress(ContainerUnknown):
         record = records.find(paths, entry.container)
@@ -88,9 +93,10 @@ def roll_back(paths: Paths, entry: Entry) -> None:
         if held:
             record = msgspec.structs.replace(record, held="")
         if held and process is not None and process.alive:
-            dumping.thaw(paths, record)
+            freezing.thaw(paths, record)
         elif held and entry.mode == "cold" and entry.was_running:
             _start_again(paths, entry)
+        _remove_outgoing(paths, entry)  # the record needs room
         if held:
             records.save(paths, record)
     _forget(paths, entry)
@@ -127,9 +133,13 @@ def destroy_source(paths: Paths, entry: Entry) -> None:
 
 
 def _forget(paths: Paths, entry: Entry) -> None:
+    _remove_outgoing(paths, entry)
+    journal.remove(paths, entry)
+
+
+def _remove_outgoing(paths: Paths, entry: Entry) -> None:
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(journal.outgoing(paths, entry.move))
-    journal.remove(paths, entry)
 
 
 def _end_criu(entry: Entry) -> None:

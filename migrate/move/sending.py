@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from migrate.checkpoint import dump as dumping
+from migrate.checkpoint import freezing
 from migrate.checkpoint.files import portable, write_files
 from migrate.checkpoint.state import describe
 from migrate.criu import client
 from migrate.errors import MigrateError, from_wire
 from migrate.images.store import Store
+from migrate.kernel.signals import Signals
 from migrate.move import journal, plan
 from migrate.move.errors import Interrupted, MoveRefused, MoveRolledBack, MoveUncertain
 from migrate.move.facts import Facts, gather
@@ -74,6 +73,7 @@ class Move:
         self.bulk: BulkSender | None = None
         self.there: Facts | None = None
         self.warning = ""
+        self.signals = Signals()
 
     def plan(self) -> Plan:
         """Preflight: ask both hosts; nothing is changed but layers of a rootfs directory made."""
@@ -106,15 +106,18 @@ class Move:
         if made.obstacles:
             raise MoveRefused.together(f"'{made.name}' can't move", made.obstacles)
         begun = time.monotonic()
-        with records.locked(self.own, f"move to {self.address}"), _stoppable():
+        with records.locked(self.own, f"move to {self.address}"), self.signals:
             try:
-                self._prepare(made)
-                self._pause(made)
+                try:
+                    self._prepare(made)
+                    self._pause(made)
+                    self._intend_commit()
+                finally:
+                    self.signals.deafen()
             except BaseException as error:
                 raise self._undone(error) from error
-            with _deaf():
-                self._commit(made)
-                self._finish()
+            self._commit()
+            self._finish()
         return Result(
             container=made.container, name=made.name, target=str(self.address), mode=made.mode,
             generation=self.record.generation + 1,
@@ -134,7 +137,8 @@ class Move:
             peer=str(self.address), peer_id=self.there.host_id,
             remote_command=self.wish.remote_command, was_running=self.was_running,
         )  # fmt: skip
-        self.entry = journal.write(self.paths, entry, Source.PREPARING)
+        with self.signals.held():
+            self.entry = journal.write(self.paths, entry, Source.PREPARING)
         self.out = journal.outgoing(self.paths, entry.move)
         (self.out / "criu").mkdir(mode=0o700, parents=True)
         self.agent.call(
@@ -221,7 +225,7 @@ class Move:
         state = describe(self.paths, self.record, self.spec, self.process)
         self._hold()
         self.frozen.enter("freeze")
-        dumping.freeze(self.paths, self.record)
+        freezing.freeze(self.paths, self.record)
         reached(self.paths, "frozen")
         self.frozen.enter("dump")
         names = dumping.dump_with_files(self.paths, criu, state, self.process, self.out)
@@ -240,15 +244,14 @@ class Move:
         """Roll back; the error that tells so."""
         self.frozen.leave()
         self.phases.leave()
-        with _deaf():
-            if self.entry:
-                # Thaw first: no COMMIT was sent, so nobody has to be asked.
-                roll_back(self.paths, self.entry)
-                with contextlib.suppress(MigrateError):
-                    self.agent.call("move.settle", move=self.entry.move, timeout=15)
-                    self.agent.call("move.forget", move=self.entry.move, timeout=15)
-            if self.bulk:
-                self.bulk.abort()
+        if self.entry:
+            # Thaw first: no COMMIT was sent, so nobody has to be asked.
+            roll_back(self.paths, self.entry)
+            with contextlib.suppress(MigrateError):
+                self.agent.call("move.settle", move=self.entry.move, timeout=15)
+                self.agent.call("move.forget", move=self.entry.move, timeout=15)
+        if self.bulk:
+            self.bulk.abort()
         if isinstance(error, KeyboardInterrupt):
             return Interrupted(
                 f"the move of '{self.record.name}' was interrupted",
@@ -264,11 +267,14 @@ class Move:
             f"'{self.record.name}' did not move, and runs here as before", cause=str(error)
         )  # fmt: skip
 
-    def _commit(self, made: Plan) -> None:
-        """The point of no return: durable here, then asked for there."""
+    def _intend_commit(self) -> None:
+        """Durable here, before it is asked for there; a failure still rolls back."""
         assert self.entry
         self.frozen.enter("commit")
         self.entry = journal.write(self.paths, self.entry, Source.COMMITTING)
+
+    def _commit(self) -> None:
+        """The point of no return."""
         reached(self.paths, "committing")
         try:
             self.agent.call("move.commit", timeout=COMMIT_LIMIT)
@@ -301,7 +307,8 @@ class Move:
         self.phases.enter("clean up")
         self._sent = self.bulk.wire_bytes
         if journal.read(self.paths, self.entry.move, "source"):
-            self.entry = journal.write(self.paths, self.entry, Source.COMMITTED)
+            with contextlib.suppress(OSError):  # a full disk: the target's journal says it, too
+                self.entry = journal.write(self.paths, self.entry, Source.COMMITTED)
             reached(self.paths, "committed")
             destroy_source(self.paths, self.entry)
         try:
@@ -310,40 +317,3 @@ class Move:
             tell_target(self.entry)
         self.bulk.close()
         self.phases.leave()
-
-
-@contextlib.contextmanager
-def _stoppable() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the move as Ctrl-C does: by rolling back."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(_number: int, _frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    numbers = (signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, interrupt) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def _deaf() -> Iterator[None]:
-    """Signals are not heard while a step runs that must not be cut in two.
-
-    Handlers, not masks: a mask holds for one thread, and the signal would find another.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, lambda *_: None) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

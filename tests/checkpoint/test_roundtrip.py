@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from migrate.runtime import records
+from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.errors import WrongState
 from migrate.runtime.lifecycle.start import start
 from migrate.runtime.lifecycle.stop import kill, stop
@@ -74,6 +76,40 @@ def test_exit_code_is_kept_after_a_restore(place):
     place.wait_for(lambda: place.status(record) == "stopped")
     place.wait_for(lambda: status_of(place.paths, record).exit_status == 42)
     assert place.log(record)[-1] == "bye"
+
+
+def is_inside_vfork(record) -> bool:
+    for pid in ControlGroup.of(record.identifier).pids():
+        with contextlib.suppress(OSError):  # it has ended
+            if Path(f"/proc/{pid}/stat").read_text().split()[2] == "D":
+                return True
+    return False
+
+
+def test_a_shell_that_is_mostly_inside_vfork(place):
+    """CRIU can't seize who waits for its vfork child: the freeze finds a moment between two."""
+    record = place.make("starts", ["/bin/sh", "-c", "while :; do /bin/true; done"])
+    place.wait_for(lambda: is_inside_vfork(record))
+    for number in range(8):
+        place.migrate("checkpoint", "starts", "--leave-running", "-o", f"{number}.tar.zst")
+        assert place.status(record) == "running"
+
+
+def test_a_vfork_without_end_is_refused(place):
+    """The child of posix_spawn(3) waits in an open(2) before its exec, for ever."""
+    program = (
+        "import os; os.mkfifo('/fifo'); "
+        "os.posix_spawn('/bin/true', ['true'], {}, "
+        "file_actions=[(os.POSIX_SPAWN_OPEN, 0, '/fifo', os.O_RDONLY, 0)])"
+    )
+    record = place.make("stuck", ["/usr/bin/python3", "-c", program])
+    place.wait_for(lambda: is_inside_vfork(record))
+    begun = time.monotonic()
+    error = place.fails("checkpoint", "stuck")
+    assert error["name"] == "not-dumpable"
+    assert "vfork" in error["cause"]
+    assert time.monotonic() - begun < 15
+    assert place.status(record) == "running"
 
 
 def test_leave_running_and_go_back(place):

@@ -224,6 +224,24 @@ def test_full_disk(clean: tuple[Host, Host]) -> None:
     assert is_gapless(alpha)
 
 
+def test_full_disk_at_the_source(clean: tuple[Host, Host]) -> None:
+    """The dump fills the source's disk, so that not even the journal can be written."""
+    alpha, beta = clean
+    start_counter(alpha)
+    moves = "/var/lib/migrate/moves"
+    alpha.run(["sh", "-c", f"mkdir -p {moves} && mount -t tmpfs -o size=60k tmpfs {moves}"])
+    try:
+        status, told = refused(alpha, "counter", beta.ssh_target)
+        assert status in {11, 91}
+        assert "runs here as before" in told
+        assert counts_on(alpha)
+        assert not alpha.run(["ls", moves + "/outgoing"]).stdout.strip()
+    finally:
+        alpha.run(["umount", "-l", moves])
+    assert is_gapless(alpha)
+    assert not beta.run(["ls", "/var/lib/migrate/containers"]).stdout.strip()
+
+
 def test_criu_too_old_at_the_target(clean: tuple[Host, Host]) -> None:
     alpha, beta = clean
     from migrate.criu.provide import home

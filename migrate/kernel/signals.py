@@ -1,0 +1,66 @@
+"""Interruption by signals: once, and never where a step must not be cut in two."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any
+
+
+class Signals:
+    """SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt once, but not inside `held`.
+
+    Whoever has been interrupted is cleaning up: later signals are not heard. Who cleans up after
+    any failure calls `deafen` in a `finally` of the work, inside the `try` whose `except` cleans
+    up: a signal that comes between the failure and that call is caught there, too.
+
+    Handlers, not masks: a mask holds for one thread, and the signal would find another.
+    """
+
+    NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def __init__(self) -> None:
+        self._held = 0
+        self._arrived = self._raised = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Signals:
+        if threading.current_thread() is threading.main_thread():
+            for number in self.NUMBERS:
+                self._before[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, _number: int, _frame: Any) -> None:
+        self._arrived = True
+        if not self._held:
+            self._raise()
+
+    def _raise(self) -> None:
+        if self._arrived and not self._raised:
+            self._raised = True
+            raise KeyboardInterrupt
+
+    def deafen(self) -> None:
+        """From here on no signal interrupts: the work is done, or being undone."""
+        self._raised = True
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """A step that must not be cut in two; a signal that came meanwhile raises behind it."""
+        self._held += 1
+        try:
+            yield
+        finally:
+            self._held -= 1
+        if not self._held:
+            self._raise()

@@ -1,0 +1,111 @@
+"""Interruption: at whatever instruction a signal comes, the work is undone, or done."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dis import opname
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from migrate.kernel import signals
+from migrate.kernel.signals import Signals
+
+HERE = {__file__, signals.__file__}
+# The interpreter looks for signals behind calls and backward jumps; the first instruction behind a
+# call stands for it here, but these two, which it may put between a `try` and its `finally`.
+NOT_HERE = {"NOP", "JUMP_FORWARD"}
+
+
+class Work:
+    """The shape that every use has: work, undone on any failure, then what can't be undone."""
+
+    def __init__(self, fail: bool = False) -> None:
+        self.signals = Signals()
+        self.fail = fail
+        self.steps: list[str] = []
+
+    def carry_out(self) -> None:
+        with self.signals:
+            try:
+                try:
+                    self.prepare()
+                    if self.fail:
+                        raise OSError
+                finally:
+                    self.signals.deafen()
+            except BaseException:
+                self.steps.append("undo")
+                self.steps.append("undone")
+                raise
+            self.steps.append("commit")
+            self.steps.append("committed")
+
+    def prepare(self) -> None:
+        self.steps.append("begun")
+        with self.signals.held():
+            self.steps.append("held")
+            self.steps.append("let go")
+        self.steps.append("prepared")
+
+
+def interrupted_at(number: int, call: Callable[[], None], repeat: bool) -> bool:
+    """Call it, with SIGINT at its `number`th instruction (and each later one); whether it came."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, _argument: Any) -> Any:
+        nonlocal count
+        frame.f_trace_opcodes = frame.f_code.co_filename in HERE
+        if event == "opcode" and opname[frame.f_code.co_code[frame.f_lasti]] not in NOT_HERE:
+            count += 1
+            if count == number or (repeat and count > number):
+                os.kill(os.getpid(), signal.SIGINT)
+        return trace
+
+    before = signal.signal(signal.SIGINT, lambda *_: None)  # outside `with`: not ours to hear
+    sys.settrace(trace)
+    try:
+        with contextlib.suppress(KeyboardInterrupt, OSError):
+            call()
+    finally:
+        sys.settrace(None)
+        signal.signal(signal.SIGINT, before)
+    return count >= number
+
+
+@pytest.mark.parametrize("repeat", [False, True])
+@pytest.mark.parametrize("fail", [False, True])
+def test_a_signal_at_every_instruction(fail: bool, repeat: bool) -> None:
+    number, outcomes = 1, set()
+    while True:
+        work = Work(fail)
+        came = interrupted_at(number, work.carry_out, repeat)
+        steps = tuple(work.steps)
+        outcomes.add(steps)
+        assert steps == () or steps[-2:] in {("undo", "undone"), ("commit", "committed")}, number
+        assert ("held" in steps) == ("let go" in steps), number
+        assert not (fail and "commit" in steps)
+        if not came:
+            break
+        number += 1
+    assert len(outcomes) > 3
+
+
+def test_sigterm_and_sighup_interrupt_once() -> None:
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        with Signals():
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), number)
+            os.kill(os.getpid(), number)
+
+
+def test_the_handlers_come_back() -> None:
+    before = [signal.getsignal(number) for number in Signals.NUMBERS]
+    with Signals():
+        assert [signal.getsignal(number) for number in Signals.NUMBERS] != before
+    assert [signal.getsignal(number) for number in Signals.NUMBERS] == before
