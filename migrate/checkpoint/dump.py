@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from migrate.checkpoint import linkremaps
+from migrate.checkpoint.errors import EndedWithCriu
 from migrate.checkpoint.files import write_files
 from migrate.checkpoint.freezing import has_stopped_tasks
 from migrate.checkpoint.state import NETNS_KEY, State, has_own_netns
 from migrate.criu import client
 from migrate.criu.diagnosis import explain
-from migrate.criu.errors import CriuFailed
+from migrate.criu.errors import CriuDied, CriuFailed
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.control import ask
 from migrate.runtime.errors import MonitorFailed
@@ -22,6 +23,7 @@ from migrate.runtime.records import Process
 
 LOG = "dump.log"
 SILENCE_LIMIT = 300.0  # seconds
+DEATH_LIMIT = 0.2  # seconds that init may take to die of a lost tracer, and to be reaped
 
 
 def dump_with_files(
@@ -56,7 +58,7 @@ def dump(
     (CRIU, criu/seize.c, freezer_restore_state). With stopped tasks it must seize without the
     freezer: the tasks run on for some milliseconds, and whoever copies their files waits for the
     end of the dump. Raises CriuFailed with cause and mend from the log (a copy of which is left at
-    `keep_log`), DiskFull, CriuDied.
+    `keep_log`), DiskFull, CriuDied, EndedWithCriu.
     """
     options = dump_options(state, process, images)
     group = ControlGroup.of(state.record.identifier)
@@ -75,9 +77,26 @@ def dump(
         criu.request("DUMP", options, notify, SILENCE_LIMIT)
     except CriuFailed as error:
         raise explain(images / LOG, error.what, keep_log) from error
+    except CriuDied as error:
+        if client.wait_until_gone(process.pid, DEATH_LIMIT):
+            raise _ended_with_it(state) from error
+        raise
     finally:
         if thawed:
             group.freeze()
+
+
+def _ended_with_it(state: State) -> EndedWithCriu:
+    """What a kill of CRIU can do.
+
+    CRIU puts code into each task and has it run up to a breakpoint (CRIU, compel/src/lib/infect.c,
+    compel_execute_syscall). A tracer's death detaches the task, which then meets the breakpoint
+    alone: SIGTRAP, ignored by nobody (Linux, kernel/signal.c, force_sig_info_to_task).
+    """
+    return EndedWithCriu(
+        f"criu died during the dump of '{state.record.name}', and the container with it",
+        cause="it was killed while its code ran inside the container's processes",
+    )
 
 
 def dump_options(state: State, process: Process, images: Path) -> Any:

@@ -36,3 +36,10 @@ class OutputExists(MigrateError):
 
     code = 69
     mend = "choose another name with -o, or remove what is there"
+
+
+class EndedWithCriu(MigrateError):
+    """CRIU was killed at a moment at which the container can't live on without it."""
+
+    code = 70
+    mend = "start it again with 'migrate start'; see the kernel's log for who killed criu (dmesg)"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import signal
 import socket
 import subprocess
 import time
@@ -20,6 +21,8 @@ from migrate.criu.provide import criu_binary
 
 Notify = Callable[[str, int], None]
 RECEIVE_LIMIT = 1 << 20
+END_LIMIT = 5.0  # seconds that CRIU may take to end after we hung up
+SHIELDED_FROM = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 SEIZE_LIMIT = 10  # seconds that CRIU may take to seize all tasks, as long as its default
 
 
@@ -100,15 +103,18 @@ class Swrk:
     def close(self) -> None:
         """Hang up; CRIU ends by itself. A child of ours is reaped, killed if it hangs."""
         self._channel.close()
-        if self._life >= 0:
-            os.close(self._life)
-            self._life = -1
+        if self._life < 0:
+            return
         if self.process:
-            try:
-                self.process.wait(5)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+            poll = select.poll()
+            poll.register(self._life, select.POLLIN)
+            poll.poll(END_LIMIT * 1000)
+            # Its group, too, before its number is free: a killed CRIU leaves helpers that sleep on.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        os.close(self._life)
+        self._life = -1
 
 
 @contextlib.contextmanager
@@ -121,16 +127,31 @@ def swrk() -> Iterator[Swrk]:
 
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
-        process = subprocess.Popen(
-            swrk_arguments(theirs.fileno()), pass_fds=(theirs.fileno(),),
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )  # fmt: skip
+        process = _start_shielded(theirs.fileno())
     client = Swrk(ours, process.pid, process)
     try:
         yield client
     finally:
         client.close()
+
+
+def _start_shielded(descriptor: int) -> subprocess.Popen[bytes]:
+    """CRIU, out of reach of what ends a service or a session, and of the out-of-memory killer.
+
+    A dump that is cut off can take a task with it (migrate/checkpoint/dump.py); a few milliseconds
+    later it is at its end, whoever asked for it. Only SIGKILL still gets through.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SHIELDED_FROM)
+    try:
+        process = subprocess.Popen(
+            swrk_arguments(descriptor), pass_fds=(descriptor,), start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    with contextlib.suppress(OSError):  # without CAP_SYS_RESOURCE, or it has ended
+        Path(f"/proc/{process.pid}/oom_score_adj").write_text("-1000")
+    return process
 
 
 def base_options(images: Path, log: str) -> Any:

@@ -12,6 +12,7 @@ import msgspec
 
 from migrate.checkpoint import dump as dumping
 from migrate.checkpoint import freezing
+from migrate.checkpoint.errors import EndedWithCriu
 from migrate.checkpoint.files import portable, write_files
 from migrate.checkpoint.state import describe
 from migrate.criu import client
@@ -257,6 +258,8 @@ class Move:
                 f"the move of '{self.record.name}' was interrupted",
                 cause="it was stopped before COMMIT; the container runs here as before",
             )
+        if isinstance(error, EndedWithCriu):
+            return error  # nothing runs here as before
         if isinstance(error, MigrateError):
             return MoveRolledBack(
                 f"'{self.record.name}' did not move, and runs here as before",

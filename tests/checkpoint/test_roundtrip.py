@@ -8,16 +8,18 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from migrate.checkpoint.errors import EndedWithCriu
 from migrate.runtime import records
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.errors import WrongState
 from migrate.runtime.lifecycle.start import start
 from migrate.runtime.lifecycle.stop import kill, stop
-from migrate.runtime.records import Bind, Network
+from migrate.runtime.records import Bind, Network, load_process
 from migrate.runtime.status import status_of
 from tests.checkpoint.conftest import MIGRATE, Place
 
@@ -109,6 +111,43 @@ def test_a_vfork_without_end_is_refused(place):
     assert error["name"] == "not-dumpable"
     assert "vfork" in error["cause"]
     assert time.monotonic() - begun < 15
+    assert place.status(record) == "running"
+
+
+def tracer_of(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("TracerPid:")[2].split()[0])
+
+
+def processes_of_session(leader: int) -> Iterator[int]:
+    """Those that a killed CRIU might leave; field 6 of proc_pid_stat(5)."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            if int(path.read_text().rpartition(")")[2].split()[3]) == leader:
+                yield int(path.parent.name)
+
+
+def test_a_container_that_dies_with_criu_is_told(place):
+    """As a kill of CRIU in an unlucky moment does it: init is gone, and so is its tracer."""
+    record = place.counter()
+    place.counts_on(record)
+    init = load_process(place.paths.container(record.identifier)).pid
+    command = subprocess.Popen(
+        [MIGRATE, "checkpoint", "counter", "-o", "out", "--json"], env=place.environment(),
+        cwd=place.directory, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    group = ControlGroup.of(record.identifier)
+    while not (criu := tracer_of(init)) or group.frozen:
+        assert command.poll() is None
+    for victim, number in ((criu, signal.SIGSTOP), (init, signal.SIGKILL), (criu, signal.SIGKILL)):
+        os.kill(victim, number)
+    out, errors = command.communicate(timeout=30)
+    assert command.returncode == EndedWithCriu.code, out + errors
+    assert "ended-with-criu" in out + errors
+    assert place.status(record) == "stopped"
+    assert not (place.directory / "out").exists()
+    assert not list(processes_of_session(criu))
+    place.migrate("start", "counter")
     assert place.status(record) == "running"
 
 
