@@ -299,7 +299,7 @@ def test_a_restore_that_fails_puts_everything_back(place, monkeypatch):
 
 
 def interrupted(place: Place, number: int, delay: float) -> bool:
-    """A checkpoint that gets a signal so many seconds after its start; False: it was done before."""
+    """A checkpoint that gets a signal after `delay` seconds; False: it was done by then."""
     process = subprocess.Popen(
         [str(MIGRATE), "checkpoint", "memory"], env=place.environment(), cwd=place.directory,
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
