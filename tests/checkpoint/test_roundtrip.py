@@ -299,7 +299,10 @@ def test_a_restore_that_fails_puts_everything_back(place, monkeypatch):
 
 
 def interrupted(place: Place, number: int, delay: float) -> bool:
-    """A checkpoint that gets a signal after `delay` seconds; False: it was done by then."""
+    """A checkpoint that gets a signal after `delay` seconds; False: it was done by then.
+
+    Done, the command may still end by the signal: Python gives it back to the kernel at its exit.
+    """
     process = subprocess.Popen(
         [str(MIGRATE), "checkpoint", "memory"], env=place.environment(), cwd=place.directory,
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
@@ -307,8 +310,8 @@ def interrupted(place: Place, number: int, delay: float) -> bool:
     time.sleep(delay)
     process.send_signal(number)
     _, told = process.communicate(timeout=30)
-    assert process.returncode in {0, 130, -signal.SIGTERM}, told
-    return process.returncode != 0
+    assert process.returncode in {0, 130, -number}, told
+    return process.returncode != 0 and not list(place.directory.glob("*.tar.zst"))
 
 
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.7, 0.9])
