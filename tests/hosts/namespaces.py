@@ -29,15 +29,19 @@ def _bind(source: Path | str, target: Path | str) -> None:
     mounts.mount(str(source), str(target), flags=mounts.MS_BIND)
 
 
-def _bind_directory(source: Path, target: Path) -> None:
+def _bind_over(source: Path, target: Path) -> None:
     """Bind on a path that the machine may lack: then its parent becomes an overlay that has it."""
-    if not target.is_dir():
+    if not target.exists():
         work = Path("/run/.host-overlays") / str(target.parent).strip("/").replace("/", "-")
-        (work / "upper").mkdir(parents=True)
-        (work / "work").mkdir()
-        data = f"lowerdir={target.parent},upperdir={work}/upper,workdir={work}/work"
-        mounts.mount("overlay", target.parent, "overlay", 0, data)
-        target.mkdir(mode=0o700, exist_ok=True)
+        if not work.exists():
+            (work / "upper").mkdir(parents=True)
+            (work / "work").mkdir()
+            data = f"lowerdir={target.parent},upperdir={work}/upper,workdir={work}/work"
+            mounts.mount("overlay", target.parent, "overlay", 0, data)
+        if source.is_dir():
+            target.mkdir(mode=0o700)
+        else:
+            target.touch(mode=0o600)
     _bind(source, target)
 
 
@@ -86,13 +90,13 @@ def host_mounts(directory: Path, hierarchies: list[Hierarchy], keep: list[str]) 
     for name in ("sshd", "lock", "user"):
         Path("/run", name).mkdir()
     for source, target in (
-        ("var-lib-migrate", "/var/lib/migrate"),
+        ("hosts", "/etc/hosts"),  # before /etc/ssh, which an overlay on /etc would hide
+        ("shadow", "/etc/shadow"),
         ("etc-ssh", "/etc/ssh"),
+        ("var-lib-migrate", "/var/lib/migrate"),
         ("dot-ssh", "/root/.ssh"),
     ):
-        _bind_directory(directory / source, Path(target))
-    _bind(directory / "hosts", "/etc/hosts")
-    _bind(directory / "shadow", "/etc/shadow")
+        _bind_over(directory / source, Path(target))
     (directory / "empty").touch()
     for name in _EMPTY_FILES:
         with contextlib.suppress(FileNotFoundError):
