@@ -51,6 +51,7 @@ NEEDED: dict[str, Callable[[], bool]] = {
     "iproute2": _on_path("ip"),
     "tar": _on_path("tar"),
     "ca-certificates": _has_file("/etc/ssl/certs/ca-certificates.crt"),
+    "tcc": _on_path("cc", "gcc", "clang", "tcc"),
     "busybox-static": _has_file("/var/lib/dpkg/info/busybox-static.list"),
 }
 """Debian packages and how to see, without dpkg, that each is there."""

@@ -38,3 +38,10 @@ class CriuDied(MigrateError):
 
     code = 59
     mend = "try again; if it dies again, see the kernel's log for the reason (dmesg)"
+
+
+class FilterNotBuilt(MigrateError):
+    """The library that lets CRIU leave out memory that has travelled already is missing."""
+
+    code = 63
+    mend = "install a C compiler ('apt-get install tcc' is enough), then run 'migrate doctor --fix'"

@@ -22,7 +22,9 @@ import msgspec
 from migrate.criu import featurecache, prefix
 from migrate.criu.errors import CriuMissing, CriuProbeFailed
 from migrate.criu.mirror import find_mirror
+from migrate.criu.place import home
 from migrate.criu.probe import probe, version
+from migrate.criu.skeleton import filter as skeleton
 from migrate.kernel import files
 
 FALLBACK_SUITE = "forky"
@@ -39,11 +41,6 @@ class Chosen(msgspec.Struct, frozen=True):
     pycriu: str
     probed: str
     """`featurecache.identity` of the program at the time that it passed the probe."""
-
-
-def home() -> Path:
-    """The directory of the record and of the private prefix."""
-    return Path(sys.prefix) / "criu"
 
 
 def read_chosen() -> Chosen | None:
@@ -193,6 +190,10 @@ def _main() -> int:
     except MigrateError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return error.code
+    try:
+        skeleton.build()
+    except MigrateError as error:  # moves work without it, with a longer pause
+        print(f"warning: {error}", file=sys.stderr)  # noqa: T201
     if chosen != before:
         print(f"CRIU {chosen.version}: {chosen.path}")  # noqa: T201
     return 0

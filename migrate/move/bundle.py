@@ -21,6 +21,8 @@ from pathlib import Path
 
 import migrate
 from migrate.criu import prefix, provide
+from migrate.criu.place import home
+from migrate.criu.skeleton import filter as skeleton
 from migrate.move.errors import HostPythonUnfit
 from migrate.move.farside import INSTALLED
 
@@ -167,10 +169,10 @@ def _fetched(made: Path, site: str) -> Iterator[Item]:
 
 def criu_prefix() -> Path | None:
     """The private prefix with our CRIU; None where the system's own is used."""
-    chosen, home = provide.read_chosen(), provide.home()
-    if chosen is None or Path(chosen.path) != prefix.criu_in(home):
+    chosen = provide.read_chosen()
+    if chosen is None or Path(chosen.path) != prefix.criu_in(home()):
         return None
-    return home
+    return home()
 
 
 def _criu(home: Path) -> Iterator[Item]:
@@ -193,6 +195,9 @@ def assemble(python: tuple[int, int], machine: str, cache: Path) -> Bundle:
     items = {item.name: item for item in (*_own(site), *dependencies)}
     if criu:
         items |= {item.name: item for item in _criu(criu)}
+    if same_machine and skeleton.is_built():
+        library = skeleton.library()
+        items[f"criu/{library.name}"] = Item(f"criu/{library.name}", library)
     ordered = tuple(items[name] for name in sorted(items))
     return Bundle(ordered, _digest(ordered), criu, sum(i.path.stat().st_size for i in ordered))
 

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from migrate.errors import InternalError, MigrateError
 from migrate.kernel.blocks import segments
@@ -29,8 +29,12 @@ from migrate.transfer.errors import (
 from migrate.transfer.frames import SYNC_FLAG, Kind, parse_done
 from migrate.transfer.links import DataLink, open_links
 from migrate.transfer.outgoing import CHUNK, Lane, OutgoingFile, Piece, RateLimiter
+from migrate.transfer.pages import PagesPiece, Read, cut
 from migrate.transfer.remote import agent_command_line
 from migrate.transfer.target import Target
+
+if TYPE_CHECKING:
+    import numpy
 
 OPEN_SECONDS = 20.0
 FLUSH_SECONDS = 120.0
@@ -38,6 +42,8 @@ DEFAULT_CONNECTIONS = 2
 
 Progress = Callable[[int], None]
 """Told the bytes of files (zeros included) just sent; one call at a time, from a thread of ours."""
+
+_Item = tuple[Piece | PagesPiece, Progress | None]
 
 
 class Readable(Protocol):
@@ -59,7 +65,7 @@ class BulkSender:
         self._lanes = [Lane(link) for link in links]
         self._stopped = threading.Event()
         self._limiter = RateLimiter(rate_limit, self._stopped) if rate_limit else None
-        self._queue: queue.Queue[tuple[Piece, Progress | None] | None] = queue.Queue(2 * len(links))
+        self._queue: queue.Queue[_Item | None] = queue.Queue(2 * len(links))
         self._buffers: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
         for _ in range(3 * len(links)):
             self._buffers.put(bytearray(CHUNK))
@@ -157,6 +163,23 @@ class BulkSender:
         finally:
             file.release()
 
+    def send_pages(
+        self, name: str, runs: numpy.ndarray, read: Read, progress: Progress | None = None, *,
+        fresh: bool = False,
+    ) -> None:  # fmt: skip
+        """Send page runs of a process into the file `name`, each page at its address.
+
+        `runs` has the shape (n, 2), uint64: [start, end) in bytes, page-aligned, ascending. They
+        are read by threads of ours, until the next `flush` returns. `fresh`: none of them was sent
+        before. Raises what reading raises.
+        """
+        file = self._new_file(name, size=None, mode=0o600, descriptor=None)
+        try:
+            for part in cut(runs):
+                self._put(PagesPiece(file, part, read, fresh), progress)
+        finally:
+            file.release()
+
     def flush(self, timeout: float = FLUSH_SECONDS, *, sync: bool = False) -> None:
         """Return when all that was sent is written at the other side, with `sync` to the disk.
 
@@ -245,9 +268,9 @@ class BulkSender:
         number = next(self._numbers) & 0xFFFFFFFF
         return OutgoingFile(number, name, size=size, mode=mode, descriptor=descriptor)
 
-    def _put(self, piece: Piece, progress: Progress | None) -> None:
+    def _put(self, piece: Piece | PagesPiece, progress: Progress | None) -> None:
         if self._failure is not None:
-            if piece.buffer is not None:
+            if isinstance(piece, Piece) and piece.buffer is not None:
                 self._buffers.put(piece.buffer)
             self._check()
         piece.file.hold()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,12 +22,17 @@ MAX_ANSWER = 64 * 1024
 UNKNOWN_SIZE = 2**64 - 1
 MAX_SIZE = 2**63 - 1
 SYNC_FLAG = 1
+ZSTD_FLAG = 1
+PAGE = 4096
+"""Bytes; the unit of PAGES, whatever the machine's own page size is."""
 
 _PREFIX = struct.Struct(">4sBBHIQI")
 _CHECKSUM = struct.Struct(">Q")
 HEADER_SIZE = _PREFIX.size + _CHECKSUM.size
 _HOLE = struct.Struct(">Q")
 _DONE = struct.Struct(">QQ")
+_PAGES = struct.Struct(">II")
+_RUN = struct.Struct(">QI")
 
 Buffer = bytes | bytearray | memoryview
 
@@ -42,6 +48,7 @@ class Kind(enum.IntEnum):
     FLUSH = 6
     DONE = 7
     ERROR = 8
+    PAGES = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +65,15 @@ class Header:
 
 def pack(
     kind: Kind,
-    payload: Buffer = b"",
-    *,
+    *payload: Buffer,
     flags: int = 0,
     mode: int = 0,
     file: int = 0,
     offset: int = 0,
 ) -> bytes:
-    """The header for a payload, which follows it on the wire; the checksum covers both."""
-    prefix = _PREFIX.pack(MAGIC, kind, flags, mode, file, offset, len(payload))
-    return prefix + _CHECKSUM.pack(_checksum(prefix, payload))
+    """The header for a payload, whose parts follow it on the wire; the checksum covers all."""
+    prefix = _PREFIX.pack(MAGIC, kind, flags, mode, file, offset, sum(map(len, payload)))
+    return prefix + _CHECKSUM.pack(_checksum(prefix, *payload))
 
 
 def frame(
@@ -105,9 +111,10 @@ def verify(head: Buffer, payload: Buffer) -> None:
         raise DataDamaged("a frame on the data connection has a wrong checksum")
 
 
-def _checksum(prefix: bytes, payload: Buffer) -> int:
+def _checksum(prefix: bytes, *payload: Buffer) -> int:
     state = xxhash.xxh3_64(prefix)
-    state.update(payload)
+    for part in payload:
+        state.update(part)
     return state.intdigest()
 
 
@@ -121,6 +128,41 @@ def parse_hole(payload: Buffer) -> int:
     if len(payload) != _HOLE.size:
         raise ProtocolError("a HOLE frame needs a payload of 8 bytes")
     return int(_HOLE.unpack(payload)[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """A PAGES frame taken apart: runs of (offset, length) in bytes, and the bytes of `data`."""
+
+    data: list[tuple[int, int]]
+    zeros: list[tuple[int, int]]
+    content: Buffer
+    """That of the `data` runs one after another; compressed if the frame has ZSTD_FLAG."""
+
+
+def pages_table(data: Sequence[tuple[int, int]], zeros: Sequence[tuple[int, int]]) -> bytes:
+    """The head of a PAGES payload; the content of the `data` runs follows it on the wire."""
+    runs = (_RUN.pack(offset, length // PAGE) for offset, length in (*data, *zeros))
+    return _PAGES.pack(len(data), len(zeros)) + b"".join(runs)
+
+
+def parse_pages(payload: memoryview) -> Pages:
+    """Take a PAGES payload apart; raises ProtocolError for runs that can't be."""
+    if len(payload) < _PAGES.size:
+        raise ProtocolError("a PAGES frame has no table")
+    data, zeros = _PAGES.unpack_from(payload)
+    end = _PAGES.size + (data + zeros) * _RUN.size
+    if end > len(payload):
+        raise ProtocolError("a PAGES frame's table is longer than the frame")
+    runs = []
+    for offset, count in _RUN.iter_unpack(payload[_PAGES.size : end]):
+        length = count * PAGE
+        if offset % PAGE or not count or offset + length > MAX_SIZE:
+            raise ProtocolError(f"a PAGES frame names {count} pages at {offset}")
+        runs.append((offset, length))
+    if sum(length for _, length in runs[:data]) > MAX_PAYLOAD:
+        raise ProtocolError("a PAGES frame names more pages than a frame may hold")
+    return Pages(runs[:data], runs[data:], payload[end:])
 
 
 def done_payload(files: int, payload_bytes: int) -> bytes:

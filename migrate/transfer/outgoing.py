@@ -18,6 +18,7 @@ from migrate.transfer.frames import (
     pack,
 )
 from migrate.transfer.links import DataLink
+from migrate.transfer.pages import Packer, PagesPiece
 
 CHUNK = 1024 * 1024
 """Bytes of a file that one link sends at a time."""
@@ -88,14 +89,19 @@ class Lane:
         self.payload_bytes = 0
         self._open: dict[int, OutgoingFile] = {}
         self._buffer = bytearray(CHUNK)
+        self._packer = Packer()
 
-    def send(self, piece: Piece, limiter: RateLimiter | None) -> None:
+    def send(self, piece: Piece | PagesPiece, limiter: RateLimiter | None) -> None:
         """Send a piece and what has to go before it; raises MigrateError, OSError."""
         frames: list[Buffer] = self._closing_frames()
         file = piece.file
         if file.number not in self._open:
             frames.append(self._opening_frame(file))
-        if piece.is_hole:
+        if isinstance(piece, PagesPiece):
+            pages, size = self._packer.frames(piece)
+            frames += pages
+            self.payload_bytes += size
+        elif piece.is_hole:
             frames.append(_hole(file, piece.offset, piece.length))
         elif piece.buffer is not None:
             self._add_data(frames, file, piece.offset, piece.buffer, piece.length)

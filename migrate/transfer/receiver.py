@@ -11,6 +11,7 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from migrate.errors import MigrateError
 from migrate.kernel.blocks import enlarge_pipe, punch_hole, syncfs
@@ -25,12 +26,15 @@ from migrate.transfer.frames import (
     MAX_SIZE,
     SYNC_FLAG,
     UNKNOWN_SIZE,
+    ZSTD_FLAG,
+    Buffer,
     Header,
     Kind,
     done_payload,
     error_frame,
     frame,
     parse_hole,
+    parse_pages,
     unpack,
     verify,
 )
@@ -168,7 +172,9 @@ class _Receiver:
             Kind.HOLE: self._hole,
             Kind.CLOSE: self._close,
             Kind.FLUSH: self._flush,
+            Kind.PAGES: self._pages,
         }
+        self._decompressor: Any = None
 
     def run(self) -> None:
         """Handle frames until the input ends between two of them."""
@@ -241,10 +247,7 @@ class _Receiver:
     def _data(self, header: Header, payload: memoryview) -> None:
         file = self._file(header)
         _check_range(header.offset, header.length)
-        offset, rest = header.offset, payload
-        while rest:
-            count = os.pwrite(file.descriptor, rest, offset)
-            offset, rest = offset + count, rest[count:]
+        _write_at(file.descriptor, payload, header.offset)
         self._written += header.length
 
     def _hole(self, header: Header, payload: memoryview) -> None:
@@ -259,6 +262,37 @@ class _Receiver:
             if error.errno != errno.EOPNOTSUPP:
                 raise
             _overwrite_with_zeros(file.descriptor, header.offset, length)
+
+    def _pages(self, header: Header, payload: memoryview) -> None:
+        file = self._file(header)
+        pages = parse_pages(payload)
+        content = memoryview(pages.content)
+        size = sum(length for _, length in pages.data)
+        if header.flags & ZSTD_FLAG:
+            content = memoryview(self._decompressed(pages.content, size))
+        if len(content) != size:
+            raise ProtocolError(f"a PAGES frame holds {len(content)} bytes instead of {size}")
+        for offset, length in pages.data:
+            _write_at(file.descriptor, content[:length], offset)
+            content = content[length:]
+        for offset, length in pages.zeros:
+            punch_hole(file.descriptor, offset, length)
+        self._written += size
+
+    def _decompressed(self, content: Buffer, size: int) -> bytes:
+        """Bounded by `size`, whatever the content's own head says; raises DataDamaged."""
+        import zstandard
+
+        if self._decompressor is None:
+            self._decompressor = zstandard.ZstdDecompressor()
+        try:
+            told = zstandard.get_frame_parameters(content).content_size
+            if told != size:
+                raise DataDamaged(f"a PAGES frame of {size} bytes unpacks to {told}")
+            unpacked: bytes = self._decompressor.decompress(content, max_output_size=size)
+        except zstandard.ZstdError as error:
+            raise DataDamaged("a PAGES frame can't be unpacked", cause=str(error)) from error
+        return unpacked
 
     def _close(self, header: Header, _payload: memoryview) -> None:
         file = self._file(header)
@@ -278,6 +312,12 @@ class _Receiver:
         if file is None:
             raise ProtocolError(f"file {header.file} is not open on this connection")
         return file
+
+
+def _write_at(descriptor: int, data: memoryview, offset: int) -> None:
+    while data:
+        count = os.pwrite(descriptor, data, offset)
+        offset, data = offset + count, data[count:]
 
 
 def _check_range(offset: int, length: int) -> None:

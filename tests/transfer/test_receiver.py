@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
+import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -15,11 +16,13 @@ from migrate.transfer.frames import (
     HEADER_SIZE,
     MAX_PAYLOAD,
     UNKNOWN_SIZE,
+    ZSTD_FLAG,
     AnswerDecoder,
     Header,
     Kind,
     frame,
     hole_payload,
+    pages_table,
     parse_done,
     parse_error,
 )
@@ -187,3 +190,29 @@ def test_a_full_disk_is_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr("os.pwrite", full)
     assert refused(root, opened(b"f") + data(b"hello")).name == "disk-full"
+
+
+PAGES = [
+    ("no table", b"\0" * 7, ProtocolError),
+    ("a table longer than the frame", pages_table([(0, 4096)], [])[:-1], ProtocolError),
+    ("an odd address", pages_table([(1, 4096)], []) + bytes(4096), ProtocolError),
+    ("an address past all files", pages_table([(2**63 - 4096, 4096)], []), ProtocolError),
+    ("a run of nothing", pages_table([], [(4096, 0)]), ProtocolError),
+    ("more than a frame holds", pages_table([(0, 8 << 20)], []), ProtocolError),
+    ("too few bytes", pages_table([(0, 8192)], []) + bytes(4096), ProtocolError),
+    ("too many bytes", pages_table([(0, 4096)], []) + bytes(8192), ProtocolError),
+]
+
+
+@pytest.mark.parametrize(("payload", "error"), [p[1:] for p in PAGES], ids=[p[0] for p in PAGES])
+def test_pages_that_can_not_be(root: Path, payload: bytes, error: type[MigrateError]) -> None:
+    stream = opened(b"1", UNKNOWN_SIZE) + frame(Kind.PAGES, payload, file=1)
+    assert isinstance(refused(root, stream), error)
+
+
+def test_compressed_pages_that_lie(root: Path) -> None:
+    bomb = zstandard.ZstdCompressor().compress(bytes(64 << 20))
+    for content in (b"no zstd at all", bomb):
+        payload = pages_table([(0, 4096)], []) + content
+        stream = opened(b"1", UNKNOWN_SIZE) + frame(Kind.PAGES, payload, file=1, flags=ZSTD_FLAG)
+        assert isinstance(refused(root, stream), DataDamaged)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from migrate.criu import featurecache, provide
 from migrate.criu.probe import Verdict, probe
+from migrate.criu.skeleton import filter as skeleton
 from migrate.move.doctor.finding import Finding, good, lacking
 
 OLDEST = (4, 2)
@@ -31,6 +32,7 @@ def check() -> Iterator[Finding]:
     yield _probe(chosen)
     yield _python_package()
     yield _cache(Path(chosen.path))
+    yield _filter()
 
 
 def _probe(chosen: provide.Chosen) -> Finding:
@@ -51,6 +53,14 @@ def _python_package() -> Finding:
     except Exception as error:  # noqa: BLE001 -- protobuf raises kinds of its own
         return lacking("pycriu", str(error), _COSTS, _MEND, fixable=True, needed=True)
     return good("pycriu", str(Path(rpc_pb2.__file__).parent), needed=True)
+
+
+def _filter() -> Finding:
+    name = "skeleton filter"
+    if skeleton.is_built():
+        return good(name, str(skeleton.library()))
+    costs = "no pre-copy moves: the pause grows with memory"
+    return lacking(name, "not built", costs, _MEND, fixable=True)
 
 
 def _cache(criu: Path) -> Finding:

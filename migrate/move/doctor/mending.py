@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from migrate.criu import provide
+from migrate.criu.skeleton import filter as skeleton
 from migrate.errors import MigrateError
 from migrate.kernel import files
 from migrate.move.doctor.finding import Finding
@@ -33,6 +34,7 @@ def mend(findings: list[Finding], report: Report) -> None:
         (bool(broken & {"criu", "criu probe", "pycriu"}), _provide_criu),
         # A CRIU just provided has no cache yet.
         (any(name.startswith("criu") for name in broken), _prime_cache),
+        ("skeleton filter" in broken, _build_filter),
         (bool(broken & PACKAGES.keys()),
          lambda tell: install([PACKAGES[n] for n in PACKAGES if n in broken], tell)),
     ]  # fmt: skip
@@ -63,6 +65,13 @@ def _provide_criu(report: Report) -> None:
 def _prime_cache(report: Report) -> None:
     if provide.prime_feature_cache():
         report("made CRIU's feature cache")
+
+
+def _build_filter(report: Report) -> None:
+    if not skeleton.has_compiler():
+        install(["tcc"], report)
+    if skeleton.build():
+        report(f"built {skeleton.library()}")
 
 
 @contextlib.contextmanager

@@ -1,0 +1,1 @@
+"""CRIU's dump without the memory that has travelled already: a skeleton."""

@@ -1,0 +1,203 @@
+/*
+ * Preloaded into `criu dump`: memory that has travelled already looks absent to it, so that it
+ * writes a skeleton.
+ *
+ * CRIU asks the ioctl PAGEMAP_SCAN (include/uapi/linux/fs.h) which pages of a process exist
+ * (criu/pagemap-cache.c). For each process with a file $MIGRATE_SKELETON/PID, ranges named in it are
+ * left out of the answer. The file holds pairs of native 64-bit addresses [start, end), ascending.
+ *
+ * No header and no start file is used, so that any C compiler will do without a C library's
+ * development files; what is declared here comes from the C library that CRIU has loaded.
+ */
+
+typedef unsigned long u64; /* 64-bit architectures only */
+
+extern char *getenv(const char *name);
+extern long syscall(long number, ...);
+extern void *malloc(unsigned long size);
+extern void free(void *block);
+extern long readlink(const char *path, char *buffer, unsigned long size);
+extern int open(const char *path, int flags, ...);
+extern long read(int descriptor, void *buffer, unsigned long size);
+extern int close(int descriptor);
+extern long lseek(int descriptor, long offset, int whence);
+
+#if defined(__x86_64__)
+#define SYS_IOCTL 16
+#elif defined(__aarch64__)
+#define SYS_IOCTL 29
+#else
+#error "not one of the architectures that migrate knows"
+#endif
+
+#define PAGEMAP_SCAN 0xc0606610ul /* _IOWR('f', 16, struct pm_scan_arg) */
+#define NO_PID (-1)
+
+struct page_region {
+	u64 start, end, categories;
+};
+
+struct pm_scan_arg {
+	u64 size, flags, start, end, walk_end, vec, vec_len, max_pages;
+	u64 category_inverted, category_mask, category_anyof_mask, return_mask;
+};
+
+struct range {
+	u64 start, end;
+};
+
+static struct {
+	long pid;
+	long count;
+	struct range *ranges;
+} known = { NO_PID, 0, 0 };
+
+/* Appends decimal digits; the new end. */
+static char *put_number(char *at, long number)
+{
+	char digits[24];
+	int count = 0;
+
+	do {
+		digits[count++] = '0' + number % 10;
+		number /= 10;
+	} while (number);
+	while (count)
+		*at++ = digits[--count];
+	*at = 0;
+	return at;
+}
+
+static char *put_text(char *at, const char *text)
+{
+	while (*text)
+		*at++ = *text++;
+	*at = 0;
+	return at;
+}
+
+/* The PID of a descriptor that is /proc/PID/pagemap, wherever procfs is mounted; else NO_PID. */
+static long pid_of_pagemap(int descriptor)
+{
+	static const char name[] = "/pagemap";
+	char link[64], target[256];
+	long length, at, pid = 0, unit = 1;
+
+	put_number(put_text(link, "/proc/self/fd/"), descriptor);
+	length = readlink(link, target, sizeof(target));
+	at = length - (long)(sizeof(name) - 1);
+	if (length <= 0 || length == (long)sizeof(target) || at <= 0)
+		return NO_PID;
+	for (long i = 0; i < (long)sizeof(name) - 1; i++)
+		if (target[at + i] != name[i])
+			return NO_PID;
+	for (at--; at >= 0 && target[at] >= '0' && target[at] <= '9'; at--, unit *= 10)
+		pid += unit * (target[at] - '0');
+	return unit > 1 ? pid : NO_PID;
+}
+
+/* Reads the ranges of a process once; none where there is no file, or it can't be read: then CRIU
+ * writes more than it need, which is slow but right. */
+static void learn(long pid)
+{
+	const char *directory = getenv("MIGRATE_SKELETON");
+	char path[4096];
+	long size, got = 0, count;
+	int descriptor;
+
+	if (known.pid == pid)
+		return;
+	free(known.ranges);
+	known.pid = pid;
+	known.count = 0;
+	known.ranges = 0;
+	if (!directory)
+		return;
+	for (size = 0; directory[size]; size++)
+		if (size > 4000)
+			return;
+	put_number(put_text(put_text(path, directory), "/"), pid);
+	descriptor = open(path, 02000000 /* O_CLOEXEC */);
+	if (descriptor < 0)
+		return;
+	size = lseek(descriptor, 0, 2 /* SEEK_END */);
+	lseek(descriptor, 0, 0);
+	if (size > 0)
+		known.ranges = malloc(size);
+	while (known.ranges && got < size) {
+		count = read(descriptor, (char *)known.ranges + got, size - got);
+		if (count <= 0)
+			break;
+		got += count;
+	}
+	close(descriptor);
+	if (known.ranges && got == size)
+		known.count = size / (long)sizeof(struct range);
+}
+
+/* One real scan of [start, end), its regions appended to the caller's vector; what the kernel says. */
+static long scan_part(int descriptor, const struct pm_scan_arg *whole, u64 start, u64 end, long have,
+		      u64 *walk_end)
+{
+	struct pm_scan_arg part = *whole;
+	long found;
+
+	part.start = start;
+	part.end = end;
+	part.vec = whole->vec + have * sizeof(struct page_region);
+	part.vec_len = whole->vec_len - have;
+	found = syscall(SYS_IOCTL, (long)descriptor, PAGEMAP_SCAN, &part);
+	*walk_end = part.walk_end;
+	return found;
+}
+
+/* The scan of all that lies between the ranges left out. */
+static long scan_around(int descriptor, struct pm_scan_arg *arg)
+{
+	u64 at = arg->start, walk_end;
+	long have = 0;
+
+	for (long i = 0; at < arg->end; i++) {
+		u64 stop = arg->end, next = arg->end;
+		long found;
+
+		while (i < known.count && known.ranges[i].end <= at)
+			i++;
+		if (i < known.count && known.ranges[i].start < arg->end) {
+			stop = known.ranges[i].start > at ? known.ranges[i].start : at;
+			next = known.ranges[i].end < arg->end ? known.ranges[i].end : arg->end;
+		}
+		if (stop > at) {
+			if (arg->vec && (u64)have == arg->vec_len)
+				break;
+			found = scan_part(descriptor, arg, at, stop, have, &walk_end);
+			if (found < 0)
+				return found;
+			have += found;
+			if (walk_end < stop) {
+				at = walk_end;
+				break;
+			}
+		}
+		at = next;
+	}
+	arg->walk_end = at;
+	return have;
+}
+
+/* Takes the place of the C library's. */
+int ioctl(int descriptor, unsigned long request, void *argument)
+{
+	struct pm_scan_arg *arg = argument;
+
+	if ((request & 0xffffffff) == PAGEMAP_SCAN && arg && arg->max_pages == 0) {
+		long pid = pid_of_pagemap(descriptor);
+
+		if (pid != NO_PID) {
+			learn(pid);
+			if (known.count)
+				return scan_around(descriptor, arg);
+		}
+	}
+	return syscall(SYS_IOCTL, (long)descriptor, request, argument);
+}

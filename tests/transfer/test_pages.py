@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import ctypes
+import functools
+import mmap
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from migrate.kernel import mounts
+from migrate.kernel.memory import read_runs
+from migrate.transfer.bulk import BulkSender
+from migrate.transfer.frames import PAGE
+from migrate.transfer.pages import CHUNK, RUNS, cut
+from tests.transfer.conftest import SshServer
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 700)), max_size=60))
+def test_cutting_keeps_every_page_once(gaps: list[tuple[int, int]]) -> None:
+    at, runs = 0, []
+    for gap, length in gaps:
+        at += gap
+        runs.append((at * PAGE, (at + length) * PAGE))
+        at += length
+    array = np.array(runs, dtype=np.uint64).reshape(-1, 2)
+    seen: list[int] = []
+    for part in cut(array):
+        assert (part[:, 1] - part[:, 0]).sum() <= CHUNK
+        assert len(part) <= RUNS
+        seen += [page for start, end in part for page in range(int(start), int(end), PAGE)]
+    assert seen == [page for start, end in runs for page in range(start, end, PAGE)]
+
+
+class Memory:
+    """Some memory of this process, with its address."""
+
+    def __init__(self, pages: int) -> None:
+        self.map = mmap.mmap(-1, pages * PAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self._view = ctypes.c_char.from_buffer(self.map)
+        self.start = ctypes.addressof(self._view)
+
+    def page(self, number: int) -> int:
+        return self.start + number * PAGE
+
+    def runs(self, *pages: tuple[int, int]) -> np.ndarray:
+        return np.array([(self.page(a), self.page(b)) for a, b in pages], dtype=np.uint64)
+
+
+def fill(memory: Memory, pages: list[int]) -> None:
+    for number in pages:
+        content = random.randbytes(PAGE) if number % 2 else bytes([number % 255 + 1]) * PAGE
+        memory.map[number * PAGE : (number + 1) * PAGE] = content
+
+
+def stored(path: Path, address: int) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return os.pread(descriptor, PAGE, address).ljust(PAGE, b"\0")
+    finally:
+        os.close(descriptor)
+
+
+@pytest.fixture
+def store(far: SshServer) -> Iterator[tuple[str, Path]]:
+    """A token, and a directory of its root for files as long as the address space: a tmpfs."""
+    token, root = far.new_root()
+    pages = root / "pages"
+    pages.mkdir()
+    mounts.mount("tmpfs", pages, "tmpfs", mounts.MS_NOSUID | mounts.MS_NODEV)
+    try:
+        yield token, pages
+    finally:
+        mounts.unmount(pages)
+
+
+@pytest.mark.root
+def test_rounds_of_pages_land_at_their_addresses(far: SshServer, store: tuple[str, Path]) -> None:
+    memory = Memory(3000)
+    fill(memory, list(range(100, 2500)))
+    token, place = store
+    read = functools.partial(read_runs, os.getpid())
+    with BulkSender.open(far.target, token) as sender:
+        runs = memory.runs((0, 700), (900, 901), (1000, 3000))
+        sender.send_pages("pages/7", runs, read, fresh=True)
+        sender.flush()
+        first = sender.wire_bytes
+        fill(memory, [5, 150, 151, 2999])
+        memory.map[200 * PAGE : 203 * PAGE] = bytes(3 * PAGE)
+        dirty = memory.runs((5, 6), (150, 152), (200, 203), (2999, 3000))
+        sender.send_pages("pages/7", dirty, read)
+        sender.flush()
+        assert sender.wire_bytes - first < 8 * PAGE
+    assert first < 0.6 * 2400 * PAGE  # half of the pages are of one byte
+    sent = {*range(700), 900, *range(1000, 3000)}
+    for number in range(3000):
+        expected = (
+            memory.map[number * PAGE : (number + 1) * PAGE] if number in sent else bytes(PAGE)
+        )
+        assert stored(place / "7", memory.page(number)) == expected, number
+
+
+def test_what_is_not_mapped_any_more_is_left_out() -> None:
+    memory = Memory(40)
+    fill(memory, list(range(40)))
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+    runs = memory.runs((0, 10), (12, 20), (22, 24), (25, 40))
+    for first, last in ((0, 1), (5, 6), (14, 24), (39, 40)):
+        assert libc.munmap(memory.page(first), (last - first) * PAGE) == 0
+    buffer = bytearray(64 * PAGE)
+    got = read_runs(os.getpid(), runs, buffer)
+    pages = [
+        (int(a) - memory.start) // PAGE for r in got for a in range(int(r[0]), int(r[1]), PAGE)
+    ]
+    assert pages == [*range(1, 5), *range(6, 10), 12, 13, *range(25, 39)]
+    for place, number in enumerate(pages):
+        expected = ctypes.string_at(memory.page(number), PAGE)
+        assert buffer[place * PAGE : (place + 1) * PAGE] == expected
+
+
+def test_a_process_that_has_gone() -> None:
+    pid = os.posix_spawn("/bin/true", ["true"], {})
+    os.waitpid(pid, 0)
+    with pytest.raises(ProcessLookupError):
+        read_runs(pid, np.array([(PAGE, 2 * PAGE)], dtype=np.uint64), bytearray(PAGE))
