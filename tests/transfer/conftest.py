@@ -91,7 +91,7 @@ def ssh_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
     )
     command.chmod(0o755)
     server = SshServer(directory, free_port(), base, command)
-    server.known_hosts.write_text(f"[127.0.0.1]:{server.port},[localhost]:{server.port} {host_key}")
+    server.known_hosts.write_text(f"[127.0.0.1]:{server.port} {host_key}")
     config = directory / "sshd_config"
     config.write_text(
         f"ListenAddress 127.0.0.1\nPort {server.port}\nHostKey {directory / 'host_key'}\n"

@@ -123,7 +123,7 @@ def test_a_jump_host(far: SshServer, tmp_path: Path, monkeypatch: pytest.MonkeyP
     config = far.write_config(
         tmp_path / "config",
         extra=f"Host behind\n HostName 127.0.0.1\n Port {far.port}\n User root\n"
-        f" ProxyJump root@localhost:{far.port}\n",
+        f" ProxyJump root@front\nHost front\n HostName 127.0.0.1\n Port {far.port}\n",
     )
     monkeypatch.setenv(CONFIG_VARIABLE, str(config))
     with connect(Target("behind")) as connection:
