@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from migrate.bench import hosts
+from migrate.bench.series import Series
 
 MUST_HOLD = 2.0
 MEMORY_MIB = 16
@@ -26,24 +27,6 @@ WORKLOAD = (
     "x=$(busybox dd if=/dev/urandom bs=1M count=12 2>/dev/null | busybox base64 -w 0); "
     "busybox mkfifo /tmp/wait; echo ready; read y < /tmp/wait"
 )
-
-
-@dataclass(frozen=True)
-class Series:
-    """The counted runs of one side, in seconds."""
-
-    name: str
-    runs: tuple[float, ...]
-
-    @property
-    def median(self) -> float:
-        """The middle one."""
-        return statistics.median(self.runs)
-
-    def as_json(self) -> dict[str, Any]:
-        """Median, extremes and all runs, in seconds."""
-        return {"median": self.median, "min": min(self.runs), "max": max(self.runs),
-                "runs": list(self.runs)}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -96,7 +79,9 @@ def _take_turns(pair: list[Any], migrate: str, runs: int, report: Callable[[str]
     _start(pair[0], migrate, "moved")
     for turn in range(runs + 1):
         source, target = pair[turn % 2], pair[(turn + 1) % 2]
-        told = source.run([migrate, "move", "moved", target.ssh_target, "--json"]).stdout
+        told = source.run(
+            [migrate, "move", "--mode", "stop-copy", "moved", target.ssh_target, "--json"]
+        ).stdout
         result = json.loads(told.splitlines()[-1])["result"]
         raw = _raw(pair[0], migrate)
         report(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -27,18 +28,19 @@ DEATH_LIMIT = 0.2  # seconds that init may take to die of a lost tracer, and to 
 
 
 def dump_with_files(
-    paths: Paths, criu: client.Swrk, state: State, process: Process, place: Path
-) -> list[str]:
+    paths: Paths, criu: client.Swrk, state: State, process: Process, place: Path,
+    held: Callable[[], None] | None = None,
+) -> list[str]:  # fmt: skip
     """Dump into `place`/criu while the container's files are written there; the names of all.
 
-    With stopped tasks the files wait for the dump, which lets the others run meanwhile. Raises
-    what `dump` and `write_files` raise, when both have ended.
+    With stopped tasks the files wait for the dump, which lets the others run meanwhile. `held`: as
+    for `dump`. Raises what `dump` and `write_files` raise, when both have ended.
     """
     own = paths.container(state.record.identifier)
     images = place / "criu"
     stopped = has_stopped_tasks(state.record)
     with ThreadPoolExecutor(1) as pool:
-        dumping = pool.submit(dump, paths, criu, state, process, images, own.state / LOG)
+        dumping = pool.submit(dump, paths, criu, state, process, images, own.state / LOG, held)
         if stopped:
             dumping.result()
         with contextlib.suppress(MonitorFailed):
@@ -50,21 +52,24 @@ def dump_with_files(
 
 def dump(
     paths: Paths, criu: client.Swrk, state: State, process: Process, images: Path,
-    keep_log: Path | None = None,
+    keep_log: Path | None = None, held: Callable[[], None] | None = None,
 ) -> None:  # fmt: skip
     """Dump the frozen container into the directory `images`; it stays frozen, and alive.
 
     CRIU finds the freezer frozen, thaws it under ptrace, and freezes it again before it lets go
     (CRIU, criu/seize.c, freezer_restore_state). With stopped tasks it must seize without the
     freezer: the tasks run on for some milliseconds, and whoever copies their files waits for the
-    end of the dump. Raises CriuFailed with cause and mend from the log (a copy of which is left at
-    `keep_log`), DiskFull, CriuDied, EndedWithCriu.
+    end of the dump. `held` is called when CRIU holds every task and has dumped nothing yet
+    (CRIU's notification query-ext-files). Raises CriuFailed with cause and mend from the log (a
+    copy of which is left at `keep_log`), DiskFull, CriuDied, EndedWithCriu.
     """
     options = dump_options(state, process, images)
     group = ControlGroup.of(state.record.identifier)
     thawed = has_stopped_tasks(state.record)
 
     def notify(script: str, _pid: int) -> None:
+        if script == "query-ext-files" and held:
+            held()
         if script == "post-dump":
             linkremaps.write_down(paths, state, images)
             if thawed:

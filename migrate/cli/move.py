@@ -23,10 +23,26 @@ if TYPE_CHECKING:
 @click.argument("target", metavar="USER@HOST[:PORT]")
 @click.option(
     "--mode",
-    type=click.Choice(["auto", "cold", "stop-copy"]),
+    type=click.Choice(["auto", "cold", "stop-copy", "pre-copy"]),
     default="auto",
     show_default=True,
-    help="How memory goes along; cold: not at all.",
+    help="How memory goes along: cold: not at all; stop-copy: frozen; pre-copy: while it runs.",
+)
+@click.option(
+    "--max-downtime",
+    metavar="MS",
+    type=click.IntRange(min=1),
+    default=300,
+    show_default=True,
+    help="How long the pause may be; pre-copy sends rounds until the rest fits.",
+)
+@click.option(
+    "--max-rounds",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=30,
+    show_default=True,
+    help="Freeze after so many rounds, whatever is left.",
 )
 @click.option("--dry-run", is_flag=True, help="Check and print the plan; touch nothing.")
 @click.option(
@@ -51,8 +67,8 @@ if TYPE_CHECKING:
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line: events, the result.")
 def move(
-    name: str, target: str, mode: str, dry_run: bool, bandwidth: int | None, stop_time: float,
-    remote_command: str, as_json: bool,
+    name: str, target: str, mode: str, max_downtime: int, max_rounds: int, dry_run: bool,
+    bandwidth: int | None, stop_time: float, remote_command: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Move the container NAME to another host, with its open connections alive.
 
@@ -61,7 +77,10 @@ def move(
     """
     from migrate.move.sending import Wish
 
-    wish = Wish(mode, remote_command, bandwidth * 125_000 if bandwidth else None, stop_time)
+    wish = Wish(
+        mode, remote_command, bandwidth * 125_000 if bandwidth else None, stop_time,
+        max_downtime / 1000, max_rounds,
+    )  # fmt: skip
     if as_json:
         _carry_out(name, target, wish, dry_run, _json_event, _json_plan, _json_result)
         return

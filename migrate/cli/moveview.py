@@ -19,6 +19,7 @@ LINE_EVERY = 1.0  # seconds between plain lines of one phase
 _WORDS = {
     "preflight": "checking both hosts",
     "prepare": "preparing the target",
+    "memory": "sending memory while it runs",
     "freeze": "freezing",
     "stop": "stopping",
     "dump": "dumping",
@@ -76,8 +77,18 @@ class MoveView:
             self._show(_WORDS.get(event.name, event.name))
         elif event.kind == "bytes":
             self._bytes(event.name, int(event.data["done"]), int(event.data["total"]))
+        elif event.kind == "round":
+            self._round(event)
         elif event.kind == "note" and event.name != "restored":
             self._show(event.name)
+
+    def _round(self, event: Event) -> None:
+        sent, pause = human_size(event.data["bytes"]), event.data["predicted_pause"] * 1000
+        words = f"{event.name}: {sent} in {event.data['seconds']:.2f} s"
+        if event.data["dirty_rate"]:
+            written = human_size(int(event.data["dirty_rate"]))
+            words += f", {written}/s written, a pause of about {pause:.0f} ms"
+        self._show(words + (f"; {event.data['last']}" if event.data["last"] else ""))
 
     def _show(self, words: str) -> None:
         if self._progress:

@@ -118,8 +118,8 @@ class Swrk:
 
 
 @contextlib.contextmanager
-def swrk() -> Iterator[Swrk]:
-    """A CRIU process that is a child of this one.
+def swrk(environment: dict[str, str] | None = None) -> Iterator[Swrk]:
+    """A CRIU process that is a child of this one, with this environment if one is given.
 
     pycriu takes 0.1 s to load: it is loaded here, before anybody freezes anything.
     """
@@ -127,7 +127,7 @@ def swrk() -> Iterator[Swrk]:
 
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
-        process = _start_shielded(theirs.fileno())
+        process = _start_shielded(theirs.fileno(), environment)
     client = Swrk(ours, process.pid, process)
     try:
         yield client
@@ -135,7 +135,7 @@ def swrk() -> Iterator[Swrk]:
         client.close()
 
 
-def _start_shielded(descriptor: int) -> subprocess.Popen[bytes]:
+def _start_shielded(descriptor: int, environment: dict[str, str] | None) -> subprocess.Popen[bytes]:
     """CRIU, out of reach of what ends a service or a session, and of the out-of-memory killer.
 
     A dump that is cut off can take a task with it (migrate/checkpoint/dump.py); a few milliseconds
@@ -146,6 +146,7 @@ def _start_shielded(descriptor: int) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
             swrk_arguments(descriptor), pass_fds=(descriptor,), start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            env=environment,
         )  # fmt: skip
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -61,6 +61,15 @@ def syncfs(descriptor: int) -> None:
         raise oserror("syncfs")
 
 
+def sync_file_system(directory: Path) -> None:
+    """Write everything of the file system that holds a directory to the disk; raises OSError."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        syncfs(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def enlarge_pipe(descriptor: int) -> None:
     """Give a pipe the largest buffer that /proc/sys/fs/pipe-max-size allows; else leave it."""
     with contextlib.suppress(OSError, ValueError):

@@ -45,8 +45,10 @@ def fsync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_atomically(path: Path, data: bytes, *, mode: int = 0o600) -> None:
-    """Replace `path` by `data`, all or nothing, durable on return.
+def write_atomically(
+    path: Path, data: bytes, *, mode: int = 0o600, durable: bool = True
+) -> None:  # fmt: skip
+    """Replace `path` by `data`, all or nothing, durable on return unless that is not asked for.
 
     Temporary file in the same directory, fsync, rename, fsync of the directory.
     """
@@ -55,14 +57,16 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         temporary.rename(path)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
-    fsync_directory(path.parent)
+    if durable:
+        fsync_directory(path.parent)
 
 
 @contextlib.contextmanager

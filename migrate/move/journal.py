@@ -76,7 +76,10 @@ def write(paths: Paths, entry: Entry, state: Source | Target) -> Entry:
             cause="another command has settled this move meanwhile",
         )
     entry = msgspec.structs.replace(entry, state=str(state), changed=time.time())
-    write_atomically(_path(paths, entry.move, entry.role), msgspec.json.encode(entry))
+    # A host that went down forgets `restored`, and does what it would do in `preparing`: wipe.
+    durable = state is not Target.RESTORED
+    path = _path(paths, entry.move, entry.role)
+    write_atomically(path, msgspec.json.encode(entry), durable=durable)
     return entry
 
 

@@ -12,7 +12,7 @@ from migrate.checkpoint.obstacles import obstacles_to_dump
 from migrate.checkpoint.state import State, external_mounts
 from migrate.errors import MigrateError
 from migrate.kernel.mounts import read_mountinfo
-from migrate.move.errors import ContainerUnfit, SameHost
+from migrate.move.errors import ContainerUnfit, SameHost, TargetUnfit
 from migrate.move.facts import Facts, compare, enough_room
 from migrate.runtime.networks import driver_of
 from migrate.runtime.paths import Paths
@@ -20,7 +20,8 @@ from migrate.runtime.records import Process, Record
 from migrate.runtime.spec import Spec
 from migrate.runtime.status import Status
 
-MODES = ("auto", "cold", "stop-copy")
+MODES = ("auto", "cold", "stop-copy", "pre-copy")
+WORTH_ROUNDS = 32 << 20  # bytes
 ROOM = 64 << 20  # bytes kept free at the target beside what is sent
 
 
@@ -43,8 +44,10 @@ class Plan:
         return asdict(self) | {"obstacles": [error.to_wire() for error in self.obstacles]}
 
 
-def choose_mode(wanted: str, status: Status, here: Facts, there: Facts) -> tuple[str, str]:
-    """The mode and one line that says why."""
+def choose_mode(
+    wanted: str, status: Status, here: Facts, there: Facts, memory: int
+) -> tuple[str, str]:
+    """The mode and one line that says why; `memory` in bytes."""
     if wanted != "auto":
         return wanted, "asked for"
     if status.word not in {"running", "paused"}:
@@ -52,7 +55,23 @@ def choose_mode(wanted: str, status: Status, here: Facts, there: Facts) -> tuple
     if not here.criu or not there.criu:
         side = "this host" if not here.criu else "the target"
         return "stop-copy", f"memory is to be kept, but {side} has no CRIU"
-    return "stop-copy", "both hosts have CRIU, and no mode with a shorter pause is there yet"
+    lacking = _lacking_for_pre_copy(here, there)
+    if lacking:
+        return "stop-copy", lacking
+    if memory <= WORTH_ROUNDS:
+        return "stop-copy", f"{memory >> 20} MiB go as quickly as the rounds of pre-copy"
+    return "pre-copy", f"{here.tracking} here and lazy filling there: the pause is flat"
+
+
+def _lacking_for_pre_copy(here: Facts, there: Facts) -> str:
+    """What is missing for the mode pre-copy, "" when nothing is."""
+    if not here.tracking:
+        return "this host's kernel can't tell written pages (PAGEMAP_SCAN, Linux 6.7)"
+    if not here.skeleton:
+        return "this host lacks the skeleton filter ('migrate doctor --fix' builds it)"
+    if not there.lazy:
+        return "the target's kernel has no userfaultfd to fill memory in after the thaw"
+    return ""
 
 
 def obstacles_of(
@@ -63,7 +82,10 @@ def obstacles_of(
         return [SameHost("the target is this very host")]
     if mode == "cold" or process is None:
         return enough_room(there, memory=memory, disk=ROOM)
-    found = compare(here, there, memory=memory + ROOM, disk=memory + ROOM)
+    disk = ROOM if mode == "pre-copy" else memory + ROOM
+    found = compare(here, there, memory=memory + ROOM, disk=disk)
+    if mode == "pre-copy" and (lacking := _lacking_for_pre_copy(here, there)):
+        found.append(TargetUnfit("pre-copy is not possible", cause=lacking, mend="use --mode auto"))
     found += obstacles_to_dump(state.record, process)
     if state.record.network.driver == "host" and _has_connections(process):
         found.append(

@@ -15,8 +15,9 @@ from migrate.checkpoint.files import clear, put_files, volume_names
 from migrate.checkpoint.restore import Restorer
 from migrate.checkpoint.state import STATE_FILE, STATE_LIMIT, State, decode
 from migrate.images.store import Store
+from migrate.kernel.blocks import sync_file_system
 from migrate.kernel.files import write_atomically
-from migrate.move import journal
+from migrate.move import journal, pagestore
 from migrate.move.errors import MoveAborted, MoveCommitted, MoveUnknown
 from migrate.move.faultpoint import reached
 from migrate.move.journal import Entry
@@ -52,6 +53,7 @@ class Receiving:
             self._lock.enter_context(records.locked(own, f"move {entry.move}", wait=0))
             journal.incoming(paths).mkdir(mode=0o700, parents=True, exist_ok=True)
             self.root.mkdir(mode=0o700)
+            self.pages = pagestore.make(self.root) if entry.mode == "pre-copy" else None
         except BaseException:
             self.close()
             raise
@@ -79,7 +81,7 @@ class Receiving:
             return
         make_place(self.paths, self.state.record)
         own.rootfs.mkdir(mode=0o700, exist_ok=True)
-        self.restorer = Restorer(self.paths, self.state)
+        self.restorer = Restorer(self.paths, self.state, pages=self.pages)
         reached(self.paths, "placed")
 
     def restore(self) -> dict[str, float]:
@@ -155,13 +157,16 @@ def let_run(paths: Paths, entry: Entry) -> Record:
 
 
 def finish(paths: Paths, entry: Entry) -> None:
-    """`let_run`, and the record is free: what need not be inside the pause. Safe to repeat."""
+    """`let_run`, and the record is free: what need not be inside the pause. Safe to repeat.
+
+    The files are on the disk before the journal says `done`: the source removes its own then.
+    """
     record = let_run(paths, entry)
     reached(paths, "thawed-there")
     records.save(paths, msgspec.structs.replace(record, held=""))
+    sync_file_system(paths.state)
     journal.write(paths, entry, Target.DONE)
-    with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(journal.incoming(paths) / entry.move)
+    _remove_incoming(paths, entry)
 
 
 def abort(paths: Paths, entry: Entry) -> None:
@@ -172,8 +177,7 @@ def abort(paths: Paths, entry: Entry) -> None:
     if current.target_state in {Target.COMMITTED, Target.DONE}:
         raise MoveCommitted(f"the move of '{entry.name}' is committed")
     # What has arrived goes first: the disk may be full, and the journal needs room.
-    with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(journal.incoming(paths) / entry.move)
+    _remove_incoming(paths, entry)
     _refuse_commit(paths, current)
     record = _record_of(paths, current)
     own = paths.container(current.container)
@@ -184,6 +188,13 @@ def abort(paths: Paths, entry: Entry) -> None:
             clear(paths.volumes / name)
             (paths.volumes / name).rmdir()
     remove_storage(own)
+
+
+def _remove_incoming(paths: Paths, entry: Entry) -> None:
+    root = journal.incoming(paths) / entry.move
+    pagestore.give_up(root)
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(root)
 
 
 def _refuse_commit(paths: Paths, entry: Entry) -> None:

@@ -28,6 +28,7 @@ from migrate.move.plan import Plan
 from migrate.move.progress import Event, Phases, Report, Result
 from migrate.move.receiving import layer_place
 from migrate.move.recovery import destroy_source, roll_back, settle_source, tell_target
+from migrate.move.rounds import Rounds
 from migrate.move.transaction import Source
 from migrate.runtime import records
 from migrate.runtime.cgroups.group import ControlGroup
@@ -42,6 +43,7 @@ from migrate.transfer.target import Target as Address
 
 CALL_LIMIT = 120.0  # seconds
 COMMIT_LIMIT = 20.0
+SYNC_LIMIT = 600.0
 CONNECTIONS = 2
 
 
@@ -53,6 +55,8 @@ class Wish:
     remote_command: str = ""
     rate_limit: int | None = None  # bytes a second
     stop_seconds: float = 10.0  # for the mode cold
+    max_downtime: float = 0.3  # seconds; how long the pause may be, for the modes with rounds
+    max_rounds: int = 30
 
 
 class Move:
@@ -72,6 +76,7 @@ class Move:
         self.process: Process | None = None
         self.entry: Entry | None = None
         self.bulk: BulkSender | None = None
+        self.rounds: Rounds | None = None
         self.there: Facts | None = None
         self.warning = ""
         self.signals = Signals()
@@ -85,13 +90,14 @@ class Move:
         self.was_running = status.word == "running"
         self.there = msgspec.convert(self.agent.call("host.facts", timeout=CALL_LIMIT), Facts)
         here = gather(self.paths)
-        mode, reason = plan.choose_mode(self.wish.mode, status, here, self.there)
+        group = ControlGroup.of(self.record.identifier)
+        in_use = group.memory_bytes() if self.process else 0
+        mode, reason = plan.choose_mode(self.wish.mode, status, here, self.there, in_use)
         self.record = portable(self.paths, self.record)
         state, found = plan.describe_for_plan(
             self.paths, self.record, self.spec, self.process if mode != "cold" else None
         )
-        group = ControlGroup.of(self.record.identifier)
-        memory = group.memory_bytes() if self.process and mode != "cold" else 0
+        memory = in_use if mode != "cold" else 0
         obstacles = found + plan.obstacles_of(mode, self.process, state, here, self.there, memory)
         answer = self.agent.call("move.check", state=state.encode(), timeout=CALL_LIMIT)
         obstacles += [from_wire(message) for message in answer["obstacles"]]
@@ -117,6 +123,8 @@ class Move:
                     self.signals.deafen()
             except BaseException as error:
                 raise self._undone(error) from error
+            finally:
+                self._track_no_more()
             self._commit()
             self._finish()
         return Result(
@@ -154,7 +162,23 @@ class Move:
         self._send_layers(made)
         self.agent.call("move.place", timeout=CALL_LIMIT)
         reached(self.paths, "prepared")
+        if made.mode == "pre-copy":
+            self._send_memory(made)
         self.phases.leave()
+
+    def _send_memory(self, made: Plan) -> None:
+        """The rounds."""
+        assert self.bulk
+        assert self.process
+        self.phases.enter("memory")
+        self.rounds = Rounds(self.record.identifier, self.process, self.bulk, self.out, self.report)
+        count = self._counter("memory", made.memory_bytes)
+        self.rounds.run(self.wish.max_downtime, self.wish.max_rounds, count)
+        reached(self.paths, "memory-sent")
+
+    def _track_no_more(self) -> None:
+        if self.rounds:
+            self.rounds.close()
 
     def _send_layers(self, made: Plan) -> None:
         assert self.bulk
@@ -186,7 +210,7 @@ class Move:
             self._stop_and_write()
             names = self._names
         else:
-            with client.swrk() as criu:
+            with client.swrk(self.rounds.environment() if self.rounds else None) as criu:
                 names = self._freeze_and_dump(criu)
         reached(self.paths, "dumped")
         self._send(names)
@@ -229,7 +253,10 @@ class Move:
         freezing.freeze(self.paths, self.record)
         reached(self.paths, "frozen")
         self.frozen.enter("dump")
-        names = dumping.dump_with_files(self.paths, criu, state, self.process, self.out)
+        held = self.rounds.held if self.rounds else None
+        names = dumping.dump_with_files(self.paths, criu, state, self.process, self.out, held)
+        if self.rounds:
+            names += self.rounds.finish()
         self.frozen.leave()
         return names
 
@@ -313,6 +340,8 @@ class Move:
             with contextlib.suppress(OSError):  # a full disk: the target's journal says it, too
                 self.entry = journal.write(self.paths, self.entry, Source.COMMITTED)
             reached(self.paths, "committed")
+            with contextlib.suppress(MigrateError):  # its files on its disk before ours go
+                self.agent.call("move.settle", move=self.entry.move, timeout=SYNC_LIMIT)
             destroy_source(self.paths, self.entry)
         try:
             self.agent.call("move.forget", move=self.entry.move, timeout=CALL_LIMIT)

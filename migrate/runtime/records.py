@@ -186,7 +186,8 @@ def load_process(own: ContainerPaths) -> Process | None:
 
 def save_process(own: ContainerPaths, process: Process) -> None:
     """Write init's identity."""
-    write_atomically(own.process, msgspec.json.encode(process))
+    # It means nothing after a reboot, so it need not outlive one.
+    write_atomically(own.process, msgspec.json.encode(process), durable=False)
 
 
 def process_of(pid: int, **fields: Any) -> Process:

@@ -1,0 +1,1 @@
+"""Programs that the benchmarks run in containers and beside them; standard library only."""

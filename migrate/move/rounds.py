@@ -1,0 +1,184 @@
+"""Memory in rounds while the container runs, and the last of it while it is frozen.
+
+A round asks the tracker which pages were written, and sends them to their places at the target.
+What is written after the last round goes when all tasks are held: it is read while CRIU writes a
+skeleton.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from migrate.checkpoint.tracking import tracker as tracking
+from migrate.criu.skeleton import filter as skeleton
+from migrate.kernel.memory import read_runs
+from migrate.move.pagestore import DIRECTORY, PRESENT
+from migrate.move.progress import Event, Report
+from migrate.runtime.cgroups.group import ControlGroup
+from migrate.runtime.records import Process
+from migrate.transfer.bulk import BulkSender
+
+if TYPE_CHECKING:
+    import numpy
+
+BASE_PAUSE = 0.08
+"""Seconds: all of the pause but the last dirty pages (`migrate bench downtime`)."""
+NO_HELP = 0.7
+"""A round that sends more than this share of the one before does not help."""
+LEAST_ROUNDS = 2
+SKELETON = "skeleton"
+"""Directory of what the filter is told, beside what is sent."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """What a round has sent; times in seconds."""
+
+    number: int
+    pages_bytes: int
+    seconds: float  # of sending
+    since_last: float  # in which the pages were written
+
+    @property
+    def rate(self) -> float:
+        """Bytes of pages a second."""
+        return self.pages_bytes / max(self.seconds, 1e-6)
+
+    @property
+    def dirty_rate(self) -> float:
+        """Bytes of pages written a second; nothing is known after the first round."""
+        return self.pages_bytes / max(self.since_last, 1e-6) if self.number else 0.0
+
+    def predicted_pause(self) -> float:
+        """Seconds, if it were frozen now."""
+        return BASE_PAUSE + self.dirty_rate * self.seconds / max(self.rate, 1.0)
+
+
+def enough(done: list[Round], budget: float, most: int) -> str:
+    """Why the rounds are over, "" when another one is worth it. `budget` in seconds."""
+    last = done[-1]
+    if len(done) >= most:
+        return f"{most} rounds are the limit"
+    if len(done) < LEAST_ROUNDS:
+        return ""
+    if last.predicted_pause() <= budget:
+        return "the rest fits the budget"
+    if last.pages_bytes > NO_HELP * done[-2].pages_bytes:
+        return "more rounds do not help: it writes as fast as the link sends"
+    return ""
+
+
+class Rounds:
+    """The memory of one container on its way to the target."""
+
+    def __init__(
+        self, container: str, process: Process, bulk: BulkSender, out: Path, report: Report
+    ) -> None:
+        """`out`: the directory of what is sent. Tracks nothing before `run`."""
+        self._group = ControlGroup.of(container)
+        self._process = process
+        self._bulk = bulk
+        self._out = out
+        self._report = report
+        self._tracker: tracking.Tracker | None = None
+        self._sender: threading.Thread | None = None
+        self._failure: Exception | None = None
+        self._finals: list[tracking.Final] = []
+        self._known: set[int] = set()
+        self.done: list[Round] = []
+        self.last_bytes = 0
+        (out / DIRECTORY).mkdir(mode=0o700)
+        (out / SKELETON).mkdir(mode=0o700)
+
+    def environment(self) -> dict[str, str]:
+        """What the dumping CRIU is started with."""
+        return skeleton.environment(self._out / SKELETON)
+
+    def run(self, budget: float, most: int, count: Callable[[int], None]) -> str:
+        """Rounds until `enough` says why; `budget` in seconds. Raises what sending raises."""
+        self._tracker = tracking.track(self._group.pids, self._process.pid)
+        scanned = time.monotonic()
+        while True:
+            now = time.monotonic()
+            written = self._tracker.round()
+            begun = time.monotonic()
+            for part in written:
+                self._send(part.pid, part.inner_pid, part.runs, count)
+            self._bulk.flush()
+            done = Round(
+                len(self.done), sum(_size(part.runs) for part in written),
+                time.monotonic() - begun, now - scanned,
+            )  # fmt: skip
+            scanned = now
+            self.done.append(done)
+            why = enough(self.done, budget, most)
+            self._report(
+                Event("round", f"round {done.number + 1}", {
+                    "bytes": done.pages_bytes, "seconds": done.seconds,
+                    "dirty_rate": done.dirty_rate, "predicted_pause": done.predicted_pause(),
+                    "last": why,
+                })
+            )  # fmt: skip
+            if why:
+                return why
+
+    def _send(
+        self, pid: int, inner_pid: int, runs: numpy.ndarray, count: Callable[[int], None] | None
+    ) -> None:
+        if len(runs):
+            read = functools.partial(_read_if_there, pid)
+            fresh = inner_pid not in self._known
+            self._known.add(inner_pid)
+            self._bulk.send_pages(f"{DIRECTORY}/{inner_pid}", runs, read, count, fresh=fresh)
+
+    def held(self) -> None:
+        """All tasks are held: CRIU leaves out what is known, and the last pages begin to go."""
+        assert self._tracker
+        self._finals = self._tracker.final()
+        for final in self._finals:
+            skeleton.leave_out(self._out / SKELETON, final.pid, final.regions)
+        self._sender = threading.Thread(target=self._send_last, name="last-pages", daemon=True)
+        self._sender.start()
+
+    def _send_last(self) -> None:
+        try:
+            for final in self._finals:
+                self._send(final.pid, final.inner_pid, final.written, None)
+                present = self._out / DIRECTORY / f"{final.inner_pid}{PRESENT}"
+                present.write_bytes(final.present.astype("<u8").tobytes())
+        except Exception as error:  # noqa: BLE001 -- raised again by `finish`
+            self._failure = error
+
+    def finish(self) -> list[str]:
+        """Wait until the last pages are on their way; the files that have to follow them."""
+        assert self._sender
+        self._sender.join()
+        if self._failure is not None:
+            raise self._failure
+        self.last_bytes = sum(_size(final.written) for final in self._finals)
+        return [f"{DIRECTORY}/{final.inner_pid}{PRESENT}" for final in self._finals]
+
+    def close(self) -> None:
+        """Track no more; the processes, if they live, run on as if they never had been."""
+        if self._sender:
+            self._sender.join()
+        if self._tracker:
+            self._tracker.close()
+
+
+def _size(runs: numpy.ndarray) -> int:
+    return int((runs[:, 1] - runs[:, 0]).sum()) if len(runs) else 0
+
+
+def _read_if_there(pid: int, runs: numpy.ndarray, buffer: bytearray) -> numpy.ndarray:
+    """A process that has ended meanwhile has no pages; the end of all is told by the last round."""
+    try:
+        return read_runs(pid, runs, buffer)
+    except ProcessLookupError:
+        return runs[:0]
