@@ -260,7 +260,17 @@ def in_task(
     hold.join(STOP_LIMIT + HOLD_LIMIT)
     if hold.is_alive() and hold.abandon():
         raise TimeoutError(errno.ETIMEDOUT, f"task {tid} could not be stopped, or not let go yet")
+    if isinstance(hold.error, TimeoutError):
+        _wait_for_end(hold)
     if hold.error is not None:
         raise hold.error
     assert hold.result is not None
     return hold.result
+
+
+def _wait_for_end(thread: threading.Thread) -> None:
+    """Wait for the kernel's end of a thread, which lets its tasks go; join() is a bit too early."""
+    entry = Path(f"/proc/self/task/{thread.native_id}")
+    deadline = time.monotonic() + STOP_LIMIT
+    while entry.exists() and time.monotonic() < deadline:
+        time.sleep(_POLL)

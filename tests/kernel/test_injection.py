@@ -222,13 +222,18 @@ SECCOMP = """
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP = 38, 22
 libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 """
-STRICT = SECCOMP + """
+STRICT = (
+    SECCOMP
+    + """
 b = ctypes.create_string_buffer(8)
 assert libc.prctl(PR_SET_SECCOMP, 1, 0, 0, 0) == 0
 libc.read(0, b, 1); libc.write(1, b"alive\\n", 6); libc.read(0, b, 1)
 """
+)
 # A filter that kills for userfaultfd (323) and close (3).
-FILTER = SECCOMP + """
+FILTER = (
+    SECCOMP
+    + """
 import struct
 code = b"".join(struct.pack("HBBI", *i) for i in (
     (0x20, 0, 0, 0), (0x15, 2, 0, 323), (0x15, 1, 0, 3), (6, 0, 0, 0x7fff0000), (6, 0, 0, 0)))
@@ -238,6 +243,7 @@ assert libc.prctl(PR_SET_SECCOMP, 2, f, 0, 0) == 0
 b = ctypes.create_string_buffer(8)
 libc.read(0, b, 1); libc.write(1, b"alive\\n", 6); libc.read(0, b, 1)
 """
+)
 
 
 @pytest.mark.parametrize("text", [STRICT, FILTER], ids=["strict", "filter"])
