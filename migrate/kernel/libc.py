@@ -30,6 +30,8 @@ _OLDER = {
         "capset": 126,
         "userfaultfd": 323,
         "rt_sigaction": 13,
+        "close": 3,
+        "kcmp": 312,
     },
     "aarch64": {
         "pivot_root": 41,
@@ -37,6 +39,8 @@ _OLDER = {
         "capset": 91,
         "userfaultfd": 282,
         "rt_sigaction": 134,
+        "close": 57,
+        "kcmp": 272,
     },
 }
 

@@ -19,21 +19,13 @@ from pathlib import Path
 
 from migrate.kernel.libc import syscall, syscall_number
 from migrate.kernel.namespaces import CLONE_NEWNET, FLAG_OF_NAME, unshare
+from migrate.kernel.pagemap import PAGE_IS_PRESENT, PAGEMAP_SCAN, PM_SCAN_ARG
+from migrate.kernel.userfaultfd import UFFD_USER_MODE_ONLY, handshake
 
 PAGE = mmap.PAGESIZE
 CHILD_LIMIT = 5.0
 """Seconds for a probe in a child."""
 
-UFFD_USER_MODE_ONLY = 1
-UFFD_API = 0xAA
-UFFDIO_API = 0xC018_AA3F
-UFFD_FEATURE_WP_ASYNC = 1 << 15
-_UFFDIO_API = struct.Struct("QQQ")
-
-PAGEMAP_SCAN = 0xC060_6610
-"""_IOWR('f', 16, struct pm_scan_arg), include/uapi/linux/fs.h."""
-_PM_SCAN_ARG = struct.Struct("12Q")
-_PAGE_IS_PRESENT = 1 << 3
 _SOFT_DIRTY_BIT = 55  # Documentation/admin-guide/mm/pagemap.rst
 _CLEAR_SOFT_DIRTY = "4"  # Documentation/admin-guide/mm/soft-dirty.rst
 
@@ -116,9 +108,9 @@ def pagemap_scan() -> str:
     """The ioctl PAGEMAP_SCAN (Linux 6.7) on a page of our own."""
     regions = (ctypes.c_uint64 * 3)()
     with _page() as (_, address):
-        argument = bytearray(_PM_SCAN_ARG.pack(
-            _PM_SCAN_ARG.size, 0, address, address + PAGE, 0, ctypes.addressof(regions), 1, 0,
-            0, _PAGE_IS_PRESENT, 0, _PAGE_IS_PRESENT,
+        argument = bytearray(PM_SCAN_ARG.pack(
+            PM_SCAN_ARG.size, 0, address, address + PAGE, 0, ctypes.addressof(regions), 1, 0,
+            0, PAGE_IS_PRESENT, 0, PAGE_IS_PRESENT,
         ))  # fmt: skip
         try:
             with Path("/proc/self/pagemap").open("rb", buffering=0) as pagemap:
@@ -134,12 +126,9 @@ def userfaultfd_features() -> int:
         "userfaultfd", syscall_number("userfaultfd"), os.O_CLOEXEC | UFFD_USER_MODE_ONLY
     )
     try:
-        request = bytearray(_UFFDIO_API.pack(UFFD_API, 0, 0))
-        fcntl.ioctl(descriptor, UFFDIO_API, request)
-        features: int = _UFFDIO_API.unpack(request)[1]
+        return handshake(descriptor)
     finally:
         os.close(descriptor)
-    return features
 
 
 def _attribute(kind: int, data: bytes) -> bytes:

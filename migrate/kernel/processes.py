@@ -8,7 +8,7 @@ import os
 import signal
 from pathlib import Path
 
-from migrate.kernel.libc import libc, oserror, syscall, syscall_number
+from migrate.kernel.libc import SYS_PIDFD_GETFD, libc, oserror, syscall, syscall_number
 
 _SIGACTION_SIZE = 32  # struct sigaction of the kernel, on 64-bit architectures
 
@@ -17,6 +17,8 @@ PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_SET_NAME = 15
 PR_SET_CHILD_SUBREAPER = 36
+
+_KCMP_VM = 1  # include/uapi/linux/kcmp.h
 
 libc.prctl.argtypes = (ctypes.c_int, *(ctypes.c_ulong,) * 4)
 
@@ -57,6 +59,22 @@ def default_signals() -> None:
         with contextlib.suppress(OSError):  # SIGKILL and SIGSTOP
             arguments = (number, nothing, None, signal.NSIG // 8)
             syscall("rt_sigaction", syscall_number("rt_sigaction"), *arguments)
+
+
+def status_fields(pid: int | str) -> dict[str, str]:
+    """/proc/PID/status by name, each value stripped (proc_pid_status(5)).
+
+    Raises FileNotFoundError or ProcessLookupError when the process is gone.
+    """
+    text = Path(f"/proc/{pid}/status").read_text(errors="surrogateescape")
+    pairs = (line.partition(":") for line in text.splitlines())
+    return {name: value.strip() for name, _, value in pairs}
+
+
+def share_memory(pid: int, other: int) -> bool:
+    """Whether two processes have one address space (kcmp(2), KCMP_VM); raises OSError."""
+    context = f"kcmp KCMP_VM {pid} {other}"
+    return syscall(context, syscall_number("kcmp"), pid, other, _KCMP_VM, 0, 0) == 0
 
 
 def boot_id() -> str:
@@ -100,3 +118,11 @@ def pidfd_open(pid: int) -> int:
 def pidfd_send_signal(descriptor: int, number: int) -> None:
     """Send a signal to the process of a pidfd; raises ProcessLookupError when it has ended."""
     signal.pidfd_send_signal(descriptor, number)
+
+
+def pidfd_getfd(descriptor: int, number: int) -> int:
+    """A descriptor for what `number` is in the process of a pidfd (pidfd_getfd(2)), close-on-exec.
+
+    Raises OSError: EBADF for no such descriptor, EPERM without the right to trace the process.
+    """
+    return syscall(f"pidfd_getfd {number}", SYS_PIDFD_GETFD, descriptor, number, 0)

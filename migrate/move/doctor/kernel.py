@@ -10,6 +10,7 @@ from pathlib import Path
 
 from migrate.kernel import capabilities, probes
 from migrate.kernel.namespaces import FLAG_OF_NAME
+from migrate.kernel.userfaultfd import UFFD_FEATURE_WP_ASYNC
 from migrate.move.doctor.finding import Finding, good, lacking
 
 OLDEST_KERNEL = (5, 9)
@@ -88,7 +89,7 @@ def _userfaultfd() -> Finding:
         features = probes.userfaultfd_features()
     except (OSError, LookupError) as error:
         return lacking("userfaultfd", str(error), costs, "a kernel with CONFIG_USERFAULTFD")
-    tracks = bool(features & probes.UFFD_FEATURE_WP_ASYNC)
+    tracks = bool(features & UFFD_FEATURE_WP_ASYNC)
     return good("userfaultfd", "tracks writes" if tracks else "works; does not track writes")
 
 

@@ -1,0 +1,1 @@
+"""Which pages of a running container were written: trackers behind one interface."""

@@ -1,0 +1,251 @@
+"""One process under asynchronous write protection."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from migrate.checkpoint.tracking import trust
+from migrate.checkpoint.tracking.tracker import Final, Written
+from migrate.checkpoint.tracking.trust import Identity, Untrackable
+from migrate.kernel import processes, userfaultfd
+from migrate.kernel.injection import HeldTask, in_task
+from migrate.kernel.libc import syscall_number
+from migrate.kernel.maps import Mapping, parse_maps, read_maps
+from migrate.kernel.pagemap import (
+    PAGE_IS_GUARD,
+    PAGE_IS_PFNZERO,
+    PAGE_IS_PRESENT,
+    PAGE_IS_SWAPPED,
+    PAGE_IS_WRITTEN,
+    PM_SCAN_CHECK_WPASYNC,
+    PM_SCAN_WP_MATCHING,
+    PagemapScanner,
+    merge_runs,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_EXISTS = PAGE_IS_PRESENT | PAGE_IS_SWAPPED
+_PIDFD_THREAD = os.O_EXCL  # include/uapi/linux/pidfd.h, Linux 6.9
+_THREADS_TRIED = 3
+
+
+class SpaceGone(Exception):
+    """The address space that was tracked is no more: an exit, or an execve(2)."""
+
+
+class Descriptors:
+    """A process's userfaultfd, maps and pagemap, all of one address space."""
+
+    def __init__(self, pid: int, uffd: int) -> None:
+        """Take over `uffd`; the caller holds the task, so that it can't exec in between."""
+        self.uffd = uffd
+        self.maps = self.pagemap = -1
+        try:
+            self.maps = os.open(f"/proc/{pid}/maps", os.O_RDONLY | os.O_CLOEXEC)
+            self.pagemap = os.open(f"/proc/{pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close all; with its userfaultfd the kernel ends every registration."""
+        for descriptor in (self.uffd, self.maps, self.pagemap):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self.uffd = self.maps = self.pagemap = -1
+
+
+class TrackedProcess:
+    """A process, its descriptors, and the scans of its mappings.
+
+    Which mappings are registered is asked of the kernel at each scan (PM_SCAN_CHECK_WPASYNC), not
+    remembered: a mapping that came by mmap, mremap or brk is not, and one that was split, merged,
+    grown or shrunk is.
+    """
+
+    def __init__(
+        self, pid: int, inner_pid: int, identity: Identity, scanner: PagemapScanner, guards: bool
+    ) -> None:
+        """Put a userfaultfd into the process; raises Untrackable, OSError, SpaceGone."""
+        self.pid, self.inner_pid, self.identity = pid, inner_pid, identity
+        self._scanner = scanner
+        self._guard = PAGE_IS_GUARD if guards else 0
+        self._descriptors = _inject(pid)
+        try:
+            userfaultfd.handshake(self._descriptors.uffd, userfaultfd.WP_ASYNC_FEATURES)
+            if trust.identity(pid) != identity:
+                raise SpaceGone
+        except BaseException:
+            self._descriptors.close()
+            raise
+
+    def round(self) -> Written:
+        """What was written since the round before; all of a mapping that was not registered yet.
+
+        Raises Untrackable, SpaceGone, OSError: then what this round found is lost, and the process
+        has to be tracked from the beginning.
+        """
+        parts = [self._collect(mapping) for mapping in trust.candidates(self.pid, self._mappings())]
+        trust.check_process(self.pid)
+        return Written(self.pid, self.inner_pid, merge_runs(_joined(parts)))
+
+    def final(self) -> Final:
+        """The state of the frozen process; raises Untrackable, SpaceGone, OSError.
+
+        A mapping that is new since the last round is vouched for, too, with all of its pages
+        written: nothing changes any more, so that it needs no protection.
+        """
+        if trust.identity(self.pid) != self.identity:
+            raise SpaceGone
+        found = self._mappings()
+        regions: list[tuple[int, int]] = []
+        present, written = [], []
+        for mapping in trust.candidates(self.pid, found):
+            pages = self._look(mapping)
+            if self._guard and (pages[:, 2] & self._guard).any():
+                continue
+            regions.append((mapping.start, mapping.end))
+            present.append(pages)
+            written.append(pages[(pages[:, 2] & PAGE_IS_WRITTEN) != 0])
+        return Final(
+            self.pid, self.inner_pid, merge_runs(_array(regions)),
+            merge_runs(_joined(present)), merge_runs(_joined(written)),
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """End the tracking; the process runs on, or is gone already."""
+        if self._descriptors.uffd < 0:
+            return
+        # Closing would do, were it not for a child that was forked while the process had the
+        # descriptor itself, and holds a copy.
+        with contextlib.suppress(OSError):
+            for mapping in parse_maps(read_maps(self._descriptors.maps)):
+                if trust.is_private_anonymous(mapping):
+                    with contextlib.suppress(OSError):
+                        userfaultfd.unregister(self._descriptors.uffd, mapping.start, mapping.end)
+        self._descriptors.close()
+
+    def _mappings(self) -> list[Mapping]:
+        found = parse_maps(read_maps(self._descriptors.maps))
+        if not found:
+            raise SpaceGone
+        trust.check_mappings(found)
+        return found
+
+    def _scan(
+        self, mapping: Mapping, *, flags: int, mask: int = 0, returned: int = 0
+    ) -> NDArray[np.uint64]:
+        """The pages of a mapping that exist, are not the zero page, and have all of `mask`."""
+        without = PAGE_IS_PFNZERO | (0 if returned & PAGE_IS_GUARD else self._guard)
+        return self._scanner.scan(
+            self._descriptors.pagemap, mapping.start, mapping.end, flags=flags,
+            mask=mask | without, inverted=without, any_of=_EXISTS, returned=returned,
+        )  # fmt: skip
+
+    def _collect(self, mapping: Mapping) -> NDArray[np.uint64]:
+        armed = PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC
+        with _Unless(errno.EPERM):
+            return self._scan(mapping, flags=armed, mask=PAGE_IS_WRITTEN)
+        with _Unless(errno.EPERM, errno.EINVAL, errno.ENOENT, errno.EAGAIN):
+            self._register(mapping)
+            return self._scan(mapping, flags=armed, mask=PAGE_IS_WRITTEN)
+        # It is being changed. Some of its pages may have been protected by the scans that failed:
+        # all that exist are told, the next round registers what there is then.
+        return self._scan(mapping, flags=0)
+
+    def _register(self, mapping: Mapping) -> None:
+        uffd = self._descriptors.uffd
+        try:
+            userfaultfd.register(
+                uffd, mapping.start, mapping.end, userfaultfd.UFFDIO_REGISTER_MODE_WP
+            )
+            # Pages keep the mark "protected" through mremap before Linux 6.13, while they are
+            # written; and a scan that failed with EPERM has protected pages untold.
+            userfaultfd.write_protect(uffd, mapping.start, mapping.end, on=False)
+        except OSError as error:
+            if error.errno == errno.EBUSY:
+                raise Untrackable("uses userfaultfd itself") from error
+            if error.errno in {errno.ENOMEM, errno.ESRCH}:
+                raise SpaceGone from error
+            raise
+
+    def _look(self, mapping: Mapping) -> NDArray[np.uint64]:
+        returned = PAGE_IS_WRITTEN | self._guard
+        with _Unless(errno.EPERM):
+            return self._scan(mapping, flags=PM_SCAN_CHECK_WPASYNC, returned=returned)
+        pages = self._scan(mapping, flags=0, returned=returned)
+        pages[:, 2] |= PAGE_IS_WRITTEN
+        return pages
+
+
+class _Unless:
+    """Goes on behind the block when it raised an OSError with one of these errnos."""
+
+    def __init__(self, *numbers: int) -> None:
+        self._numbers = numbers
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:  # fmt: skip
+        return isinstance(error, OSError) and error.errno in self._numbers
+
+
+def _joined(parts: list[NDArray[np.uint64]]) -> NDArray[np.uint64]:
+    import numpy as np
+
+    return np.concatenate(parts) if parts else np.empty((0, 3), dtype=np.uint64)
+
+
+def _array(runs: list[tuple[int, int]]) -> NDArray[np.uint64]:
+    import numpy as np
+
+    return np.array(runs, dtype=np.uint64).reshape(-1, 2)
+
+
+def _inject(pid: int) -> Descriptors:
+    """A userfaultfd of the process, by one of its threads; raises Untrackable, OSError."""
+    complaint = "has no thread that could be stopped"
+    for tid in _threads(pid)[:_THREADS_TRIED]:
+        try:
+            return in_task(tid, lambda held: _open_in(pid, held), discard=Descriptors.close)
+        except OSError as error:
+            if not Path(f"/proc/{pid}").exists():
+                raise ProcessLookupError(errno.ESRCH, f"process {pid} has ended") from error
+            complaint = f"can't be entered: {error.strerror}"
+    raise Untrackable(complaint)
+
+
+def _open_in(pid: int, held: HeldTask) -> Descriptors:
+    number = held.syscall(syscall_number("userfaultfd"), userfaultfd.OPEN_FLAGS)
+    try:
+        # Threads can have descriptor tables of their own.
+        flags = 0 if held.tid == pid else _PIDFD_THREAD
+        pidfd = os.pidfd_open(held.tid, flags)
+        try:
+            uffd = processes.pidfd_getfd(pidfd, number)
+        finally:
+            os.close(pidfd)
+        return Descriptors(held.tid, uffd)
+    finally:
+        held.syscall(syscall_number("close"), number)
+
+
+def _threads(pid: int) -> list[int]:
+    """The threads that can be expected to stop, the leader first."""
+    found = []
+    for entry in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            if processes.stat_fields(f"{pid}/task/{entry.name}")[2] not in {"Z", "X", "x"}:
+                found.append(int(entry.name))
+    return sorted(found, key=lambda tid: (tid != pid, tid))

@@ -1,0 +1,125 @@
+"""What write protection can be trusted with: which mappings, and which processes.
+
+Mappings. Vouched for is what is private, anonymous and writable at present, and has no name, or
+[heap], or [anon:...]. CRIU restores those lazily (vma_entry_can_be_lazy, criu/include/vma.h). All
+else CRIU copies:
+- shared memory (anonymous, memfd, SysV, tmpfs): written by processes outside the container, too,
+  and by write(2) on the descriptor, past all page tables;
+- file mappings, private ones included, and private /dev/zero: CRIU takes them from the file and
+  keeps the changed pages, which it restores before the thaw;
+- hugetlb (has an inode in maps, like memfd): CRIU never restores it lazily;
+- locked memory (mlock, mlockall, MAP_LOCKED): the same, since it must not fault; found by VmLck,
+  then by `lo` in smaps;
+- what is not writable at present, though its pages keep their marks if it was before;
+- [stack] of the main thread: it grows by itself, and is needed at once;
+- mappings with guard pages (MADV_GUARD_INSTALL): markers are no memory, only CRIU keeps them;
+- vdso, vvar, vsyscall, [aio].
+Stacks of other threads are ordinary mappings, and tracked: CRIU prefers to restore the page at the
+stack pointer at once (is_stack, criu/mem.c), but does not need to.
+
+Processes. A page counts as written when the kernel takes hold of it to write. Where data lands
+later than that, past the page tables, a round in between may miss it: direct I/O (O_DIRECT), AIO
+and io_uring. Their processes are not tracked. process_vm_writev(2), ptrace and /proc/PID/mem of
+other processes hold a page for the moment of the copy only; a round inside that moment is not told
+apart. What was held after the last round is done by the freeze: its task is not in the kernel.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from migrate.kernel import processes, userfaultfd
+from migrate.kernel.maps import Mapping, flagged
+
+IO_URING_LINK = "anon_inode:[io_uring]"
+_LOCKED = frozenset({"lo"})  # VmFlags of proc_pid_smaps(5)
+# /proc/PID/stat, proc_pid_stat(5), from 0: startcode, endcode, startstack; start_data, end_data,
+# start_brk, arg_start, arg_end, env_start, env_end.
+_IMAGE_FIELDS = (25, 26, 27, 44, 45, 46, 47, 48, 49, 50)
+_STATE_FIELD, _START_FIELD = 2, 21
+
+Identity = tuple[str, ...]
+"""What stays the same while a process lives and runs one program: its start, and the program's
+place in memory, new with each execve(2)."""
+
+
+class Untrackable(Exception):
+    """A process can't be tracked; the text says why, behind "it"."""
+
+
+def identity(pid: int) -> Identity | None:
+    """None for a zombie, which has no memory; raises FileNotFoundError, ProcessLookupError."""
+    fields = processes.stat_fields(pid)
+    if fields[_STATE_FIELD] in {"Z", "X"}:
+        return None
+    return (fields[_START_FIELD], *(fields[index] for index in _IMAGE_FIELDS))
+
+
+def inner_pid(pid: int, depth: int) -> int:
+    """The pid in the namespace that is `depth` levels from the host's; raises Untrackable.
+
+    Raises FileNotFoundError or ProcessLookupError when it is gone.
+    """
+    numbers = processes.status_fields(pid)["NSpid"].split()
+    if len(numbers) != depth:
+        raise Untrackable("lives in a pid namespace inside the container's")
+    return int(numbers[-1])
+
+
+def check_process(pid: int) -> None:
+    """Raises Untrackable for a process whose memory is written past the page tables.
+
+    Also for one that is traced, or uses userfaultfd itself. To be asked *after* a scan: what was in
+    flight then has its descriptor open still. Raises OSError when the process is gone.
+    """
+    if processes.status_fields(pid).get("TracerPid", "0") != "0":
+        raise Untrackable("is being traced")
+    directory = Path(f"/proc/{pid}/fd")
+    for entry in directory.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            link = str(entry.readlink())
+            if link == userfaultfd.LINK_NAME:
+                raise Untrackable("uses userfaultfd itself")
+            if link == IO_URING_LINK:
+                raise Untrackable("uses io_uring")
+            # O_DIRECT of a pipe is no direct I/O.
+            if link.startswith("/") and _is_direct(pid, entry.name):
+                raise Untrackable(f"has a file open with O_DIRECT: {link}")
+
+
+def _is_direct(pid: int, number: str) -> bool:
+    text = Path(f"/proc/{pid}/fdinfo/{number}").read_text()
+    for line in text.splitlines():
+        if line.startswith("flags:"):
+            return bool(int(line.split()[1], 8) & os.O_DIRECT)
+    return False
+
+
+def check_mappings(found: list[Mapping]) -> None:
+    """Raises Untrackable for memory that shows asynchronous I/O."""
+    for mapping in found:
+        if mapping.name.startswith("/[aio]") or mapping.name == "[aio]":
+            raise Untrackable("uses AIO")
+        if mapping.name == IO_URING_LINK:
+            raise Untrackable("uses io_uring")
+
+
+def candidates(pid: int, found: list[Mapping]) -> list[Mapping]:
+    """The mappings that can be vouched for, as far as their kind says; raises OSError."""
+    fitting = [mapping for mapping in found if _fits(mapping)]
+    if processes.status_fields(pid).get("VmLck", "0 kB") != "0 kB":
+        locked = flagged(pid, _LOCKED)
+        fitting = [mapping for mapping in fitting if mapping.start not in locked]
+    return fitting
+
+
+def is_private_anonymous(mapping: Mapping) -> bool:
+    """Whether a mapping can have been registered at some time."""
+    named = mapping.name in {"", "[heap]"} or mapping.name.startswith("[anon:")
+    return named and mapping.perms.endswith("p") and mapping.inode == 0
+
+
+def _fits(mapping: Mapping) -> bool:
+    return mapping.perms.startswith("rw") and is_private_anonymous(mapping)

@@ -1,0 +1,182 @@
+"""The tracker `wp-async`: userfaultfd write protection, resolved by the kernel (Linux 6.7).
+
+Between two rounds:
+- a new process (its pages are not protected after a fork) is entered at the next round, and all of
+  it counts as written; so is one that has executed a program, since its old memory is gone;
+- one that has ended is forgotten, and a pid is known by its start time;
+- a new mapping is registered and counts as written whole (`TrackedProcess`);
+- pages given back (munmap, MADV_DONTNEED) are not present, and written anew they are unprotected.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+
+from migrate.checkpoint.tracking import trust
+from migrate.checkpoint.tracking.tracked import SpaceGone, TrackedProcess
+from migrate.checkpoint.tracking.tracker import Final, Tracker, Written
+from migrate.checkpoint.tracking.trust import Identity, Untrackable
+from migrate.errors import HostNotReady
+from migrate.kernel import injection, probes, processes
+from migrate.kernel.pagemap import PagemapScanner, scans_guards
+from migrate.kernel.userfaultfd import UFFD_FEATURE_WP_ASYNC
+
+NAME = "wp-async"
+ATTEMPTS = 3
+"""How often a process that does not let itself be entered is tried."""
+
+
+def why_not() -> str:
+    """Why this host can't track by write protection; "" where it can."""
+    if platform.machine() != injection.MACHINE:
+        return f"it enters processes on {injection.MACHINE} only, this is {platform.machine()}"
+    try:
+        features = probes.userfaultfd_features()
+    except (OSError, LookupError) as error:
+        return str(error)
+    if not features & UFFD_FEATURE_WP_ASYNC:
+        return "userfaultfd has no asynchronous write protection (Linux 6.7)"
+    complaint = probes.pagemap_scan()
+    return f"PAGEMAP_SCAN: {complaint}" if complaint else ""
+
+
+def track(pids: Callable[[], list[int]], init_pid: int) -> Tracker:
+    """A tracker of the processes that `pids` lists (thread-group leaders, on this host).
+
+    `init_pid` is the container's init on this host. Nothing is entered before the first `round`,
+    which tells of all memory. Raises HostNotReady; FileNotFoundError when init is gone.
+    """
+    if complaint := why_not():
+        raise HostNotReady("written pages can't be tracked by wp-async", cause=complaint)
+    return WpAsync(pids, init_pid)
+
+
+class WpAsync:
+    """See `Tracker`."""
+
+    name = NAME
+
+    def __init__(self, pids: Callable[[], list[int]], init_pid: int) -> None:
+        self.untracked: dict[int, str] = {}
+        self._pids = pids
+        self._depth = len(processes.status_fields(init_pid)["NSpid"].split())
+        self._scanner = PagemapScanner()
+        self._guards = scans_guards()
+        self._tracked: dict[int, TrackedProcess] = {}
+        self._attempts: dict[tuple[int, Identity], int] = {}
+
+    def round(self) -> list[Written]:
+        """See `Tracker`."""
+        try:
+            return self._round()
+        except BaseException:
+            # What the scans of this round found is lost, and won't be found again.
+            self.close()
+            raise
+
+    def _round(self) -> list[Written]:
+        identities = _identities(self._pids())
+        for pid in self._tracked.keys() - identities.keys():
+            self._tracked.pop(pid).close()
+        self.untracked = {}
+        found = []
+        for pid in identities:
+            try:
+                found.append(self._round_of(pid, identities))
+            except Untrackable as error:
+                self._refuse(pid, f"it {error}")
+            except (SpaceGone, FileNotFoundError, ProcessLookupError):
+                self._refuse(pid, "it executed a program during the last round")
+                if not _identities([pid]):
+                    del self.untracked[pid]  # it has ended
+            except OSError as error:
+                self._refuse(pid, f"it can't be tracked: {error.strerror}")
+        return found
+
+    def final(self) -> list[Final]:
+        """See `Tracker`: no task is entered or stopped, and nothing is written to a process."""
+        self.untracked = {}
+        found = []
+        for pid in _identities(self._pids()):
+            process = self._tracked.get(pid)
+            try:
+                if process is None:
+                    raise Untrackable("is not tracked since the last round")
+                found.append(process.final())
+            except Untrackable as error:
+                self.untracked[pid] = f"it {error}"
+            except (SpaceGone, FileNotFoundError, ProcessLookupError):
+                self.untracked[pid] = "it executed a program after the last round"
+            except OSError as error:
+                self.untracked[pid] = f"it can't be read: {error.strerror}"
+        return found
+
+    def close(self) -> None:
+        """See `Tracker`."""
+        while self._tracked:
+            self._tracked.popitem()[1].close()
+
+    def _refuse(self, pid: int, why: str) -> None:
+        if pid in self._tracked:
+            self._tracked.pop(pid).close()
+        self.untracked[pid] = why
+
+    def _round_of(self, pid: int, identities: dict[int, Identity]) -> Written:
+        process = self._tracked.get(pid)
+        if process is not None and process.identity == identities[pid]:
+            try:
+                return process.round()
+            except SpaceGone:
+                pass
+        if process is not None:
+            self._tracked.pop(pid).close()
+        process = self._enter(pid, identities)
+        self._tracked[pid] = process
+        return process.round()
+
+    def _enter(self, pid: int, identities: dict[int, Identity]) -> TrackedProcess:
+        identity = trust.identity(pid)
+        if identity is None:
+            raise ProcessLookupError
+        inner = trust.inner_pid(pid, self._depth)
+        trust.check_process(pid)
+        _check_alone(pid, identity, identities)
+        attempts = self._attempts.get((pid, identity), 0)
+        if attempts >= ATTEMPTS:
+            raise Untrackable(f"could not be entered, tried {attempts} times")
+        self._attempts[pid, identity] = attempts + 1
+        process = TrackedProcess(pid, inner, identity, self._scanner, self._guards)
+        del self._attempts[pid, identity]
+        return process
+
+
+def _identities(pids: list[int]) -> dict[int, Identity]:
+    """The processes that have memory, by host pid."""
+    found = {}
+    for pid in pids:
+        try:
+            identity = trust.identity(pid)
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if identity is not None:
+            found[pid] = identity
+    return found
+
+
+def _check_alone(pid: int, identity: Identity, identities: dict[int, Identity]) -> None:
+    """Raises Untrackable for a process that has its memory in common with its maker.
+
+    That is a vfork child before its execve, or a clone with CLONE_VM. The maker itself can be
+    tracked: all writes go through the same page tables, whoever writes. Memory that is shared has
+    the same program in the same place.
+    """
+    for other, its in identities.items():
+        if other == pid or its[1:] != identity[1:]:
+            continue
+        try:
+            shared = processes.share_memory(pid, other)
+        except ProcessLookupError:
+            continue
+        if shared and int(its[0]) <= int(identity[0]):
+            raise Untrackable(f"shares its memory with process {other}")

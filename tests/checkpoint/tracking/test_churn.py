@@ -1,0 +1,50 @@
+"""Every page compared, again and again, while programs do all that can be done to memory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from migrate.checkpoint.tracking import wp_async
+from tests.checkpoint.tracking.store import PROGRAMS, Store, check, tree
+
+pytestmark = pytest.mark.root
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("forks", [0, 1], ids=["one", "family"])
+def test_no_page_differs(seed, forks):
+    process = subprocess.Popen(
+        [sys.executable, str(PROGRAMS / "churn.py"), str(seed), str(forks)],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    rng = random.Random(seed)
+    try:
+        assert process.stdout.readline() == "ready\n"
+        tracker = wp_async.track(lambda: tree(process.pid), process.pid)
+        store = Store()
+        compared = 0
+        for _ in range(6):
+            for _ in range(rng.randrange(1, 5)):
+                store.take(tracker.round())
+                time.sleep(rng.random() * 0.05)
+            finals = check(tracker, process.pid, store)
+            assert process.pid in {one.pid for one in finals}
+            compared += sum(len(one.regions) for one in finals)
+        assert compared > 100
+        tracker.close()
+        time.sleep(0.1)
+        assert process.poll() is None
+    finally:
+        for pid in reversed(tree(process.pid)):
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()

@@ -1,0 +1,358 @@
+"""Syscalls inside other processes: what they were doing goes on as if nothing had been."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from migrate.kernel import injection, processes, ptrace, userfaultfd
+from migrate.kernel.injection import HeldTask, in_task
+from migrate.kernel.libc import syscall_number
+
+pytestmark = pytest.mark.root
+
+GETPID = 39
+PRELUDE = """
+import ctypes, os, select, signal, socket, sys, threading, time
+libc = ctypes.CDLL(None, use_errno=True)
+class Time(ctypes.Structure):
+    _fields_ = [("s", ctypes.c_long), ("n", ctypes.c_long)]
+class Value(ctypes.Structure):
+    _fields_ = [("s", ctypes.c_long), ("n", ctypes.c_long)]
+begun = time.monotonic()
+"""
+
+
+@contextmanager
+def program(text: str) -> Iterator[subprocess.Popen[str]]:
+    """A Python program that says "ready" when it has read its prelude."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", PRELUDE + "print('ready', flush=True)\n" + text],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert process.stdout.readline() == "ready\n"
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        process.stdin.close()
+        process.stdout.close()
+
+
+def in_syscall(pid: int) -> None:
+    """Wait until the process sleeps."""
+    deadline = time.monotonic() + 20
+    while processes.stat_fields(pid)[2] != "S":
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    time.sleep(0.02)
+
+
+def disturb(tid: int, times: int = 5) -> None:
+    def work(held: HeldTask) -> list[int]:
+        found = []
+        for _ in range(2):
+            number = held.syscall(syscall_number("userfaultfd"), userfaultfd.OPEN_FLAGS)
+            held.syscall(syscall_number("close"), number)
+            found.append(held.syscall(GETPID))
+        return found
+
+    for _ in range(times):
+        assert len(set(in_task(tid, work, discard=lambda _: None))) == 1
+        time.sleep(0.002)
+
+
+def registers(pid: int) -> bytes:
+    """The registers of a task in a syscall, as the kernel shows them to anybody."""
+    return Path(f"/proc/{pid}/syscall").read_bytes()
+
+
+# What each says is what it would say undisturbed; a time is in seconds, at least and at most.
+SLEEPERS = {
+    "nanosleep": ("t = Time(1, 0); print(libc.clock_nanosleep(1, 0, ctypes.byref(t), None))", "0"),
+    "poll": (
+        "class P(ctypes.Structure): _fields_ = [('fd', ctypes.c_int), ('e', ctypes.c_int)]\n"
+        "p = P(0, 1); print(libc.poll(ctypes.byref(p), 1, 1000), ctypes.get_errno())", "0 0",
+    ),
+    "select": ("print(libc.select(0, None, None, None, ctypes.byref(Value(1, 0))))", "0"),
+    "ppoll": (
+        "m = (ctypes.c_ulong * 16)(); print(libc.ppoll(None, 0, ctypes.byref(Time(1, 0)), m))", "0",
+    ),
+    "futex": ("print(threading.Lock().acquire() and threading.Event().wait(1))", "False"),
+    "rt_sigtimedwait": ("print(signal.sigtimedwait([signal.SIGUSR1], 1))", "None"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SLEEPERS)
+def test_a_sleep_takes_as_long_as_it_would_have(name):
+    text, said = SLEEPERS[name]
+    with program(f"begun = time.monotonic()\n{text}\nprint(time.monotonic() - begun)") as process:
+        in_syscall(process.pid)
+        disturb(process.pid)
+        assert process.stdout.readline().strip() == said
+        assert 0.999 <= float(process.stdout.readline()) < 20
+
+
+def test_a_restarted_sleep_keeps_its_end():
+    """Disturbed again and again in the middle: not a second from the last time on."""
+    text = "t = Time(1, 0); r = libc.clock_nanosleep(1, 0, ctypes.byref(t), None)\n"
+    with program(text + "print(r, time.monotonic() - begun, flush=True)") as process:
+        in_syscall(process.pid)
+        before = time.monotonic()
+        while time.monotonic() - before < 0.7:
+            disturb(process.pid, 1)
+        answer, seconds = process.stdout.readline().split()
+        assert answer == "0"
+        assert 1 <= float(seconds) < 1.6
+
+
+WAITERS = {
+    "read of a pipe": ("print(os.read(0, 10))", "b'hello\\n'"),
+    "epoll_wait": ("e = select.epoll(); e.register(0, 1)\nn = ctypes.create_string_buffer(12)\n"
+                   "print(libc.epoll_wait(e.fileno(), n, 1, -1), ctypes.get_errno())", "1 0"),
+    "epoll_wait with a limit": (
+        "e = select.epoll(); e.register(0, 1)\nn = ctypes.create_string_buffer(12)\n"
+        "print(libc.epoll_wait(e.fileno(), n, 1, 60000), ctypes.get_errno())", "1 0"),
+    "recv with SO_RCVTIMEO": (
+        "import struct\na, b = socket.socketpair()\n"
+        "a.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack('ll', 60, 0))\n"
+        "threading.Thread(target=lambda: (os.read(0, 10), b.send(b'x'))).start()\n"
+        "n = ctypes.create_string_buffer(9)\n"
+        "print(libc.recv(a.fileno(), n, 9, 0), ctypes.get_errno())", "1 0"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WAITERS)
+def test_a_wait_is_not_interrupted(name):
+    text, said = WAITERS[name]
+    with program(text) as process:
+        in_syscall(process.pid)
+        before = registers(process.pid)
+        disturb(process.pid)
+        time.sleep(0.02)
+        assert registers(process.pid) == before  # the same call, arguments, stack and place
+        process.stdin.write("hello\n")
+        process.stdin.flush()
+        assert process.stdout.readline().strip() == said
+
+
+def test_a_signal_during_it_is_delivered_once_and_afterwards():
+    text = """
+seen = []
+signal.signal(signal.SIGUSR1, lambda *_: seen.append(1))
+print('armed', flush=True)
+while len(seen) < 40: time.sleep(0.001)
+time.sleep(0.1); print(len(seen))
+"""
+    with program(text) as process:
+        assert process.stdout.readline() == "armed\n"
+        for _ in range(40):
+            in_task(
+                process.pid,
+                lambda held: (os.kill(process.pid, signal.SIGUSR1), held.syscall(GETPID)),
+                discard=lambda _: None,
+            )
+            time.sleep(0.02)
+        assert process.stdout.readline() == "40\n"
+
+
+def test_the_signal_mask_and_descriptors_stay():
+    with program("signal.pthread_sigmask(0, [signal.SIGUSR2]); os.read(0, 1)") as process:
+        in_syscall(process.pid)
+        status = Path(f"/proc/{process.pid}/status")
+
+        def state() -> list[str]:
+            names = ("SigBlk", "SigPnd", "SigCgt", "SigIgn", "TracerPid")
+            lines = [line for line in status.read_text().splitlines() if line.startswith(names)]
+            return [*lines, *sorted(os.listdir(f"/proc/{process.pid}/fd"))]
+
+        before = state()
+        disturb(process.pid)
+        assert state() == before
+
+
+def test_a_stopped_process_stays_stopped():
+    with program("os.read(0, 1); print('on', flush=True)") as process:
+        in_syscall(process.pid)
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+        before = registers(process.pid)
+        for _ in range(5):
+            disturb(process.pid, 1)
+            deadline = time.monotonic() + 10
+            while processes.stat_fields(process.pid)[2] != "T":
+                assert time.monotonic() < deadline
+        assert registers(process.pid) == before
+        process.send_signal(signal.SIGCONT)
+        process.stdin.write("x")
+        process.stdin.flush()
+        assert process.stdout.readline() == "on\n"
+
+
+def test_a_stop_that_comes_in_the_middle_holds():
+    with program("os.read(0, 1); print('on', flush=True)") as process:
+        in_syscall(process.pid)
+
+        def work(held: HeldTask) -> int:
+            first = held.syscall(GETPID)
+            process.send_signal(signal.SIGSTOP)
+            time.sleep(0.01)
+            return first + held.syscall(GETPID)
+
+        assert in_task(process.pid, work, discard=lambda _: None) == 2 * process.pid
+        deadline = time.monotonic() + 10
+        while processes.stat_fields(process.pid)[2] != "T":
+            assert time.monotonic() < deadline
+        process.send_signal(signal.SIGCONT)
+        process.stdin.write("x")
+        process.stdin.flush()
+        assert process.stdout.readline() == "on\n"
+
+
+SECCOMP = """
+PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP = 38, 22
+libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+"""
+STRICT = (
+    SECCOMP
+    + """
+b = ctypes.create_string_buffer(8)
+assert libc.prctl(PR_SET_SECCOMP, 1, 0, 0, 0) == 0
+libc.read(0, b, 1); libc.write(1, b"alive\\n", 6); libc.read(0, b, 1)
+"""
+)
+# A filter that kills for userfaultfd (323) and close (3).
+FILTER = (
+    SECCOMP
+    + """
+import struct
+code = b"".join(struct.pack("HBBI", *i) for i in (
+    (0x20, 0, 0, 0), (0x15, 2, 0, 323), (0x15, 1, 0, 3), (6, 0, 0, 0x7fff0000), (6, 0, 0, 0)))
+c = ctypes.create_string_buffer(code)
+f = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", 5, ctypes.addressof(c)))
+assert libc.prctl(PR_SET_SECCOMP, 2, f, 0, 0) == 0
+b = ctypes.create_string_buffer(8)
+libc.read(0, b, 1); libc.write(1, b"alive\\n", 6); libc.read(0, b, 1)
+"""
+)
+
+
+@pytest.mark.parametrize("text", [STRICT, FILTER], ids=["strict", "filter"])
+def test_a_process_under_seccomp(text):
+    with program(text) as process:
+        in_syscall(process.pid)
+        disturb(process.pid)
+        process.stdin.write("x")
+        process.stdin.flush()
+        assert process.stdout.readline() == "alive\n"
+        assert processes.status_fields(process.pid)["Seccomp"] != "0"
+
+
+def test_without_suspending_seccomp_a_filtered_process_is_left_alone(monkeypatch):
+    monkeypatch.setattr(ptrace, "O_SUSPEND_SECCOMP", 1 << 30)  # EINVAL
+    with program(FILTER) as process:
+        in_syscall(process.pid)
+        with pytest.raises(OSError, match="SEIZE"):
+            disturb(process.pid)
+        process.stdin.write("x")
+        process.stdin.flush()
+        assert process.stdout.readline() == "alive\n"
+
+
+def test_a_process_of_another_user():
+    with program("os.setgroups([]); os.setgid(65534); os.setuid(65534); os.read(0, 1)") as process:
+        in_syscall(process.pid)
+        assert processes.status_fields(process.pid)["CapEff"] == "0" * 16
+        disturb(process.pid)
+
+
+def test_a_busy_process_goes_on_counting():
+    text = """
+n = s = 0
+while n < 3_000_000:
+    n += 1; s += n * 0.5
+print(s)
+"""
+    with program(text) as process:
+        for _ in range(20):
+            disturb(process.pid, 1)
+        assert float(process.stdout.readline()) == sum(n * 0.5 for n in range(1, 3_000_001))
+
+
+def test_a_parent_in_vfork_is_given_up_and_not_hurt(tmp_path):
+    """posix_spawn(3) makes its child by vfork; this one waits for a writer before its exec."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    text = f"""
+opening = (os.POSIX_SPAWN_OPEN, 5, {str(fifo)!r}, os.O_RDONLY, 0)
+pid = os.posix_spawn("/bin/sh", ["sh", "-c", "exit 7"], os.environ, file_actions=[opening])
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+    with program(text) as process:
+        deadline = time.monotonic() + 20
+        while processes.stat_fields(process.pid)[2] != "D":
+            assert time.monotonic() < deadline
+        begun = time.monotonic()
+        with pytest.raises(TimeoutError):
+            disturb(process.pid, 1)
+        assert time.monotonic() - begun >= injection.STOP_LIMIT
+        fifo.write_bytes(b"")
+        assert process.stdout.readline() == "7\n"
+        assert processes.status_fields(process.pid)["TracerPid"] == "0"
+
+
+def test_one_that_is_traced_already_and_one_that_is_gone():
+    with program("os.read(0, 1)") as process:
+        in_syscall(process.pid)
+        nested = []
+
+        def work(held: HeldTask) -> int:
+            try:
+                in_task(process.pid, lambda inner: inner.syscall(GETPID), discard=lambda _: None)
+            except OSError as error:
+                nested.append(error)
+            return held.syscall(GETPID)
+
+        in_task(process.pid, work, discard=lambda _: None)
+        assert isinstance(nested[0], PermissionError)
+    with pytest.raises(ProcessLookupError):
+        disturb(process.pid)
+
+
+def test_an_error_of_the_syscall_is_raised_and_the_task_goes_on():
+    with program("os.read(0, 1)") as process:
+        in_syscall(process.pid)
+        before = registers(process.pid)
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            in_task(
+                process.pid, lambda held: held.syscall(syscall_number("close"), 999),
+                discard=lambda _: None,
+            )  # fmt: skip
+        time.sleep(0.02)
+        assert registers(process.pid) == before
+
+
+def test_a_thread_that_is_not_the_leader():
+    text = "threading.Thread(target=os.read, args=(0, 1)).start(); libc.pthread_exit(None)"
+    with program(text) as process:
+        deadline = time.monotonic() + 20
+        while processes.stat_fields(process.pid)[2] != "Z":
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        others = {int(name) for name in os.listdir(f"/proc/{process.pid}/task")} - {process.pid}
+        disturb(others.pop())
+
+
+def test_other_machines_are_refused(monkeypatch):
+    monkeypatch.setattr(injection, "MACHINE", "s390x")
+    with pytest.raises(OSError, match="only on s390x"):
+        in_task(os.getpid(), lambda held: held, discard=lambda _: None)
