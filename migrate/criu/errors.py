@@ -38,3 +38,10 @@ class CriuDied(MigrateError):
 
     code = 59
     mend = "try again; if it dies again, see the kernel's log for the reason (dmesg)"
+
+
+class ImageBad(MigrateError):
+    """An image of CRIU's is damaged, truncated, or none at all; nothing was changed."""
+
+    code = 60
+    mend = "make the dump again"

@@ -31,6 +31,7 @@ from migrate.move.recovery import destroy_source, roll_back, settle_source, tell
 from migrate.move.transaction import Source
 from migrate.runtime import records
 from migrate.runtime.cgroups.group import ControlGroup
+from migrate.runtime.filling import await_filled
 from migrate.runtime.lifecycle.create import load_spec
 from migrate.runtime.lifecycle.stop import stop_locked
 from migrate.runtime.paths import Paths
@@ -223,6 +224,7 @@ class Move:
             self.entry, criu_pid=criu.process.pid,
             criu_start_time=records.process_of(criu.process.pid).start_time,
         )  # fmt: skip
+        await_filled(self.own)
         state = describe(self.paths, self.record, self.spec, self.process)
         self._hold()
         self.frozen.enter("freeze")
