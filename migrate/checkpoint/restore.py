@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from pathlib import Path
@@ -10,17 +11,20 @@ from typing import Any
 from migrate.checkpoint import linkremaps
 from migrate.checkpoint.errors import PlaceUnfit
 from migrate.checkpoint.state import NETNS_KEY, State, has_own_netns, mask_directory
-from migrate.criu import client
+from migrate.criu import client, pagemap_images
 from migrate.criu.diagnosis import explain
 from migrate.criu.errors import CriuDied, CriuFailed
+from migrate.criu.lazypages.protocol import SOCKET_NAME
 from migrate.runtime import records
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.control import ask, launch_monitor
+from migrate.runtime.errors import MonitorFailed
 from migrate.runtime.networks import driver_of
 from migrate.runtime.paths import Paths
 from migrate.runtime.storage import bind_source
 
 LOG = "restore.log"
+PAGE_SERVER = "migrate.criu.lazypages.server"
 SILENCE_LIMIT = 300.0  # seconds
 
 
@@ -30,8 +34,16 @@ class Restorer:
     Made before the freeze; `restore` is all that is left for the pause.
     """
 
-    def __init__(self, paths: Paths, state: State) -> None:
-        """Start monitor and CRIU; the place (rootfs, cgroup, network) must have been made."""
+    def __init__(
+        self, paths: Paths, state: State, pages: Path | None = None, *, fill_rate: int = 0
+    ) -> None:
+        """Start monitor and CRIU; the place (rootfs, cgroup, network) must have been made.
+
+        With `pages`, the directory of a page store (`migrate.criu.lazypages.protocol`), memory is
+        restored lazily from it, and the page server is started here. The store may be written until
+        `restore`; from then on it is the server's, which empties it. `fill_rate` in bytes a second
+        slows the background fill down, 0 does not.
+        """
         import pycriu.rpc_pb2  # noqa: F401 -- 0.1 s, not to be spent in `restore`
 
         self._paths = paths
@@ -60,6 +72,20 @@ class Restorer:
         self._numbers = list(told["descriptors"])
         self.criu_pid = int(told["pid"])
         self._criu = client.Swrk(ours, self.criu_pid)
+        self._lazy = pages is not None
+        if pages is not None:
+            self._start_page_server(pages, fill_rate)
+
+    def _start_page_server(self, pages: Path, rate: int) -> None:
+        directory = os.open(pages, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        request = {
+            "do": "pages", "module": PAGE_SERVER, "socket": str(self._own.pages_socket),
+            "filling": str(self._own.filling), "options": {"rate": rate},
+        }  # fmt: skip
+        try:
+            ask(self._own, request, [directory])
+        finally:
+            os.close(directory)
 
     def restore(self, images: Path, state: State, keep_log: Path | None = None) -> records.Process:
         """Restore, and leave the processes frozen; returns init's identity, written down.
@@ -69,6 +95,10 @@ class Restorer:
         """
         try:
             linkremaps.put_in_place(self._paths, state, images, self._own.rootfs)
+            if self._lazy:
+                pagemap_images.make_eager(images)
+                # CRIU looks in its working directory, which is that of the images.
+                (images / SOCKET_NAME).symlink_to(self._own.pages_socket)
             response = self._criu.request(
                 "RESTORE", self._options(images, state), self._notify, SILENCE_LIMIT
             )
@@ -83,11 +113,21 @@ class Restorer:
         pid = int(response.restore.pid)
         self._group.freeze()
         ask(self._own, {"do": "adopt", "pid": pid})
+        if self._lazy:
+            self._check_page_server()
         process = records.process_of(
             pid, started=True, monitor=self._monitor, log_pipes=self._pipes
         )
         records.save_process(self._own, process)
         return process
+
+    def _check_page_server(self) -> None:
+        """It has all it needs; raises MonitorFailed when it refused the page store."""
+        try:
+            ask(self._own, {"do": "pages"})
+        except MonitorFailed:
+            self._group.kill()
+            raise
 
     def _notify(self, script: str, pid: int) -> None:
         """At setup-namespaces only the root task exists: what it forks is in its cgroup, too.
@@ -104,6 +144,7 @@ class Restorer:
         options = client.base_options(images, LOG)
         options.root = str(self._own.rootfs)
         options.rst_sibling = True
+        options.lazy_pages = self._lazy
         for mount in state.mounts:
             options.external.append(
                 f"mnt[{mount.key}]:{self._source(state, mount.kind, mount.target)}"
@@ -129,13 +170,19 @@ class Restorer:
         record = self._state.record
         driver_of(record.network.driver).release(self._own, record.network)
         self._group.thaw()
+        self.begin_fill()
+
+    def begin_fill(self) -> None:
+        """Let the page server fill what nobody has asked for; does nothing without one.
+
+        It begins by itself at the first fault after the thaw, and some seconds after the restore.
+        """
+        if self._lazy:
+            with contextlib.suppress(MonitorFailed):
+                ask(self._own, {"do": "fill"})
 
     def abandon(self) -> None:
         """End what there is of the copy, CRIU and the monitor included."""
-        import contextlib
-
-        from migrate.runtime.errors import MonitorFailed
-
         self._criu.close()
         self._group.kill()
         with contextlib.suppress(MonitorFailed):

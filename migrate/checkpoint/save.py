@@ -24,6 +24,7 @@ from migrate.images.rootdir import remove_tree
 from migrate.kernel.files import fsync_directory
 from migrate.kernel.signals import Signals
 from migrate.runtime import records
+from migrate.runtime.filling import await_filled
 from migrate.runtime.lifecycle.create import load_spec, unmake
 from migrate.runtime.lifecycle.delete import dismiss_monitor
 from migrate.runtime.paths import Paths
@@ -150,6 +151,7 @@ class Checkpoint:
         state = describe(self.paths, carried, load_spec(self.paths, self.record), process)
         (place / "criu").mkdir(mode=0o700)
         archive.load_libraries()
+        await_filled(self.own)
         taken_at = time.time()
         self._freeze()
         self.count("dumping", 0, 0)

@@ -78,6 +78,7 @@ def inspect(name: str, as_json: bool) -> None:
     """
     import msgspec
 
+    from migrate.runtime.filling import progress
     from migrate.runtime.lifecycle.create import load_spec
     from migrate.runtime.paths import Paths
     from migrate.runtime.records import find, load_process
@@ -92,6 +93,7 @@ def inspect(name: str, as_json: bool) -> None:
         "status": msgspec.to_builtins(status_of(paths, record)),
         "spec": load_spec(paths, record),
         "process": msgspec.to_builtins(load_process(own)),
+        "filling": msgspec.to_builtins(progress(own)),
     })  # fmt: skip
 
 

@@ -45,3 +45,10 @@ class FilterNotBuilt(MigrateError):
 
     code = 63
     mend = "install a C compiler ('apt-get install tcc' is enough), then run 'migrate doctor --fix'"
+
+
+class ImageBad(MigrateError):
+    """An image of CRIU's is damaged, truncated, or none at all; nothing was changed."""
+
+    code = 60
+    mend = "make the dump again"

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from migrate.kernel.libc import SYS_OPENAT2, syscall
+from migrate.kernel.libc import SYS_OPENAT2, libc, oserror, syscall
 
 RESOLVE_NO_MAGICLINKS = 0x02
 RESOLVE_NO_SYMLINKS = 0x04
@@ -77,3 +77,14 @@ def directory_descriptor(path: Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+_FALLOC_FL_KEEP_SIZE, _FALLOC_FL_PUNCH_HOLE = 1, 2  # include/uapi/linux/falloc.h
+
+
+def punch_hole(descriptor: int, offset: int, length: int) -> None:
+    """Give back what a part of a file takes; it reads as zeros (fallocate(2)). Raises OSError."""
+    flags = _FALLOC_FL_KEEP_SIZE | _FALLOC_FL_PUNCH_HOLE
+    parts = (ctypes.c_int(flags), ctypes.c_int64(offset), ctypes.c_int64(length))
+    if libc.fallocate(descriptor, *parts) != 0:
+        raise oserror("fallocate FALLOC_FL_PUNCH_HOLE")

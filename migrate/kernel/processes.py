@@ -8,7 +8,15 @@ import os
 import signal
 from pathlib import Path
 
-from migrate.kernel.libc import SYS_PIDFD_GETFD, libc, oserror, syscall, syscall_number
+from migrate.kernel.libc import (
+    SYS_CLONE3,
+    SYS_PIDFD_GETFD,
+    libc,
+    oserror,
+    syscall,
+    syscall_number,
+)
+from migrate.kernel.namespaces import CLONE_FILES
 
 _SIGACTION_SIZE = 32  # struct sigaction of the kernel, on 64-bit architectures
 
@@ -126,3 +134,40 @@ def pidfd_getfd(descriptor: int, number: int) -> int:
     Raises OSError: EBADF for no such descriptor, EPERM without the right to trace the process.
     """
     return syscall(f"pidfd_getfd {number}", SYS_PIDFD_GETFD, descriptor, number, 0)
+
+
+class _CloneArguments(ctypes.Structure):
+    """struct clone_args up to `tls`, include/uapi/linux/sched.h."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_uint64)
+        for name in (
+            "flags", "pidfd", "child_tid", "parent_tid", "exit_signal",
+            "stack", "stack_size", "tls",
+        )
+    )  # fmt: skip
+
+
+def fork_sharing_files() -> int:
+    """fork(2) with one table of descriptors for both (CLONE_FILES of clone(2)); 0 in the child.
+
+    What either of them opens, the other holds as well, and it stays open when one is killed. For a
+    process with one thread; the child may not return into its parent's code, and has to undo what
+    it inherits of signal handling. Raises OSError.
+    """
+    arguments = _CloneArguments(flags=CLONE_FILES, exit_signal=signal.SIGCHLD)
+    # PyDLL keeps the interpreter's lock, which the child then holds as the parent did.
+    raw = ctypes.PyDLL(None, use_errno=True).syscall
+    raw.restype = ctypes.c_long
+    size = ctypes.sizeof(arguments)
+    pid: int = raw(ctypes.c_long(SYS_CLONE3), ctypes.byref(arguments), ctypes.c_size_t(size))
+    if pid < 0:
+        raise oserror("clone3 CLONE_FILES")
+    return pid
+
+
+def set_name(name: str) -> None:
+    """The calling thread's name as ps(1) shows it, 15 bytes at most; raises OSError."""
+    text = ctypes.create_string_buffer(name.encode()[:15])
+    if libc.prctl(PR_SET_NAME, ctypes.addressof(text), 0, 0, 0) != 0:
+        raise oserror("prctl PR_SET_NAME")

@@ -14,6 +14,7 @@ import msgspec
 import migrate
 from migrate.checkpoint.files import refuse_foreign_volumes
 from migrate.checkpoint.state import State
+from migrate.checkpoint.tracking import wp_async
 from migrate.criu.skeleton import filter as skeleton
 from migrate.errors import MigrateError
 from migrate.images.store import Store
@@ -65,13 +66,7 @@ def gather(paths: Paths) -> Facts:
 
 def _tracking() -> str:
     """The dirty tracker of this kernel and architecture; asking costs less than 1 ms."""
-    if platform.machine() != "x86_64":
-        return ""
-    wanted = probes.UFFD_FEATURE_WP_ASYNC
-    with contextlib.suppress(OSError, LookupError):
-        if probes.userfaultfd_features() & wanted and not probes.pagemap_scan():
-            return "wp-async"
-    return ""
+    return "" if wp_async.why_not() else wp_async.NAME
 
 
 def _can_fill() -> bool:

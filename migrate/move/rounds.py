@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from migrate.checkpoint.tracking import tracker as tracking
+from migrate.checkpoint.tracking import wp_async
+from migrate.checkpoint.tracking.tracker import Final, Tracker
 from migrate.criu.skeleton import filter as skeleton
 from migrate.kernel.memory import read_runs
 from migrate.move.pagestore import DIRECTORY, PRESENT
@@ -86,10 +87,10 @@ class Rounds:
         self._bulk = bulk
         self._out = out
         self._report = report
-        self._tracker: tracking.Tracker | None = None
+        self._tracker: Tracker | None = None
         self._sender: threading.Thread | None = None
         self._failure: Exception | None = None
-        self._finals: list[tracking.Final] = []
+        self._finals: list[Final] = []
         self._known: set[int] = set()
         self.done: list[Round] = []
         self.last_bytes = 0
@@ -102,7 +103,7 @@ class Rounds:
 
     def run(self, budget: float, most: int, count: Callable[[int], None]) -> str:
         """Rounds until `enough` says why; `budget` in seconds. Raises what sending raises."""
-        self._tracker = tracking.track(self._group.pids, self._process.pid)
+        self._tracker = wp_async.track(self._group.pids, self._process.pid)
         scanned = time.monotonic()
         while True:
             now = time.monotonic()

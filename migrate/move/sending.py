@@ -32,6 +32,7 @@ from migrate.move.rounds import Rounds
 from migrate.move.transaction import Source
 from migrate.runtime import records
 from migrate.runtime.cgroups.group import ControlGroup
+from migrate.runtime.filling import await_filled
 from migrate.runtime.lifecycle.create import load_spec
 from migrate.runtime.lifecycle.stop import stop_locked
 from migrate.runtime.paths import Paths
@@ -247,6 +248,7 @@ class Move:
             self.entry, criu_pid=criu.process.pid,
             criu_start_time=records.process_of(criu.process.pid).start_time,
         )  # fmt: skip
+        await_filled(self.own)
         state = describe(self.paths, self.record, self.spec, self.process)
         self._hold()
         self.frozen.enter("freeze")

@@ -95,3 +95,13 @@ class MoveUnsettled(MigrateError):
 
     code = 48
     mend = "run 'migrate recover NAME' first"
+
+
+class StillFilling(MigrateError):
+    """The container's memory is still being filled after a restore; a dump would lose the rest."""
+
+    code = 49
+    mend = (
+        "wait, then try again; 'migrate inspect' tells how far it is. If it stands still, the "
+        "cause is in monitor.log in the container's run directory"
+    )

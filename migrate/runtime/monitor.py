@@ -8,7 +8,10 @@ Control socket: SOCK_SEQPACKET, one JSON object a packet, descriptors by SCM_RIG
 `{"do": "drain"}` (all output so far is in the log); `{"do": "criu", "argv": [...], "inherit": n}`
 with descriptors (starts CRIU as a child, the passed descriptors at numbers 10.. and the write ends
 of the log pipes behind them; answers `{"pid", "descriptors": [...]}`); `{"do": "adopt", "pid": n}`
-(a restored init); `{"do": "leave"}` (the monitor ends without recording an exit).
+(a restored init); `{"do": "leave"}` (the monitor ends without recording an exit);
+`{"do": "pages", "module", "socket", "filling", "options"}` with a directory (starts the page
+server, see `pagekeeper`; answers `{"pid"}`); `{"do": "pages"}` (its state); `{"do": "fill"}` (its
+background fill may begin).
 """
 
 from __future__ import annotations
@@ -37,6 +40,7 @@ from migrate.kernel.namespaces import (
 from migrate.kernel.processes import set_child_subreaper
 from migrate.runtime.init import EXIT_SETUP, be_init
 from migrate.runtime.logs import LogWriter
+from migrate.runtime.pagekeeper import PageKeeper
 
 FIRST_DESCRIPTOR = 10
 PACKET_LIMIT = 65536
@@ -56,6 +60,7 @@ class Monitor:
         self.status: int | None = None
         self.leaving = False
         self._criu: set[int] = set()
+        self._pages = PageKeeper()
         self._waiting: list[socket.socket] = []
         self._selector = selectors.DefaultSelector()
         self._early: dict[int, int] = {}
@@ -165,6 +170,8 @@ class Monitor:
             if pid == 0:
                 return
             code = os.waitstatus_to_exitcode(status)
+            if self._pages.on_child(pid, code):
+                continue
             if pid == self.init:
                 self.status = 128 - code if code < 0 else code
             elif not self.init:
@@ -212,6 +219,12 @@ class Monitor:
                 self.init = int(request["pid"])
                 self.status = self._early.get(self.init)
                 self._close_writers()
+            case "pages" if descriptors:
+                return self._pages.start(request, descriptors[0])
+            case "pages":
+                return self._pages.state()
+            case "fill":
+                self._pages.begin()
             case "drain":
                 self._drain()
             case "leave":
@@ -273,6 +286,9 @@ class Monitor:
                     self._on_output(key.fd, argument)
 
     def _finish(self) -> None:
+        # With the init of a pid namespace all its processes have ended (pid_namespaces(7)).
+        ended = self.status is not None and "pid" in self.launch["namespaces"]
+        self._pages.stop(ended=ended or not self.init)
         self._close_writers()
         self._drain()
         for key in list(self._selector.get_map().values()):

@@ -118,6 +118,16 @@ class ContainerPaths:
         return self.run / "monitor.sock"
 
     @property
+    def filling(self) -> Path:
+        """There as long as memory is being filled: the page server's progress, JSON."""
+        return self.run / "filling"
+
+    @property
+    def pages_socket(self) -> Path:
+        """Where CRIU finds the page server."""
+        return self.run / "pages.sock"
+
+    @property
     def fifo(self) -> Path:
         """Init waits on it until `start`."""
         return self.run / "exec.fifo"

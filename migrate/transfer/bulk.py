@@ -29,7 +29,7 @@ from migrate.transfer.errors import (
 from migrate.transfer.frames import SYNC_FLAG, Kind, parse_done
 from migrate.transfer.links import DataLink, open_links
 from migrate.transfer.outgoing import CHUNK, Lane, OutgoingFile, Piece, RateLimiter
-from migrate.transfer.pages import PagesPiece, Read, cut
+from migrate.transfer.pages import ADDRESS_SPACE, PagesPiece, Read, cut
 from migrate.transfer.remote import agent_command_line
 from migrate.transfer.target import Target
 
@@ -173,7 +173,7 @@ class BulkSender:
         are read by threads of ours, until the next `flush` returns. `fresh`: none of them was sent
         before. Raises what reading raises.
         """
-        file = self._new_file(name, size=None, mode=0o600, descriptor=None)
+        file = self._new_file(name, size=ADDRESS_SPACE, mode=0o600, descriptor=None)
         try:
             for part in cut(runs):
                 self._put(PagesPiece(file, part, read, fresh), progress)

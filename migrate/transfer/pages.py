@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from migrate.transfer.outgoing import OutgoingFile
 
+ADDRESS_SPACE = 1 << 56
+"""Bytes; the size of a file of pages. All but what was sent is a hole."""
 CHUNK = 1024 * 1024
 """Bytes of pages in one frame, before compression."""
 RUNS = 1024
