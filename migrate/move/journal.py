@@ -10,11 +10,12 @@ from pathlib import Path
 import msgspec
 
 from migrate.kernel.files import fsync_directory, write_atomically
+from migrate.move import slots
 from migrate.move.errors import JournalBad
 from migrate.move.transaction import Source, Target, may_follow
 from migrate.runtime.paths import Paths
 
-ENTRY_LIMIT = 1 << 16
+SUFFIX = ".journal"
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -62,7 +63,7 @@ def host_id(paths: Paths) -> str:
 
 
 def _path(paths: Paths, move: str, role: str) -> Path:
-    return paths.moves / f"{move}.{role}.json"
+    return paths.moves / f"{move}.{role}{SUFFIX}"
 
 
 def write(paths: Paths, entry: Entry, state: Source | Target) -> Entry:
@@ -76,25 +77,29 @@ def write(paths: Paths, entry: Entry, state: Source | Target) -> Entry:
             cause="another command has settled this move meanwhile",
         )
     entry = msgspec.structs.replace(entry, state=str(state), changed=time.time())
-    # A host that went down forgets `restored`, and does what it would do in `preparing`: wipe.
-    durable = state is not Target.RESTORED
-    path = _path(paths, entry.move, entry.role)
-    write_atomically(path, msgspec.json.encode(entry), durable=durable)
+    path, data = _path(paths, entry.move, entry.role), msgspec.json.encode(entry)
+    try:
+        if current is None:
+            slots.create(path, data)
+        else:
+            # A host that went down forgets `restored`, and does what it would in `preparing`: wipe.
+            slots.rewrite(path, data, durable=state is not Target.RESTORED)
+    except ValueError as error:
+        raise JournalBad(f"move {entry.move} can't be written down", cause=str(error)) from error
     return entry
 
 
 def read(paths: Paths, move: str, role: str) -> Entry | None:
     """The entry of a move; None when there is none. Raises JournalBad."""
     try:
-        data = _path(paths, move, role).read_bytes()
+        return _load(_path(paths, move, role))
     except FileNotFoundError:
         return None
-    return _decode(data, _path(paths, move, role))
 
 
-def _decode(data: bytes, path: Path) -> Entry:
+def _load(path: Path) -> Entry:
     try:
-        entry = msgspec.json.decode(data[:ENTRY_LIMIT], type=Entry)
+        entry = msgspec.json.decode(slots.read(path), type=Entry)
         (Source if entry.role == "source" else Target)(entry.state)
     except (msgspec.DecodeError, ValueError) as error:
         raise JournalBad(f"the journal {path} can't be read", cause=str(error)) from error
@@ -103,7 +108,7 @@ def _decode(data: bytes, path: Path) -> Entry:
 
 def read_all(paths: Paths) -> list[Entry]:
     """All entries of this host, oldest first."""
-    entries = [_decode(p.read_bytes(), p) for p in paths.moves.glob("*.json")]
+    entries = [_load(path) for path in paths.moves.glob(f"*{SUFFIX}")]
     return sorted(entries, key=lambda entry: entry.changed)
 
 
