@@ -79,7 +79,7 @@ class MoveView:
             self._bytes(event.name, int(event.data["done"]), int(event.data["total"]))
         elif event.kind == "round":
             self._round(event)
-        elif event.kind == "note" and event.name != "restored":
+        elif event.kind == "note" and not event.data:
             self._show(event.name)
 
     def _round(self, event: Event) -> None:

@@ -127,17 +127,24 @@ def teach(netns: Path, interface: str, known: Iterable[tuple[str, str]]) -> None
 
 
 def announce(netns: Path, interface: str, address: str) -> None:
-    """Send a gratuitous ARP for `address` from `interface` of `netns` (RFC 5227, 3)."""
+    """Send a gratuitous ARP for `address` from `interface` of `netns` (RFC 5227, 3).
+
+    Within a pause, so nothing here may wait: the socket receives nothing (protocol 0), and is
+    closed aside, because to close it the kernel waits for all that might be receiving by it (about
+    20 ms; Linux, net/packet/af_packet.c, packet_release, synchronize_net).
+    """
     with inside(netns):
-        packet = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ARP))
-    with packet:
-        packet.bind((interface, _ETH_P_ARP))
+        packet = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    try:
+        packet.bind((interface, 0))
         mac = packet.getsockname()[4]
         ip = socket.inet_aton(address)
         for operation in (1, 2):
             body = struct.pack("!HHBBH", 1, 0x0800, 6, 4, operation)
             target = _BROADCAST if operation == 2 else b"\0" * 6
             packet.send(_BROADCAST + mac + b"\x08\x06" + body + mac + ip + target + ip)
+    finally:
+        threading.Thread(target=packet.close, name="close").start()
 
 
 def answers_arp(interface: str, address: str, wait: float = 0.3) -> bool:

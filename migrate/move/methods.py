@@ -97,8 +97,8 @@ def _restore(context: Context) -> dict[str, float]:
 
 
 def _commit(paths: Paths) -> Method:
-    def commit(context: Context) -> None:
-        _current(context).commit()
+    def commit(context: Context) -> dict[str, float]:
+        return _current(context).commit()
 
     return commit
 

@@ -107,9 +107,14 @@ class Receiving:
         reached(self.paths, "restored-there")
         return {"files": files_done - begun, "restore": restored - files_done}
 
-    def commit(self) -> None:
-        """Durable first, then let it run; raises MoveAborted when it has been wiped meanwhile."""
-        commit(self.paths, self.entry)
+    def commit(self) -> dict[str, float]:
+        """Durable first, then let it run; raises MoveAborted when it has been wiped meanwhile.
+
+        Returns the seconds of its phases.
+        """
+        begun = time.monotonic()
+        durable = commit(self.paths, self.entry)
+        return {"journal": durable - begun, "thaw": time.monotonic() - durable}
 
     def close(self) -> None:
         """The connection has ended: abort unless committed, then finish."""
@@ -129,16 +134,21 @@ def _read_bounded(path: Path) -> bytes:
         return file.read(STATE_LIMIT + 1)
 
 
-def commit(paths: Paths, entry: Entry) -> None:
-    """Carry out (or confirm) COMMIT for a restored copy; raises MoveAborted."""
+def commit(paths: Paths, entry: Entry) -> float:
+    """Carry out (or confirm) COMMIT for a restored copy; raises MoveAborted.
+
+    Returns the moment from which on it could not be taken back, on the monotonic clock.
+    """
     current = journal.read(paths, entry.move, "target")
     if current is None or not accepts_commit(current.target_state):
         raise MoveAborted("the move was aborted here", cause="its copy has been wiped")
     if current.target_state is Target.RESTORED:
         current = journal.write(paths, current, Target.COMMITTED)
         reached(paths, "committed-there")
+    durable = time.monotonic()
     if current.target_state is Target.COMMITTED:
         let_run(paths, current)
+    return durable
 
 
 def let_run(paths: Paths, entry: Entry) -> Record:

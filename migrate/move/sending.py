@@ -309,11 +309,12 @@ class Move:
         """The point of no return."""
         reached(self.paths, "committing")
         try:
-            self.agent.call("move.commit", timeout=COMMIT_LIMIT)
+            done = self.agent.call("move.commit", timeout=COMMIT_LIMIT)
+            self.frozen.leave()
+            self.report(Event("note", "committed", done))
         except MigrateError as error:
             self.frozen.leave()
             self._settle_doubt(error)
-        self.frozen.leave()
 
     def _settle_doubt(self, error: MigrateError) -> None:
         """COMMIT was sent and no answer came: ask anew, and stay frozen if nobody answers."""
