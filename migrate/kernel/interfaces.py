@@ -7,6 +7,7 @@ import socket
 import struct
 
 SIOCGIFFLAGS, SIOCSIFFLAGS = 0x8913, 0x8914
+SIOCSIFTXQLEN = 0x8943
 SIOCBRADDIF, SIOCBRDELIF = 0x89A2, 0x89A3
 IFF_UP = 0x1
 _IFREQ_FLAGS = struct.Struct("16sh22x")
@@ -19,6 +20,12 @@ def bring_up(name: str) -> None:
         request = _IFREQ_FLAGS.pack(name.encode(), 0)
         flags = _IFREQ_FLAGS.unpack(fcntl.ioctl(handle, SIOCGIFFLAGS, request))[1]
         fcntl.ioctl(handle, SIOCSIFFLAGS, _IFREQ_FLAGS.pack(name.encode(), flags | IFF_UP))
+
+
+def set_queue_length(name: str, frames: int) -> None:
+    """How many frames may wait to be sent; raises OSError."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as handle:
+        fcntl.ioctl(handle, SIOCSIFTXQLEN, _IFREQ_INDEX.pack(name.encode(), frames))
 
 
 def join_bridge(bridge: str, name: str) -> None:

@@ -127,22 +127,44 @@ def teach(netns: Path, interface: str, known: Iterable[tuple[str, str]]) -> None
 
 
 def announce(netns: Path, interface: str, address: str) -> None:
-    """Send a gratuitous ARP for `address` from `interface` of `netns` (RFC 5227, 3).
-
-    Within a pause, so nothing here may wait: the socket receives nothing (protocol 0), and is
-    closed aside, because to close it the kernel waits for all that might be receiving by it (about
-    20 ms; Linux, net/packet/af_packet.c, packet_release, synchronize_net).
-    """
+    """Send a gratuitous ARP for `address` from `interface` of `netns`; raises OSError."""
     with inside(netns):
         packet = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-    try:
+    with _closed_aside(packet):
         packet.bind((interface, 0))
-        mac = packet.getsockname()[4]
-        ip = socket.inet_aton(address)
-        for operation in (1, 2):
-            body = struct.pack("!HHBBH", 1, 0x0800, 6, 4, operation)
-            target = _BROADCAST if operation == 2 else b"\0" * 6
-            packet.send(_BROADCAST + mac + b"\x08\x06" + body + mac + ip + target + ip)
+        for frame in gratuitous_arp(packet.getsockname()[4], address):
+            packet.send(frame)
+
+
+def gratuitous_arp(mac: bytes, address: str) -> list[bytes]:
+    """The frames that tell a link who has `address`: a request and an answer (RFC 5227, 3)."""
+    ip = socket.inet_aton(address)
+    frames = []
+    for operation in (1, 2):
+        body = struct.pack("!HHBBH", 1, 0x0800, 6, 4, operation)
+        target = _BROADCAST if operation == 2 else b"\0" * 6
+        frames.append(_BROADCAST + mac + b"\x08\x06" + body + mac + ip + target + ip)
+    return frames
+
+
+def send_frames(interface: str, frames: Iterable[bytes]) -> None:
+    """Send whole Ethernet frames from an interface of this namespace; raises OSError."""
+    packet = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    with _closed_aside(packet):
+        packet.bind((interface, 0))
+        for frame in frames:
+            packet.send(frame)
+
+
+@contextlib.contextmanager
+def _closed_aside(packet: socket.socket) -> Iterator[None]:
+    """For sockets that are used within a pause: nothing waits for the end of a packet socket.
+
+    To close one, the kernel waits for all that might be receiving by it, about 20 ms (Linux,
+    net/packet/af_packet.c, packet_release, synchronize_net); to bind one that receives, as well.
+    """
+    try:
+        yield
     finally:
         threading.Thread(target=packet.close, name="close").start()
 

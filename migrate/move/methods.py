@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from migrate.checkpoint.state import decode
+from migrate.kernel.tap import FRAME_LIMIT
 from migrate.move import facts, receiving
 from migrate.move.errors import MoveUnknown
 from migrate.move.journal import Entry
@@ -30,6 +31,7 @@ def methods(paths: Paths) -> dict[str, Method]:
         "move.prepare": _prepare(paths),
         "move.add_layer": _add_layer,
         "move.place": _place,
+        "move.stand_in": _stand_in,
         "move.restore": _restore,
         "move.commit": _commit(paths),
         "move.settle": _settle(paths),
@@ -97,10 +99,23 @@ def _restore(context: Context) -> dict[str, float]:
 
 
 def _commit(paths: Paths) -> Method:
-    def commit(context: Context) -> dict[str, float]:
-        return _current(context).commit()
+    def commit(context: Context, frames: list[bytes] | None = None) -> dict[str, float]:
+        return _current(context).commit(_checked_frames(frames or []))
 
     return commit
+
+
+def _checked_frames(frames: object) -> list[bytes]:
+    """Ethernet frames as a stand-in reads them; raises ArgumentsInvalid."""
+    if not isinstance(frames, list) or not all(
+        isinstance(frame, bytes) and 14 <= len(frame) <= FRAME_LIMIT for frame in frames
+    ):
+        raise ArgumentsInvalid("the frames are no Ethernet frames")
+    return frames
+
+
+def _stand_in(context: Context) -> None:
+    _current(context).take_over_address()
 
 
 def _settle(paths: Paths) -> Method:

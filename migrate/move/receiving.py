@@ -28,6 +28,7 @@ from migrate.runtime.control import release_fifo
 from migrate.runtime.lifecycle.create import make_place, prepare_and_launch, unmake
 from migrate.runtime.lifecycle.delete import dismiss_monitor
 from migrate.runtime.networks import driver_of
+from migrate.runtime.networks.standin import StandIn
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import Record, load_process, save_process
 from migrate.runtime.storage import mount_rootfs, remove_storage
@@ -46,6 +47,7 @@ class Receiving:
         self.state = state
         self.root = journal.incoming(paths) / entry.move
         self.restorer: Restorer | None = None
+        self.stand_in: StandIn | None = None
         self.record = state.record
         self._lock = contextlib.ExitStack()
         own = paths.container(entry.container)
@@ -82,7 +84,14 @@ class Receiving:
         make_place(self.paths, self.state.record)
         own.rootfs.mkdir(mode=0o700, exist_ok=True)
         self.restorer = Restorer(self.paths, self.state, pages=self.pages)
+        network = self.state.record.network
+        self.stand_in = driver_of(network.driver).stand_in(own, network)
         reached(self.paths, "placed")
+
+    def take_over_address(self) -> None:
+        """The source's copy is held: take its packets, to deliver them after COMMIT."""
+        if self.stand_in:
+            self.stand_in.take_over()
 
     def restore(self) -> dict[str, float]:
         """The copy, whole and frozen (or waiting for its start), from what has arrived.
@@ -107,17 +116,23 @@ class Receiving:
         reached(self.paths, "restored-there")
         return {"files": files_done - begun, "restore": restored - files_done}
 
-    def commit(self) -> dict[str, float]:
+    def commit(self, frames: list[bytes]) -> dict[str, float]:
         """Durable first, then let it run; raises MoveAborted when it has been wiped meanwhile.
 
-        Returns the seconds of its phases.
+        `frames` came to the source while it was held there, and are delivered before those that
+        came here. Returns the seconds of its phases.
         """
         begun = time.monotonic()
         durable = commit(self.paths, self.entry)
+        if self.stand_in:
+            own = self.paths.container(self.entry.container)
+            driver_of(self.record.network.driver).deliver(own, frames + self.stand_in.frames())
         return {"journal": durable - begun, "thaw": time.monotonic() - durable}
 
     def close(self) -> None:
         """The connection has ended: abort unless committed, then finish."""
+        if self.stand_in:
+            self.stand_in.close()
         current = journal.read(self.paths, self.entry.move, "target")
         step = target_alone(current.target_state) if current else Step.NOTHING
         if current and step is Step.ROLL_BACK:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.filling import await_filled
 from migrate.runtime.lifecycle.create import load_spec
 from migrate.runtime.lifecycle.stop import stop_locked
+from migrate.runtime.networks import driver_of
+from migrate.runtime.networks.standin import StandIn
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import Process, Record, load_process
 from migrate.runtime.status import require
@@ -45,6 +48,7 @@ from migrate.transfer.target import Target as Address
 CALL_LIMIT = 120.0  # seconds
 COMMIT_LIMIT = 20.0
 SYNC_LIMIT = 600.0
+STAND_IN_LIMIT = 2.0
 CONNECTIONS = 2
 
 
@@ -78,6 +82,8 @@ class Move:
         self.entry: Entry | None = None
         self.bulk: BulkSender | None = None
         self.rounds: Rounds | None = None
+        self.driver = driver_of(record.network.driver)
+        self.stand_in: StandIn | None = None
         self.there: Facts | None = None
         self.warning = ""
         self.signals = Signals()
@@ -116,18 +122,9 @@ class Move:
         begun = time.monotonic()
         with records.locked(self.own, f"move to {self.address}"), self.signals:
             try:
-                try:
-                    self._prepare(made)
-                    self._pause(made)
-                    self._intend_commit()
-                finally:
-                    self.signals.deafen()
-            except BaseException as error:
-                raise self._undone(error) from error
+                self._move(made)
             finally:
-                self._track_no_more()
-            self._commit()
-            self._finish()
+                self._end_aids()
         return Result(
             container=made.container, name=made.name, target=str(self.address), mode=made.mode,
             generation=self.record.generation + 1,
@@ -136,6 +133,26 @@ class Move:
             bytes_sent=self._sent, memory_bytes=made.memory_bytes,
             layers_sent=len(made.missing_layers), reason=made.reason, warning=self.warning,
         )  # fmt: skip
+
+    def _move(self, made: Plan) -> None:
+        try:
+            try:
+                self._prepare(made)
+                self._pause(made)
+                self._intend_commit()
+            finally:
+                self.signals.deafen()
+        except BaseException as error:
+            raise self._undone(error) from error
+        self._commit()
+        self._finish()
+
+    def _end_aids(self) -> None:
+        """What helped to make the pause short is of no use any more."""
+        if self.rounds:
+            self.rounds.close()
+        if self.stand_in:
+            self.stand_in.close()
 
     def _prepare(self, made: Plan) -> None:
         """All that can be done while the container runs."""
@@ -163,6 +180,7 @@ class Move:
         self._send_layers(made)
         self.agent.call("move.place", timeout=CALL_LIMIT)
         reached(self.paths, "prepared")
+        self.stand_in = self.driver.stand_in(self.own, self.record.network)
         if made.mode == "pre-copy":
             self._send_memory(made)
         self.phases.leave()
@@ -176,10 +194,6 @@ class Move:
         count = self._counter("memory", made.memory_bytes)
         self.rounds.run(self.wish.max_downtime, self.wish.max_rounds, count)
         reached(self.paths, "memory-sent")
-
-    def _track_no_more(self) -> None:
-        if self.rounds:
-            self.rounds.close()
 
     def _send_layers(self, made: Plan) -> None:
         assert self.bulk
@@ -253,14 +267,27 @@ class Move:
         self._hold()
         self.frozen.enter("freeze")
         freezing.freeze(self.paths, self.record)
+        hand_over = threading.Thread(target=self._hand_over_address, name="address", daemon=True)
+        hand_over.start()
         reached(self.paths, "frozen")
         self.frozen.enter("dump")
         held = self.rounds.held if self.rounds else None
         names = dumping.dump_with_files(self.paths, criu, state, self.process, self.out, held)
         if self.rounds:
             names += self.rounds.finish()
+        hand_over.join()
         self.frozen.leave()
         return names
+
+    def _hand_over_address(self) -> None:
+        """From here on the target takes the container's packets; without that they are lost."""
+        if self.stand_in:
+            with contextlib.suppress(MigrateError):
+                self.agent.call("move.stand_in", timeout=STAND_IN_LIMIT)
+
+    def _kept_frames(self) -> list[bytes]:
+        """What came here for the container since it was frozen."""
+        return self.stand_in.frames() if self.stand_in else []
 
     def _send(self, names: list[str]) -> None:
         assert self.bulk
@@ -277,6 +304,7 @@ class Move:
         if self.entry:
             # Thaw first: no COMMIT was sent, so nobody has to be asked.
             roll_back(self.paths, self.entry)
+            self.driver.deliver(self.own, self._kept_frames())
             with contextlib.suppress(MigrateError):
                 self.agent.call("move.settle", move=self.entry.move, timeout=15)
                 self.agent.call("move.forget", move=self.entry.move, timeout=15)
@@ -309,7 +337,8 @@ class Move:
         """The point of no return."""
         reached(self.paths, "committing")
         try:
-            done = self.agent.call("move.commit", timeout=COMMIT_LIMIT)
+            frames = self._kept_frames()
+            done = self.agent.call("move.commit", frames=frames, timeout=COMMIT_LIMIT)
             self.frozen.leave()
             self.report(Event("note", "committed", done))
         except MigrateError as error:

@@ -16,6 +16,7 @@ import msgspec
 from migrate.kernel import interfaces, netlink
 from migrate.runtime.errors import AddressTaken, NetworkFailed
 from migrate.runtime.networks.driver import Neighbours
+from migrate.runtime.networks.standin import StandIn, deliver
 from migrate.runtime.paths import ContainerPaths
 from migrate.runtime.records import Network, Record
 
@@ -141,6 +142,22 @@ class Bridge:
                 mend="somebody may have removed it: stop and start the container",
             ) from error  # fmt: skip
 
+    def stand_in(self, own: ContainerPaths, network: Network) -> StandIn | None:
+        """A TAP interface on the bridge; None where there is no TUN driver."""
+        address = network.address.partition("/")[0]
+        name = f"ms{own.identifier[:12]}"
+        try:
+            found = StandIn(name, network.bridge, network.mac, address)
+        except OSError:
+            return None
+        _make_deaf(name)
+        _await_link(name)
+        return found
+
+    def deliver(self, own: ContainerPaths, frames: Iterable[bytes]) -> None:
+        """Out of the host's end, into the container."""
+        deliver(port_of(own.identifier), frames)
+
     def neighbours(self, own: ContainerPaths) -> Neighbours:
         """Those of its interface."""
         return netlink.neighbours(own.netns, INSIDE)
@@ -160,10 +177,12 @@ class Bridge:
 
 
 def _await_link(port: str, limit: float = 2.0) -> None:
-    """Wait until the kernel's link watch has seen the pair up."""
+    """Wait until the kernel's link watch has seen the pair up (a TAP does not tell: unknown)."""
     state = Path("/sys/class/net") / port / "operstate"
     deadline = time.monotonic() + limit
-    while state.exists() and state.read_text().strip() != "up" and time.monotonic() < deadline:
+    while state.exists() and state.read_text().strip() not in {"up", "unknown"}:
+        if time.monotonic() > deadline:
+            break
         time.sleep(0.005)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
+from migrate.runtime.networks.standin import StandIn
 from migrate.runtime.paths import ContainerPaths
 from migrate.runtime.records import Network, Record
 
@@ -31,6 +32,12 @@ class Driver(Protocol):
 
     def hold(self, own: ContainerPaths, network: Network) -> None:
         """Let no packet pass: nothing answers for the address while the container is frozen."""
+
+    def stand_in(self, own: ContainerPaths, network: Network) -> StandIn | None:
+        """What takes the container's packets while it is held; None where there is nothing."""
+
+    def deliver(self, own: ContainerPaths, frames: Iterable[bytes]) -> None:
+        """Hand it what came meanwhile; frames that can't be delivered are lost."""
 
     def neighbours(self, own: ContainerPaths) -> Neighbours:
         """Whom the container knows on its link, to be taught where it goes."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from migrate.kernel import netlink
 from migrate.runtime.networks.driver import Neighbours
+from migrate.runtime.networks.standin import StandIn
 from migrate.runtime.paths import ContainerPaths
 from migrate.runtime.records import Network, Record
 
@@ -30,6 +31,13 @@ class HostNetwork:
 
     def hold(self, own: ContainerPaths, network: Network) -> None:
         """The host's traffic is not the container's to hold."""
+
+    def stand_in(self, own: ContainerPaths, network: Network) -> StandIn | None:
+        """There is no address of its own to stand in for."""
+        return None
+
+    def deliver(self, own: ContainerPaths, frames: Iterable[bytes]) -> None:
+        """Nothing was taken."""
 
     def neighbours(self, own: ContainerPaths) -> Neighbours:
         """Nobody's but the host's."""
