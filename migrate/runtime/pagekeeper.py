@@ -24,6 +24,7 @@ from typing import Any
 from migrate.kernel.processes import fork_sharing_files, set_name
 
 REFUSED = 3  # exit status of a server that no next one could better
+SOON = 0.1  # seconds; servers that live no longer are followed at growing distance
 _EMPTY_PROGRESS = b"{}".ljust(511) + b"\n"
 
 
@@ -32,7 +33,8 @@ class PageKeeper:
 
     def __init__(self) -> None:
         self._pid = 0
-        self._starts = 0
+        self._starts = self._soon_dead = 0
+        self._born = 0.0
         self._launch: dict[str, Any] = {}
         self._serve: Any = None
         self._begin = -1
@@ -87,6 +89,8 @@ class PageKeeper:
         elif code == REFUSED:
             self._error = "the page server refused what it was given; see monitor.log"
         else:
+            lived = time.monotonic() - self._born
+            self._soon_dead = self._soon_dead + 1 if lived < SOON else 0
             self._spawn()
         return True
 
@@ -110,6 +114,7 @@ class PageKeeper:
 
     def _spawn(self) -> None:
         self._starts += 1
+        self._born = time.monotonic()
         pid = fork_sharing_files()
         if pid == 0:
             code = 1
@@ -124,7 +129,7 @@ class PageKeeper:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         try:
             set_name("migrate-pages")
-            time.sleep(min(max(self._starts - 3, 0) * 0.05, 2))  # one that dies at once
+            time.sleep(min(max(self._soon_dead - 3, 0) * 0.05, 2))
             code = int(self._serve(self._launch, self._starts - 1))
             if code == 0:
                 self._remove_files()

@@ -35,6 +35,7 @@ class Filler:
         self._address = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
         self._view = memoryview(self._memory)
         self._needless = needless
+        self.copied = 0  # bytes
 
     def put(self, task: Task, run: Run) -> int:
         """Put `run`, at most CHUNK bytes, in place; 0, or the errno of the first page that failed.
@@ -49,6 +50,7 @@ class Filler:
         while at < run.end:
             done, error = uf.copy(task.uffd, at, self._address + at - run.start, run.end - at)
             at += done
+            self.copied += done
             if error == errno.EEXIST:
                 at += PAGE
             elif error and not done:

@@ -29,7 +29,7 @@ _AREA = 1 << 28  # bytes; sparse
 _RECORD = 8 + MESSAGE_SIZE
 _ACTIVE, _FINISHED, _PID, _BEGUN = 0, 8, 16, 24
 _COUNTERS = 64
-COUNTERS = ("total", "faults", "zero_faults", "stranded", "restarts")
+COUNTERS = ("filled", "faults", "zero_faults", "stranded", "restarts")
 
 
 class Record(NamedTuple):
@@ -71,7 +71,7 @@ class Journal:
     def count(self, counter: str, number: int) -> None:
         """Add to one of COUNTERS."""
         at = _COUNTERS + 8 * COUNTERS.index(counter)
-        self._set_word(at, (self._word(at) + number) & (1 << 64) - 1)
+        self._set_word(at, self._word(at) + number)
 
     def counters(self) -> dict[str, int]:
         """All of COUNTERS."""
