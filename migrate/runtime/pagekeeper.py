@@ -36,6 +36,8 @@ class PageKeeper:
         self._starts = self._soon_dead = 0
         self._born = 0.0
         self._launch: dict[str, Any] = {}
+        self._kept: dict[str, int] = {}
+        self._paths = ("", "")
         self._serve: Any = None
         self._begin = -1
         self._error = ""
@@ -59,11 +61,13 @@ class PageKeeper:
         filling = os.open(request["filling"], flags, 0o600)
         os.write(filling, _EMPTY_PROGRESS)
         reader, self._begin = os.pipe()
-        self._launch = request.get("options", {}) | {
+        self._kept = {
             "directory": os.dup(directory), "listener": _listen(request["socket"]),
             "begin": reader, "state": os.memfd_create("pages"), "life": os.pidfd_open(os.getpid()),
-            "filling": filling, "paths": (request["filling"], request["socket"]),
+            "filling": filling,
         }  # fmt: skip
+        self._paths = request["filling"], request["socket"]
+        self._launch = request.get("options", {}) | self._kept
         self._spawn()
         return self.state()
 
@@ -99,18 +103,19 @@ class PageKeeper:
 
         Otherwise it goes on by itself: it holds all descriptors, too.
         """
-        if self._launch and ended:
+        if self._kept and ended:
             if self._pid:
                 with contextlib.suppress(ProcessLookupError, ChildProcessError):
                     os.kill(self._pid, signal.SIGKILL)
                     os.waitpid(self._pid, 0)
             self._pid = 0
+            self._remove_files()
             self._clear()
 
     def _clear(self) -> None:
-        for descriptor in (value for value in self._launch.values() if isinstance(value, int)):
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
+        for descriptor in (*self._kept.values(), self._begin):
+            os.close(descriptor)
+        self._kept, self._begin = {}, -1
 
     def _spawn(self) -> None:
         self._starts += 1
@@ -143,9 +148,9 @@ class PageKeeper:
 
     def _remove_files(self) -> None:
         """All is filled. If the monitor is gone, the paths may be another container's by now."""
-        filling, listener = self._launch["paths"]
+        filling, listener = self._paths
         with contextlib.suppress(OSError):
-            if os.stat(filling).st_ino == os.fstat(self._launch["filling"]).st_ino:  # noqa: PTH116
+            if os.stat(filling).st_ino == os.fstat(self._kept["filling"]).st_ino:  # noqa: PTH116
                 os.unlink(listener)  # noqa: PTH108
                 os.unlink(filling)  # noqa: PTH108
 

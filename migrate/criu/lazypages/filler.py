@@ -15,8 +15,11 @@ from migrate.kernel import userfault_fill as uf
 from migrate.kernel.files import punch_hole
 from migrate.kernel.userfault_fill import PAGE
 
-CHUNK = 512 << 10
-"""Bytes of one step in the background: a fault that comes meanwhile waits for its end."""
+CHUNK = 128 << 10
+"""Bytes of one step in the background: a fault that comes meanwhile waits for its end.
+
+Measured: 1 GiB takes 0.5 to 0.6 s from 128 KiB to 2 MiB, but the smaller, the fewer faults wait.
+"""
 
 AROUND = 64 << 10
 """Bytes, aligned to as much, that a fault brings along."""

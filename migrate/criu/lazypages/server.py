@@ -64,6 +64,7 @@ class Server:
             self._background()
             self._tell()
         self._tell(last=True)
+        self.connection.close()
 
     def _take_over(self) -> None:
         """Where a killed server stopped: repeat the journal, and let who waits ask again."""
