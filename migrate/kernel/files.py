@@ -79,6 +79,21 @@ def directory_descriptor(path: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
+def map_shared(descriptor: int, length: int) -> memoryview:
+    """A file's contents as memory, for good: mmap(2), MAP_SHARED. Raises OSError.
+
+    Unlike Python's `mmap`, it keeps no further descriptor.
+    """
+    prot, shared = 3, 1  # PROT_READ | PROT_WRITE, MAP_SHARED
+    size = ctypes.c_size_t(length)
+    call = libc.mmap
+    call.restype = ctypes.c_void_p
+    address = call(None, size, prot, shared, descriptor, ctypes.c_int64(0))
+    if address == ctypes.c_void_p(-1).value:
+        raise oserror("mmap")
+    return memoryview((ctypes.c_ubyte * length).from_address(address)).cast("B")
+
+
 _FALLOC_FL_KEEP_SIZE, _FALLOC_FL_PUNCH_HOLE = 1, 2  # include/uapi/linux/falloc.h
 
 

@@ -1,7 +1,7 @@
 """Userfaultfd, the filling side: putting pages in place, and what the kernel tells of a process.
 
 Structures and numbers: include/uapi/linux/userfaultfd.h. What the calls answer is told in
-ioctl_userfaultfd(2) and mm/userfaultfd.c. `migrate.kernel.userfaultfd` is the write-protecting side.
+ioctl_userfaultfd(2) and mm/userfaultfd.c.
 """
 
 from __future__ import annotations

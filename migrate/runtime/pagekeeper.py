@@ -24,6 +24,7 @@ from typing import Any
 from migrate.kernel.processes import fork_sharing_files, set_name
 
 REFUSED = 3  # exit status of a server that no next one could better
+SOON = 0.1  # seconds; servers that live no longer are followed at growing distance
 _EMPTY_PROGRESS = b"{}".ljust(511) + b"\n"
 
 
@@ -32,8 +33,11 @@ class PageKeeper:
 
     def __init__(self) -> None:
         self._pid = 0
-        self._starts = 0
+        self._starts = self._soon_dead = 0
+        self._born = 0.0
         self._launch: dict[str, Any] = {}
+        self._kept: dict[str, int] = {}
+        self._paths = ("", "")
         self._serve: Any = None
         self._begin = -1
         self._error = ""
@@ -57,11 +61,13 @@ class PageKeeper:
         filling = os.open(request["filling"], flags, 0o600)
         os.write(filling, _EMPTY_PROGRESS)
         reader, self._begin = os.pipe()
-        self._launch = request.get("options", {}) | {
+        self._kept = {
             "directory": os.dup(directory), "listener": _listen(request["socket"]),
             "begin": reader, "state": os.memfd_create("pages"), "life": os.pidfd_open(os.getpid()),
-            "filling": filling, "paths": (request["filling"], request["socket"]),
+            "filling": filling,
         }  # fmt: skip
+        self._paths = request["filling"], request["socket"]
+        self._launch = request.get("options", {}) | self._kept
         self._spawn()
         return self.state()
 
@@ -87,6 +93,8 @@ class PageKeeper:
         elif code == REFUSED:
             self._error = "the page server refused what it was given; see monitor.log"
         else:
+            lived = time.monotonic() - self._born
+            self._soon_dead = self._soon_dead + 1 if lived < SOON else 0
             self._spawn()
         return True
 
@@ -95,21 +103,23 @@ class PageKeeper:
 
         Otherwise it goes on by itself: it holds all descriptors, too.
         """
-        if self._launch and ended:
+        if self._kept and ended:
             if self._pid:
                 with contextlib.suppress(ProcessLookupError, ChildProcessError):
                     os.kill(self._pid, signal.SIGKILL)
                     os.waitpid(self._pid, 0)
             self._pid = 0
+            self._remove_files()
             self._clear()
 
     def _clear(self) -> None:
-        for descriptor in (value for value in self._launch.values() if isinstance(value, int)):
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
+        for descriptor in (*self._kept.values(), self._begin):
+            os.close(descriptor)
+        self._kept, self._begin = {}, -1
 
     def _spawn(self) -> None:
         self._starts += 1
+        self._born = time.monotonic()
         pid = fork_sharing_files()
         if pid == 0:
             code = 1
@@ -124,7 +134,7 @@ class PageKeeper:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         try:
             set_name("migrate-pages")
-            time.sleep(min(max(self._starts - 3, 0) * 0.05, 2))  # one that dies at once
+            time.sleep(min(max(self._soon_dead - 3, 0) * 0.05, 2))
             code = int(self._serve(self._launch, self._starts - 1))
             if code == 0:
                 self._remove_files()
@@ -138,9 +148,9 @@ class PageKeeper:
 
     def _remove_files(self) -> None:
         """All is filled. If the monitor is gone, the paths may be another container's by now."""
-        filling, listener = self._launch["paths"]
+        filling, listener = self._paths
         with contextlib.suppress(OSError):
-            if os.stat(filling).st_ino == os.fstat(self._launch["filling"]).st_ino:  # noqa: PTH116
+            if os.stat(filling).st_ino == os.fstat(self._kept["filling"]).st_ino:  # noqa: PTH116
                 os.unlink(listener)  # noqa: PTH108
                 os.unlink(filling)  # noqa: PTH108
 

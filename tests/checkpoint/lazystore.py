@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import array
-import os
+import contextlib
 from pathlib import Path
 
 from migrate.checkpoint import dump as dumping
@@ -15,7 +15,8 @@ from migrate.criu import client, pagemap_images
 from migrate.criu.pagemap_images import PE_LAZY, pages_of
 from migrate.runtime.lifecycle.create import load_spec, making_place, unmake
 from migrate.runtime.lifecycle.delete import dismiss_monitor
-from migrate.runtime.records import Record
+from migrate.runtime.paths import ContainerPaths
+from migrate.runtime.records import Record, load_process
 from migrate.runtime.status import process_of_container
 from tests.checkpoint.conftest import Place
 
@@ -25,9 +26,8 @@ PAGE = 4096
 def split(images: Path, store: Path) -> int:
     """Move what can be restored lazily out of CRIU's images; how many bytes that were."""
     store.mkdir(parents=True)
-    return sum(
-        _split(path, images, store) for path in images.glob("pagemap-*.img") if "shmem" not in path.name
-    )
+    paths = [path for path in images.glob("pagemap-*.img") if "shmem" not in path.name]
+    return sum(_split(path, images, store) for path in paths)
 
 
 def _split(path: Path, images: Path, store: Path) -> int:
@@ -87,13 +87,15 @@ class Dumped:
         return restorer
 
 
-def page_servers() -> list[int]:
-    """The page servers of this machine."""
+def page_servers(own: ContainerPaths) -> list[int]:
+    """The page server of a container, while it has one."""
+    process = load_process(own)
+    if process is None:
+        return []
     found = []
-    for name in os.listdir("/proc"):
-        try:
-            if name.isdigit() and Path(f"/proc/{name}/comm").read_text() == "migrate-pages\n":
-                found.append(int(name))
-        except OSError:
-            pass
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            head, _, tail = stat.read_text().rpartition(")")
+            if tail.split()[1] == str(process.monitor) and head.endswith("(migrate-pages"):
+                found.append(int(stat.parent.name))
     return found

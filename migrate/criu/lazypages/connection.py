@@ -21,7 +21,7 @@ class Connection:
     """
 
     def __init__(self, listener: int, journal: Journal) -> None:
-        self._listener = socket.socket(fileno=os.dup(listener))
+        self._listener = socket.socket(fileno=listener)
         self._journal = journal
         self._channel: socket.socket | None = None
 
@@ -80,6 +80,12 @@ class Connection:
         assert self._channel
         self._channel.close()
         self._channel = None
+
+    def close(self) -> None:
+        """The end. The listener is its giver's."""
+        self._listener.detach()
+        if self._channel:
+            self._channel.close()
 
     def done(self) -> None:
         """The word is dealt with: the next may come."""

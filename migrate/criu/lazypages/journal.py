@@ -13,13 +13,13 @@ with the event ADD, CLOSING or CLOSED. The first that has no event is the end.
 from __future__ import annotations
 
 import array
-import mmap
 import os
 import struct
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from migrate.criu.lazypages.spaces import Run
+from migrate.kernel.files import map_shared, punch_hole
 from migrate.kernel.userfault_fill import FAULT, MESSAGE_SIZE
 
 ADD, CLOSING, CLOSED = 1, 2, 3
@@ -29,7 +29,7 @@ _AREA = 1 << 28  # bytes; sparse
 _RECORD = 8 + MESSAGE_SIZE
 _ACTIVE, _FINISHED, _PID, _BEGUN = 0, 8, 16, 24
 _COUNTERS = 64
-COUNTERS = ("total", "faults", "zero_faults", "stranded", "restarts")
+COUNTERS = ("filled", "faults", "zero_faults", "stranded", "restarts")
 
 
 class Record(NamedTuple):
@@ -57,7 +57,7 @@ class Journal:
         self._descriptor = descriptor
         if os.fstat(descriptor).st_size < size:
             os.ftruncate(descriptor, size)
-        self._memory = memoryview(mmap.mmap(descriptor, size))
+        self._memory = map_shared(descriptor, size)
         self._base = _HEADER + self._word(_ACTIVE) * _AREA
         self._first = self._tail = self._base + 8 + self._word(self._base)
 
@@ -71,7 +71,7 @@ class Journal:
     def count(self, counter: str, number: int) -> None:
         """Add to one of COUNTERS."""
         at = _COUNTERS + 8 * COUNTERS.index(counter)
-        self._set_word(at, (self._word(at) + number) & (1 << 64) - 1)
+        self._set_word(at, self._word(at) + number)
 
     def counters(self) -> dict[str, int]:
         """All of COUNTERS."""
@@ -163,8 +163,6 @@ class Journal:
         self._give_back(old)
 
     def _give_back(self, base: int) -> None:
-        from migrate.kernel.files import punch_hole
-
         punch_hole(self._descriptor, base, _AREA)
 
     def saved(self) -> list[Saved]:

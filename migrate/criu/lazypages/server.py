@@ -64,6 +64,7 @@ class Server:
             self._background()
             self._tell()
         self._tell(last=True)
+        self.connection.close()
 
     def _take_over(self) -> None:
         """Where a killed server stopped: repeat the journal, and let who waits ask again."""
@@ -160,7 +161,6 @@ class Server:
         record = self.journal.append(uffd, ADD, added(pid, content, present))
         self.connection.done()
         apply(self.tasks, record, self._load)
-        self.journal.count("total", self.tasks[uffd].space.remaining)
         self._watch(self.tasks[uffd])
 
     @staticmethod
@@ -184,14 +184,9 @@ class Server:
             time.sleep(MEMORY_RETRY)
 
     def _follow(self, task: Task, raw: bytes) -> None:
-        gone = apply(self.tasks, Record(task.uffd, raw), self._load)
-        if gone:
-            self._needless(task, gone)
-            self.journal.count("total", -sum(run.end - run.start for run in gone))
+        self._needless(task, apply(self.tasks, Record(task.uffd, raw), self._load))
         if raw[0] == uf.FORK:
-            child = self.tasks[uf.parse(raw).first]
-            self.journal.count("total", child.space.remaining)
-            self._watch(child)
+            self._watch(self.tasks[uf.parse(raw).first])
         if self.journal.is_long:
             self.journal.snapshot(one.saved() for one in self.tasks.values())
 
@@ -284,7 +279,6 @@ class Server:
         if task.uffd not in self.tasks:
             return
         remaining = task.space.runs
-        self.journal.count("total", -task.space.remaining)
         task.space = AddressSpace()
         self._needless(task, remaining)
         self._poll.unregister(task.uffd)
@@ -317,13 +311,18 @@ class Server:
             filler.give_back(task.content, runs)
 
     def _tell(self, *, last: bool = False) -> None:
-        """Write the progress, of the same length each time."""
+        """Write the progress, of the same length each time.
+
+        After a kill it counts as missing again what the kernel will know to be there.
+        """
         now = time.monotonic()
         if now - self._told < TELL_EVERY and not last:
             return
         self._told = now
+        self.journal.count("filled", self.filler.copied)
+        self.filler.copied = 0
         told = self.journal.counters()
-        told["filled"] = told["total"] - sum(t.space.remaining for t in self.tasks.values())
+        told["total"] = told["filled"] + sum(t.space.remaining for t in self.tasks.values())
         text = json.dumps(told | {"processes": len(self.tasks)})
         os.pwrite(self.launch["filling"], text.ljust(511).encode() + b"\n", 0)
 

@@ -66,6 +66,8 @@ class AddressSpace:
 
     def cut(self, start: int, end: int) -> list[Run]:
         """The range is no longer missing: filled, unmapped, or emptied. What was missing of it."""
+        if start >= end:
+            return []
         first = self._after(start) - 1
         if first < 0 or self.runs[first].end <= start:
             first += 1

@@ -34,7 +34,9 @@ while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
-                sys.exit(0)
+                if "error" not in keeper.state():
+                    sys.exit(0)
+                break
             if not pid:
                 break
             keeper.on_child(pid, os.waitstatus_to_exitcode(status))
