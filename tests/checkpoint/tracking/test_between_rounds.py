@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -355,14 +356,14 @@ def test_what_is_left_to_criu(steps, tracker, store, kind, tmp_path):
 def test_thread_stacks_are_tracked(steps, tracker, store):
     steps.do("e = threading.Event(); t = threading.Thread(target=e.wait, daemon=True); t.start()")
     tid = steps.tell("t.native_id")
-    stack = int(open(f"/proc/{tid}/syscall").read().split()[-2], 16) & -PAGE
+    stack = int(Path(f"/proc/{tid}/syscall").read_text().split()[-2], 16) & -PAGE
     assert reported(tracker, store, steps.pid, stack, 1) == [0]
     assert vouched(check(tracker, steps.pid, store), steps.pid, stack, 1)[:2] == (1, 1)
 
 
 def test_after_the_end_a_process_is_as_before(steps, tracker, store):
     def flags():
-        text = open(f"/proc/{steps.pid}/smaps").read()
+        text = Path(f"/proc/{steps.pid}/smaps").read_text()
         return [line for line in text.splitlines() if line.startswith("VmFlags")]
 
     before = sorted(os.listdir(f"/proc/{steps.pid}/fd"))
