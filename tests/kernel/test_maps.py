@@ -27,14 +27,22 @@ def test_lines_become_records():
 
 
 def test_a_descriptor_stays_with_its_address_space():
-    child = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+    child = subprocess.Popen(
+        ["sh", "-c", "echo; read x; exec cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    child.stdout.readline()
     descriptor = os.open(f"/proc/{child.pid}/maps", os.O_RDONLY)
     try:
-        assert parse_maps(read_maps(descriptor))
-        assert parse_maps(read_maps(descriptor))  # from the beginning again
-        child.stdin.close()
-        child.wait()
+        before = read_maps(descriptor)
+        assert parse_maps(before)
+        assert read_maps(descriptor) == before  # from the beginning again
+        child.stdin.write(b"x\nhello\n")
+        child.stdin.flush()
+        child.stdout.readline()
         assert read_maps(descriptor) == b""
+        child.communicate()
+        with pytest.raises(ProcessLookupError):
+            read_maps(descriptor)
     finally:
         os.close(descriptor)
 

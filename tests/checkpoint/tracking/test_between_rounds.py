@@ -256,6 +256,49 @@ def test_a_pid_is_not_taken_for_an_earlier_one(steps, tracker, store):
     assert tracker._tracked[steps.pid] is not tracked
 
 
+CHANGES = {
+    "replaced in the middle": "m.mmap(8, a + 16 * m.PAGE, m.FIXED); m.write(a, 17, b'n')",
+    "replaced at the end": "m.mmap(8, a + 56 * m.PAGE, m.FIXED); m.write(a, 60, b'n')",
+    "replaced whole": "m.munmap(a, 64); m.mmap(64, a, m.FIXED); m.fill(a, 64, rng)",
+    "half unmapped": "m.munmap(a + 32 * m.PAGE, 32)",
+    "end made shared": "m.mmap(8, a + 56 * m.PAGE, m.FIXED, m.SHARED); m.write(a, 60, b'n')",
+    "unmapped": "m.munmap(a, 64)",
+    "moved": "t = m.mmap(64); b = m.mremap(a, 64, 64, m.MAYMOVE | m.MOVE_FIXED, t)",
+    "moved and another there": "t = m.mmap(64); m.mremap(a, 64, 64, m.MAYMOVE | m.MOVE_FIXED, t);"
+                               " m.mmap(64, a, m.FIXED); m.fill(a, 9, rng)",
+    "given back": "m.madvise(a, 32, m.DONTNEED); m.write(a, 20, b'n')",
+    "made huge": "h = m.mmap(1024, a & -(2 << 20), m.FIXED); m.madvise(h, 1024, m.HUGEPAGE); "
+                 "m.fill(h, 1024, rng)",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("first", [True, False], ids=["new", "registered"])
+def test_a_mapping_that_changes_between_the_look_at_it_and_its_scan(
+    steps, tracker, store, monkeypatch, change, first
+):
+    steps.do("o = m.mmap(4096); a = (o + (4 << 20)) & -(2 << 20)", "m.munmap(o, 4096)",
+             "m.mmap(64, a, m.FIXED); m.fill(a, 64, rng)")  # fmt: skip
+    if not first:
+        store.take(tracker.round())
+        steps.do("[m.write(a, n, b'w') for n in (3, 20, 58)]")
+    look = wp_async.trust.candidates
+
+    def stale(pid, found):
+        fitting = look(pid, found)
+        steps.do(CHANGES[change])
+        return fitting
+
+    with monkeypatch.context() as context:
+        context.setattr(wp_async.trust, "candidates", stale)
+        store.take(tracker.round())
+    check(tracker, steps.pid, store)
+    store.take(tracker.round())
+    finals = check(tracker, steps.pid, store)
+    assert len(finals) == 1
+    assert not len(finals[0].written) or len(pages_of(finals[0].written)) < 64
+
+
 def test_threads_that_write_all_the_time(steps, tracker, store):
     steps.do("a = m.mmap(256)")
     steps.do("go = lambda n: [m.write(a, (n * 64 + i) % 256, rng.randbytes(9)) "
