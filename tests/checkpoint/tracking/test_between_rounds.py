@@ -262,6 +262,8 @@ CHANGES = {
     "replaced whole": "m.munmap(a, 64); m.mmap(64, a, m.FIXED); m.fill(a, 64, rng)",
     "half unmapped": "m.munmap(a + 32 * m.PAGE, 32)",
     "end made shared": "m.mmap(8, a + 56 * m.PAGE, m.FIXED, m.SHARED); m.write(a, 60, b'n')",
+    "end made droppable":  # MAP_DROPPABLE, Linux 6.11; userfaultfd refuses it
+        "m.libc.mmap(a + 56 * m.PAGE, 8 * m.PAGE, 3, 0x38, -1, 0); m.write(a, 60, b'n')",
     "unmapped": "m.munmap(a, 64)",
     "moved": "t = m.mmap(64); b = m.mremap(a, 64, 64, m.MAYMOVE | m.MOVE_FIXED, t)",
     "moved and another there": "t = m.mmap(64); m.mremap(a, 64, 64, m.MAYMOVE | m.MOVE_FIXED, t);"
