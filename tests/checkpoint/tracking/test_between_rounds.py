@@ -284,7 +284,7 @@ def test_a_mapping_that_changes_between_the_look_at_it_and_its_scan(
     if not first:
         store.take(tracker.round())
         steps.do("[m.write(a, n, b'w') for n in (3, 20, 58)]")
-    look = wp_async.trust.candidates
+    look = wp_async.trust.without_locked
 
     def stale(pid, found):
         fitting = look(pid, found)
@@ -292,7 +292,7 @@ def test_a_mapping_that_changes_between_the_look_at_it_and_its_scan(
         return fitting
 
     with monkeypatch.context() as context:
-        context.setattr(wp_async.trust, "candidates", stale)
+        context.setattr(wp_async.trust, "without_locked", stale)
         store.take(tracker.round())
     check(tracker, steps.pid, store)
     store.take(tracker.round())
