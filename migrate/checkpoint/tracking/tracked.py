@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -136,6 +137,15 @@ class TrackedProcess:
                         userfaultfd.unregister(self._descriptors.uffd, mapping.start, mapping.end)
         self._descriptors.close()
 
+    def take_back(self, child: int) -> None:
+        """Close a copy of our userfaultfd in a child; raises OSError.
+
+        It has one when another thread forked it while ours had just opened the original.
+        """
+        for number in trust.userfaultfds(child):
+            if processes.have_same_file(os.getpid(), self._descriptors.uffd, child, number):
+                in_task(child, partial(_close_in, number=number), discard=lambda _: None)
+
     def _mappings(self) -> list[Mapping]:
         """What can be vouched for now."""
         text = read_maps(self._descriptors.maps)
@@ -246,6 +256,11 @@ def _open_in(pid: int, held: HeldTask) -> Descriptors:
         return Descriptors(held.tid, uffd)
     finally:
         held.syscall(syscall_number("close"), number)
+
+
+def _close_in(held: HeldTask, number: int) -> bool:
+    held.syscall(syscall_number("close"), number)
+    return True
 
 
 def _threads(pid: int) -> list[int]:

@@ -89,6 +89,16 @@ def check_process(pid: int) -> None:
                 raise Untrackable(f"has a file open with O_DIRECT: {link}")
 
 
+def userfaultfds(pid: int) -> list[int]:
+    """The descriptors of a process that are userfaultfds; raises OSError when it is gone."""
+    found = []
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            if str(entry.readlink()) == userfaultfd.LINK_NAME:
+                found.append(int(entry.name))
+    return found
+
+
 def _is_direct(pid: int, number: str) -> bool:
     text = Path(f"/proc/{pid}/fdinfo/{number}").read_text()
     for line in text.splitlines():

@@ -140,6 +140,9 @@ class WpAsync:
         if identity is None:
             raise ProcessLookupError
         inner = trust.inner_pid(pid, self._depth)
+        if trust.userfaultfds(pid):
+            for process in self._tracked.values():
+                process.take_back(pid)
         trust.check_process(pid)
         _check_alone(pid, identity, identities)
         attempts = self._attempts.get((pid, identity), 0)
