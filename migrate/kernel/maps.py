@@ -39,7 +39,7 @@ def read_maps(descriptor: int) -> bytes:
     """The text of an open /proc/PID/maps, from its beginning.
 
     The descriptor stays with the address space that the process had when it was opened: empty when
-    that is gone, by an exit or an execve.
+    that is gone, by an execve or an exit. Raises ProcessLookupError when the process is gone whole.
     """
     os.lseek(descriptor, 0, os.SEEK_SET)
     parts = []

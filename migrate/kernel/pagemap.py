@@ -68,12 +68,22 @@ class PagemapScanner:
                 inverted, mask, any_of, returned,
             ))  # fmt: skip
             count = _scan(descriptor, argument, start, end)
-            if count:
-                parts.append(self._vector[:count].copy())
-            start = struct.unpack_from("Q", argument, _WALK_END_OFFSET)[0]
+            if not count:
+                break
+            parts.append(self._vector[:count].copy())
+            start = max(_walk_end(argument), int(self._vector[count - 1, 1]))
         if len(parts) == 1:
             return parts[0]
         return np.concatenate(parts) if parts else np.empty((0, _FIELDS), dtype=np.uint64)
+
+
+def _walk_end(argument: bytearray) -> int:
+    """Where the kernel says that it stopped.
+
+    Too early (seen on 6.18) when it got to the end after it had filled its own buffer of 512
+    regions at least once: then it is where that buffer was full last.
+    """
+    return int(struct.unpack_from("Q", argument, _WALK_END_OFFSET)[0])
 
 
 def _scan(descriptor: int, argument: bytearray, start: int, end: int) -> int:

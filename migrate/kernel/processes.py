@@ -26,7 +26,7 @@ PR_SET_DUMPABLE = 4
 PR_SET_NAME = 15
 PR_SET_CHILD_SUBREAPER = 36
 
-_KCMP_VM = 1  # include/uapi/linux/kcmp.h
+_KCMP_FILE, _KCMP_VM = 0, 1  # include/uapi/linux/kcmp.h
 
 libc.prctl.argtypes = (ctypes.c_int, *(ctypes.c_ulong,) * 4)
 
@@ -83,6 +83,16 @@ def share_memory(pid: int, other: int) -> bool:
     """Whether two processes have one address space (kcmp(2), KCMP_VM); raises OSError."""
     context = f"kcmp KCMP_VM {pid} {other}"
     return syscall(context, syscall_number("kcmp"), pid, other, _KCMP_VM, 0, 0) == 0
+
+
+def have_same_file(pid: int, number: int, other: int, its: int) -> bool:
+    """Whether descriptors of two processes are copies of one (kcmp(2), KCMP_FILE).
+
+    Raises OSError: EBADF when one of them is closed.
+    """
+    context = f"kcmp KCMP_FILE {pid} {other}"
+    arguments = (pid, other, _KCMP_FILE, number, its)
+    return syscall(context, syscall_number("kcmp"), *arguments) == 0
 
 
 def boot_id() -> str:

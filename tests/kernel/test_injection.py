@@ -155,12 +155,13 @@ time.sleep(0.1); print(len(seen))
 """
     with program(text) as process:
         assert process.stdout.readline() == "armed\n"
+
+        def work(held: HeldTask) -> int:
+            os.kill(process.pid, signal.SIGUSR1)
+            return held.syscall(GETPID)
+
         for _ in range(40):
-            in_task(
-                process.pid,
-                lambda held: (os.kill(process.pid, signal.SIGUSR1), held.syscall(GETPID)),
-                discard=lambda _: None,
-            )
+            assert in_task(process.pid, work, discard=lambda _: None) == process.pid
             time.sleep(0.02)
         assert process.stdout.readline() == "40\n"
 

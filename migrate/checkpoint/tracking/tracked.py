@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -78,6 +79,8 @@ class TrackedProcess:
         self.pid, self.inner_pid, self.identity = pid, inner_pid, identity
         self._scanner = scanner
         self._guard = PAGE_IS_GUARD if guards else 0
+        self._text = b""  # of maps, as it was parsed last: that takes longer than to read it
+        self._fitting: list[Mapping] = []
         self._descriptors = _inject(pid)
         try:
             userfaultfd.handshake(self._descriptors.uffd, userfaultfd.WP_ASYNC_FEATURES)
@@ -93,22 +96,23 @@ class TrackedProcess:
         Raises Untrackable, SpaceGone, OSError: then what this round found is lost, and the process
         has to be tracked from the beginning.
         """
-        parts = [self._collect(mapping) for mapping in trust.candidates(self.pid, self._mappings())]
+        parts = [self._collect(mapping) for mapping in self._mappings()]
         trust.check_process(self.pid)
         return Written(self.pid, self.inner_pid, merge_runs(_joined(parts)))
 
-    def final(self) -> Final:
-        """The state of the frozen process; raises Untrackable, SpaceGone, OSError.
+    def final(self, identity: Identity) -> Final:
+        """The state of the frozen process, which is `identity` now.
+
+        Raises Untrackable, SpaceGone, OSError.
 
         A mapping that is new since the last round is vouched for, too, with all of its pages
         written: nothing changes any more, so that it needs no protection.
         """
-        if trust.identity(self.pid) != self.identity:
+        if identity != self.identity:
             raise SpaceGone
-        found = self._mappings()
         regions: list[tuple[int, int]] = []
         present, written = [], []
-        for mapping in trust.candidates(self.pid, found):
+        for mapping in self._mappings():
             pages = self._look(mapping)
             if self._guard and (pages[:, 2] & self._guard).any():
                 continue
@@ -133,12 +137,25 @@ class TrackedProcess:
                         userfaultfd.unregister(self._descriptors.uffd, mapping.start, mapping.end)
         self._descriptors.close()
 
+    def take_back(self, child: int) -> None:
+        """Close a copy of our userfaultfd in a child; raises OSError.
+
+        It has one when another thread forked it while ours had just opened the original.
+        """
+        for number in trust.userfaultfds(child):
+            if processes.have_same_file(os.getpid(), self._descriptors.uffd, child, number):
+                in_task(child, partial(_close_in, number=number), discard=lambda _: None)
+
     def _mappings(self) -> list[Mapping]:
-        found = parse_maps(read_maps(self._descriptors.maps))
-        if not found:
+        """What can be vouched for now."""
+        text = read_maps(self._descriptors.maps)
+        if not text:
             raise SpaceGone
-        trust.check_mappings(found)
-        return found
+        if text != self._text:
+            found = parse_maps(text)
+            trust.check_mappings(found)
+            self._text, self._fitting = text, [one for one in found if trust.fits(one)]
+        return trust.without_locked(self.pid, self._fitting)
 
     def _scan(
         self, mapping: Mapping, *, flags: int, mask: int = 0, returned: int = 0
@@ -239,6 +256,11 @@ def _open_in(pid: int, held: HeldTask) -> Descriptors:
         return Descriptors(held.tid, uffd)
     finally:
         held.syscall(syscall_number("close"), number)
+
+
+def _close_in(held: HeldTask, number: int) -> bool:
+    held.syscall(syscall_number("close"), number)
+    return True
 
 
 def _threads(pid: int) -> list[int]:

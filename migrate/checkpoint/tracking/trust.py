@@ -89,6 +89,16 @@ def check_process(pid: int) -> None:
                 raise Untrackable(f"has a file open with O_DIRECT: {link}")
 
 
+def userfaultfds(pid: int) -> list[int]:
+    """The descriptors of a process that are userfaultfds; raises OSError when it is gone."""
+    found = []
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            if str(entry.readlink()) == userfaultfd.LINK_NAME:
+                found.append(int(entry.name))
+    return found
+
+
 def _is_direct(pid: int, number: str) -> bool:
     text = Path(f"/proc/{pid}/fdinfo/{number}").read_text()
     for line in text.splitlines():
@@ -106,20 +116,20 @@ def check_mappings(found: list[Mapping]) -> None:
             raise Untrackable("uses io_uring")
 
 
-def candidates(pid: int, found: list[Mapping]) -> list[Mapping]:
-    """The mappings that can be vouched for, as far as their kind says; raises OSError."""
-    fitting = [mapping for mapping in found if _fits(mapping)]
-    if processes.status_fields(pid).get("VmLck", "0 kB") != "0 kB":
-        locked = flagged(pid, _LOCKED)
-        fitting = [mapping for mapping in fitting if mapping.start not in locked]
-    return fitting
+def without_locked(pid: int, found: list[Mapping]) -> list[Mapping]:
+    """Those that are not locked in memory; raises OSError when the process is gone."""
+    if processes.status_fields(pid).get("VmLck", "0 kB") == "0 kB":
+        return found
+    locked = flagged(pid, _LOCKED)
+    return [mapping for mapping in found if mapping.start not in locked]
+
+
+def fits(mapping: Mapping) -> bool:
+    """Whether a mapping can be vouched for now, as far as maps tells."""
+    return mapping.perms.startswith("rw") and is_private_anonymous(mapping)
 
 
 def is_private_anonymous(mapping: Mapping) -> bool:
     """Whether a mapping can have been registered at some time."""
     named = mapping.name in {"", "[heap]"} or mapping.name.startswith("[anon:")
     return named and mapping.perms.endswith("p") and mapping.inode == 0
-
-
-def _fits(mapping: Mapping) -> bool:
-    return mapping.perms.startswith("rw") and is_private_anonymous(mapping)

@@ -98,12 +98,12 @@ class WpAsync:
         """See `Tracker`: no task is entered or stopped, and nothing is written to a process."""
         self.untracked = {}
         found = []
-        for pid in _identities(self._pids()):
+        for pid, identity in _identities(self._pids()).items():
             process = self._tracked.get(pid)
             try:
                 if process is None:
                     raise Untrackable("is not tracked since the last round")
-                found.append(process.final())
+                found.append(process.final(identity))
             except Untrackable as error:
                 self.untracked[pid] = f"it {error}"
             except (SpaceGone, FileNotFoundError, ProcessLookupError):
@@ -140,6 +140,9 @@ class WpAsync:
         if identity is None:
             raise ProcessLookupError
         inner = trust.inner_pid(pid, self._depth)
+        if trust.userfaultfds(pid):
+            for process in self._tracked.values():
+                process.take_back(pid)
         trust.check_process(pid)
         _check_alone(pid, identity, identities)
         attempts = self._attempts.get((pid, identity), 0)

@@ -73,6 +73,7 @@ class Store:
         """Read what a round told of; returns the number of pages."""
         count = 0
         for one in written:
+            pages_of(one.runs)
             with contextlib.suppress(OSError):
                 count += self._read(one.pid, one.runs)
         return count
@@ -110,6 +111,8 @@ class Store:
 
 
 def pages_of(runs: np.ndarray) -> set[int]:
+    assert (runs[:, 0] < runs[:, 1]).all()
+    assert (runs[1:, 0] > runs[:-1, 1]).all()  # ascending, and neighbours joined
     return {page for start, end in runs.tolist() for page in range(start, end, PAGE)}
 
 

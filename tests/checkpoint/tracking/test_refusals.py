@@ -88,9 +88,12 @@ def test_a_vfork_child_until_its_exec(steps, tracker, store, tmp_path):
     assert "shares its memory" in tracker.untracked[child]
     fifo.write_bytes(b"")
     steps._expect("done")
-    until(lambda: processes.stat_fields(child)[1] == "sleep")
-    store.take(tracker.round())
-    assert tracker.untracked == {}
+
+    def tracked_by_a_round() -> bool:  # not by one that meets the exec
+        store.take(tracker.round())
+        return tracker.untracked == {}
+
+    until(tracked_by_a_round)
     finals = check(tracker, steps.pid, store)
     assert {one.pid for one in finals} == {steps.pid, child}
 
@@ -209,3 +212,19 @@ def test_an_unreadable_process_is_told_and_forgotten(steps, tracker, store, monk
         assert "no such luck" in tracker.untracked[steps.pid]
     written = tracker.round()
     assert len(pages_of(written[0].runs)) > 500
+
+
+def test_a_child_that_was_forked_with_our_descriptor_loses_it(steps, tracker, store):
+    """As when a thread forks while another has just opened it."""
+    store.take(tracker.round())
+    number = tracker._tracked[steps.pid]._descriptors.uffd
+    steps.do(f"f = m.libc.syscall(438, os.pidfd_open({os.getpid()}), {number}, 0); assert f > 0",
+             "pid = os.fork() or signal.pause()", "os.close(f)")  # fmt: skip
+    child = steps.tell("pid")
+    links = {os.readlink(f"/proc/{child}/fd/{name}") for name in os.listdir(f"/proc/{child}/fd")}
+    assert "anon_inode:[userfaultfd]" in links
+    store.take(tracker.round())
+    assert tracker.untracked == {}
+    links = {os.readlink(f"/proc/{child}/fd/{name}") for name in os.listdir(f"/proc/{child}/fd")}
+    assert "anon_inode:[userfaultfd]" not in links
+    assert len(check(tracker, steps.pid, store)) == 2

@@ -42,7 +42,7 @@ def read_some():
 
 
 def unmap():
-    address, pages = pick()
+    address, _ = pick()
     m.munmap(address, areas.pop(address))
 
 
@@ -119,7 +119,7 @@ def guard():
 
 
 def zero():
-    address, pages = pick()
+    address, _ = pick()
     ctypes.memset(address, 0, m.PAGE)
 
 
