@@ -81,7 +81,7 @@ def run(
         pair = [lan.host("alpha"), lan.host("beta")]
         client = lan.client("client")
         migrate = hosts.load("redis").MIGRATE
-        _make_image(lan.shared / "bench.tar", pair, migrate)
+        make_image(lan.shared / "bench.tar", pair, migrate)
         for load in loads:
             with _started(pair[0], client, migrate, load) as pinger:
                 yield from _take_turns(pair, pinger, migrate, load, modes, runs, report)
@@ -89,7 +89,7 @@ def run(
                 host.run([migrate, "rm", "-f", "load"], check=False)
 
 
-def _make_image(archive: Path, pair: list[Any], migrate: str) -> None:
+def make_image(archive: Path, pair: list[Any], migrate: str) -> None:
     """Empty directories for what is bound, and links as on every Debian."""
     with tarfile.open(archive, "w") as tar:
         for name in ("usr", "bench", "etc", "tmp", "proc", "sys", "dev"):

@@ -13,7 +13,9 @@ import signal
 from migrate.runtime.paths import Paths
 
 FILE = "fault-point"
-SOURCE_POINTS = ("prepared", "frozen", "dumped", "restored", "committing", "committed")
+SOURCE_POINTS = (
+    "prepared", "memory-sent", "frozen", "dumped", "restored", "committing", "committed",
+)  # fmt: skip
 TARGET_POINTS = ("placed", "unpacked", "restored-there", "committed-there", "thawed-there")
 
 

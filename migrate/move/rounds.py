@@ -19,6 +19,7 @@ from migrate.checkpoint.tracking import wp_async
 from migrate.checkpoint.tracking.tracker import Final, Tracker
 from migrate.criu.skeleton import filter as skeleton
 from migrate.kernel.memory import read_runs
+from migrate.kernel.processes import status_fields
 from migrate.move.pagestore import DIRECTORY, PRESENT
 from migrate.move.progress import Event, Report
 from migrate.runtime.cgroups.group import ControlGroup
@@ -163,7 +164,21 @@ class Rounds:
         if self._failure is not None:
             raise self._failure
         self.last_bytes = sum(_size(final.written) for final in self._finals)
-        return [f"{DIRECTORY}/{final.inner_pid}{PRESENT}" for final in self._finals]
+        names = [f"{DIRECTORY}/{final.inner_pid}{PRESENT}" for final in self._finals]
+        return names + self._without_pages()
+
+    def _without_pages(self) -> list[str]:
+        """Empty files for the processes that CRIU dumps whole: no pages of theirs are missing."""
+        assert self._tracker
+        depth = len(status_fields(self._process.pid)["NSpid"].split())
+        names = []
+        for pid, why in self._tracker.untracked.items():
+            self._report(Event("untracked", f"process {pid}", {"pid": pid, "why": why}))
+            inner_pid = status_fields(pid)["NSpid"].split()[depth - 1]
+            for ending in ("", PRESENT):
+                (self._out / DIRECTORY / f"{inner_pid}{ending}").write_bytes(b"")
+                names.append(f"{DIRECTORY}/{inner_pid}{ending}")
+        return names
 
     def close(self) -> None:
         """Track no more; the processes, if they live, run on as if they never had been."""

@@ -26,6 +26,8 @@ from tests.move.fixtures import (
 pytestmark = [pytest.mark.root, pytest.mark.criu, pytest.mark.hosts]
 LIMIT = 30.0
 
+MODES = ("stop-copy", "pre-copy")
+
 # (victim, the point at which the process that reaches it is held)
 CASES = [
     ("command", point)
@@ -133,14 +135,25 @@ def _victims(kind: str, source: Host, target: Host, held: int) -> list[int]:
     return processes(source, "criu", "swrk") + processes(target, "criu", "swrk")
 
 
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("victim", "point"), CASES)
-def test_killed(counter: tuple[Host, Host], victim: str, point: str) -> None:
+def test_killed(counter: tuple[Host, Host], victim: str, point: str, mode: str) -> None:
     source, target = counter
+    killed_at(source, target, victim, point, mode)
+
+
+@pytest.mark.parametrize("victim", ["command", "sshd"])
+def test_killed_when_the_rounds_are_over(counter: tuple[Host, Host], victim: str) -> None:
+    source, target = counter
+    killed_at(source, target, victim, "memory-sent", "pre-copy")
+
+
+def killed_at(source: Host, target: Host, victim: str, point: str, mode: str) -> None:
     there = point in {"placed", "unpacked", "restored-there", "committed-there", "thawed-there"}
     held_on, word = (target, "agent") if there else (source, "move")
     arm(held_on, point)
     command = source.popen(
-        [MIGRATE, "move", "counter", target.ssh_target],
+        [MIGRATE, "move", "--mode", mode, "counter", target.ssh_target],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     held = wait_until_held(held_on, word, command)
@@ -170,13 +183,16 @@ def lives_once(source: Host, target: Host) -> None:
         assert left == []
 
 
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("milliseconds", [1, 8, 20, 40, 70])
-def test_criu_killed_while_it_dumps(counter: tuple[Host, Host], milliseconds: int) -> None:
+def test_criu_killed_while_it_dumps(
+    counter: tuple[Host, Host], milliseconds: int, mode: str
+) -> None:
     """It lives once, or (docs/transaction.md: one kill in ten at 8 ms) its death is told."""
     source, target = counter
     arm(source, "frozen")
     command = source.popen(
-        [MIGRATE, "move", "counter", target.ssh_target],
+        [MIGRATE, "move", "--mode", mode, "counter", target.ssh_target],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     held = wait_until_held(source, "move", command)
@@ -218,12 +234,15 @@ def test_criu_is_deaf_to_what_ends_a_session(counter: tuple[Host, Host], name: s
     assert containers(target) == {"counter": "running"}
 
 
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("milliseconds", [1, 8, 20, 40, 70])
-def test_criu_killed_while_it_restores(counter: tuple[Host, Host], milliseconds: int) -> None:
+def test_criu_killed_while_it_restores(
+    counter: tuple[Host, Host], milliseconds: int, mode: str
+) -> None:
     source, target = counter
     arm(target, "unpacked")
     command = source.popen(
-        [MIGRATE, "move", "counter", target.ssh_target],
+        [MIGRATE, "move", "--mode", mode, "counter", target.ssh_target],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     held = wait_until_held(target, "agent", command)
@@ -235,11 +254,12 @@ def test_criu_killed_while_it_restores(counter: tuple[Host, Host], milliseconds:
     lives_once(source, target)
 
 
-def test_the_target_reboots_before_commit(counter: tuple[Host, Host]) -> None:
+@pytest.mark.parametrize("mode", MODES)
+def test_the_target_reboots_before_commit(counter: tuple[Host, Host], mode: str) -> None:
     source, target = counter
     arm(source, "restored")
     command = source.popen(
-        [MIGRATE, "move", "counter", target.ssh_target],
+        [MIGRATE, "move", "--mode", mode, "counter", target.ssh_target],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     held = wait_until_held(source, "move", command)
@@ -249,12 +269,13 @@ def test_the_target_reboots_before_commit(counter: tuple[Host, Host]) -> None:
     lives_once(source, target)
 
 
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("point", ["prepared", "frozen", "restored"])
-def test_interrupted_by_ctrl_c(counter: tuple[Host, Host], point: str) -> None:
+def test_interrupted_by_ctrl_c(counter: tuple[Host, Host], point: str, mode: str) -> None:
     source, target = counter
     arm(source, point)
     command = source.popen(
-        [MIGRATE, "move", "counter", target.ssh_target],
+        [MIGRATE, "move", "--mode", mode, "counter", target.ssh_target],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     held = wait_until_held(source, "move", command)
@@ -267,12 +288,13 @@ def test_interrupted_by_ctrl_c(counter: tuple[Host, Host], point: str) -> None:
     lives_once(source, target)
 
 
-def test_doubt_stays_frozen_until_recover(counter: tuple[Host, Host]) -> None:
+@pytest.mark.parametrize("mode", MODES)
+def test_doubt_stays_frozen_until_recover(counter: tuple[Host, Host], mode: str) -> None:
     """COMMIT may have been carried out, and the target is out of reach: nobody thaws."""
     source, target = counter
     arm(source, "committing")
     command = source.popen(
-        [MIGRATE, "move", "counter", target.ssh_target],
+        [MIGRATE, "move", "--mode", mode, "counter", target.ssh_target],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     held = wait_until_held(source, "move", command)

@@ -48,7 +48,7 @@ def traces(host: Host) -> list[str]:
     script = (
         "ls /var/lib/migrate/containers /run/migrate/netns /var/lib/migrate/moves/incoming "
         "/var/lib/migrate/moves/outgoing 2>/dev/null | grep -v -e : -e '^$'; "
-        "ls /var/lib/migrate/moves | grep json; ip -br link | grep ^mg; "
+        "ls /var/lib/migrate/moves | grep journal; ip -br link | grep ^m[gs]; "
         "ls -d /sys/fs/cgroup/*/migrate/*/ 2>/dev/null; grep /run/migrate/ /proc/mounts; true"
     )
     return host.run(["sh", "-c", script]).stdout.split()

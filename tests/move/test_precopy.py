@@ -1,0 +1,225 @@
+"""Moves in the mode pre-copy: every page is what it was, whoever dies, and whatever it does."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from migrate.bench import downtime
+from migrate.bench.downtime import Load
+from migrate.move.facts import Facts
+from migrate.move.plan import choose_mode
+from migrate.move.rounds import Round, enough
+from migrate.runtime.status import Status
+from tests.hosts import Host, Lan
+from tests.hosts import redis as redis_in_container
+from tests.hosts.redis import MIGRATE
+from tests.move.fixtures import containers
+from tests.move.test_faults import processes
+from tests.move.test_move import move, traces
+
+
+def real(test: Callable[..., None]) -> Callable[..., None]:
+    """Needs root, CRIU and hosts."""
+    return pytest.mark.root(pytest.mark.criu(pytest.mark.hosts(test)))
+
+
+PROGRAMS = Path(__file__).parent / "programs"
+ADDRESS = "10.77.0.130"
+
+
+@pytest.fixture(scope="module")
+def pair(lan: Lan) -> tuple[Host, Host]:
+    hosts = lan.host("alpha"), lan.host("beta")
+    downtime.make_image(lan.shared / "bench.tar", list(hosts), MIGRATE)
+    redis_in_container.make_image(lan.shared, hosts[0])
+    return hosts
+
+
+@pytest.fixture
+def clean(pair: tuple[Host, Host]) -> Iterator[tuple[Host, Host]]:
+    """Both hosts; afterwards nothing of a container or a move is on either."""
+    yield pair
+    for host in pair:
+        host.run([MIGRATE, "recover"], check=False)
+        for name in containers(host):
+            host.run([MIGRATE, "rm", "-f", name])
+        assert traces(host) == []
+        assert "migrate-pages" not in host.run(["cat", "/proc/mounts"]).stdout
+        assert processes(host, "migrate.runtime.monitor") == []
+
+
+def start(host: Host, name: str, program: str, *arguments: str) -> None:
+    host.run([
+        MIGRATE, "run", "-d", "--name", name, "-v", "/usr:/usr:ro", "-v", f"{PROGRAMS}:/bench:ro",
+        "-e", "PYTHONDONTWRITEBYTECODE=1", "bench", "/usr/bin/python3", f"/bench/{program}",
+        *arguments,
+    ])  # fmt: skip
+
+
+def output(host: Host, name: str) -> list[str]:
+    return host.run([MIGRATE, "logs", name]).stdout.splitlines()
+
+
+def goes_on(host: Host, name: str, limit: float = 20.0) -> None:
+    begun = len(output(host, name))
+    deadline = time.monotonic() + limit
+    while len(output(host, name)) < begun + 40:
+        assert time.monotonic() < deadline, "it stands still"
+        time.sleep(0.05)
+
+
+@real
+@pytest.mark.timeout(240)
+def test_a_program_that_does_everything_to_its_memory(clean: tuple[Host, Host]) -> None:
+    hosts = clean
+    start(hosts[0], "stress", "stress.py", "4")
+    goes_on(hosts[0], "stress")
+    for turn in range(8):
+        source, target = hosts[turn % 2], hosts[(turn + 1) % 2]
+        assert move(source, target, "stress", "--mode", "pre-copy")["mode"] == "pre-copy"
+        goes_on(target, "stress")
+    assert [line for line in output(hosts[0], "stress") if "WRONG" in line] == []
+
+
+@real
+@pytest.mark.timeout(240)
+def test_redis_under_a_client(lan: Lan, clean: tuple[Host, Host]) -> None:
+    onlooker = lan.client()
+    redis_in_container.start(clean[0], "redis", ADDRESS)
+    redis_in_container.wait_for(onlooker, ADDRESS)
+    client = redis_in_container.Client(onlooker, ADDRESS)
+    for turn in range(6):
+        move(clean[turn % 2], clean[(turn + 1) % 2], "redis", "--mode", "pre-copy")
+    report = client.finish()
+    assert report.errors == ()
+    assert report.found == report.written > 300
+
+
+@real
+@pytest.mark.timeout(240)
+def test_every_page_of_a_writer_by_the_benchmark() -> None:
+    rows = list(downtime.run([Load(96, 5000, "text")], ["pre-copy"], 2, print))
+    assert [row.wrong_pages for row in rows] == [0]
+    assert rows[0].bytes_sent < 0.5 * (96 << 20)
+    assert rows[0].load.mib == 96
+
+
+@real
+def test_the_page_server_is_killed_again_and_again(clean: tuple[Host, Host]) -> None:
+    """Pages that are missing stay missing until the next one serves them; none becomes zero."""
+    source, target = clean
+    start(source, "stress", "stress.py", "3")
+    goes_on(source, "stress")
+    move(source, target, "stress", "--mode", "pre-copy")
+    for _ in range(20):
+        for pid in page_servers(target):
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(0.01)
+    goes_on(target, "stress")
+    assert [line for line in output(target, "stress") if "WRONG" in line] == []
+
+
+def page_servers(host: Host) -> list[int]:
+    found = []
+    for pid in processes(host):
+        try:
+            if Path(f"/proc/{pid}/comm").read_text().strip() == "migrate-pages":
+                found.append(pid)
+        except OSError:
+            continue
+    return found
+
+
+@real
+def test_at_once_back_again_and_a_checkpoint_behind_it(clean: tuple[Host, Host]) -> None:
+    """The next dump waits until all memory is there."""
+    source = clean[0]
+    start(source, "stress", "stress.py", "3")
+    goes_on(source, "stress")
+    for turn in range(4):
+        move(clean[turn % 2], clean[(turn + 1) % 2], "stress", "--mode", "pre-copy")
+    source.run([MIGRATE, "checkpoint", "stress", "-o", "/tmp/stress.tar.zst"])
+    source.run([MIGRATE, "restore", "/tmp/stress.tar.zst"])
+    source.run(["rm", "/tmp/stress.tar.zst"])
+    goes_on(source, "stress")
+    assert [line for line in output(source, "stress") if "WRONG" in line] == []
+
+
+@real
+def test_rounds_are_told_and_a_rollback_stops_the_tracking(clean: tuple[Host, Host]) -> None:
+    source, target = clean
+    start(source, "stress", "stress.py", "2")
+    goes_on(source, "stress")
+    target.run(["sh", "-c", "mkdir -p /run/migrate && echo unpacked > /run/migrate/fault-point"])
+    command = source.popen(
+        [MIGRATE, "move", "--mode", "pre-copy", "stress", target.ssh_target, "--json"], stdout=-1
+    )
+    deadline = time.monotonic() + 30
+    while not (held := [p for p in processes(target, "migrate", "agent") if state(p) == "T"]):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(held[0], signal.SIGKILL)
+    out, _ = command.communicate(timeout=30)
+    assert command.returncode != 0
+    events = [json.loads(line) for line in out.decode().splitlines()]
+    rounds = [event for event in events if event.get("event") == "round"]
+    assert len(rounds) >= 2
+    assert rounds[0]["bytes"] > rounds[-1]["bytes"]
+    assert rounds[-1]["last"]
+    goes_on(source, "stress")
+    target.run([MIGRATE, "recover"])
+    move(source, target, "stress", "--mode", "pre-copy")
+    goes_on(target, "stress")
+    assert [line for line in output(target, "stress") if "WRONG" in line] == []
+
+
+def state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
+
+
+def facts(**changes: object) -> Facts:
+    fields = {
+        "host_id": "", "name": "", "version": "", "machine": "x86_64", "kernel": "",
+        "criu": "4.2.1", "cpu_flags": (), "memory_free": 0, "disk_free": 0, "tracking": "wp-async",
+        "skeleton": True, "lazy": True,
+    }  # fmt: skip
+    return Facts(**(fields | changes))
+
+
+def test_auto_falls_back_and_says_why() -> None:
+    running, much = Status("running"), 1 << 30
+    assert choose_mode("auto", running, facts(), facts(), much)[0] == "pre-copy"
+    for here, there, word in (
+        (facts(tracking=""), facts(), "PAGEMAP_SCAN"),
+        (facts(skeleton=False), facts(), "filter"),
+        (facts(), facts(lazy=False), "userfaultfd"),
+        (facts(), facts(criu=""), "CRIU"),
+    ):
+        mode, why = choose_mode("auto", running, here, there, much)
+        assert mode == "stop-copy"
+        assert word in why
+    assert choose_mode("auto", running, facts(), facts(), 1 << 20)[0] == "stop-copy"
+    assert choose_mode("auto", Status("stopped"), facts(), facts(), much)[0] == "cold"
+    assert choose_mode("pre-copy", running, facts(tracking=""), facts(), 1)[0] == "pre-copy"
+
+
+def test_when_rounds_end() -> None:
+    first = Round(0, 1 << 30, 2.0, 2.0)
+    assert enough([first], 0.3, 30) == ""
+    assert "limit" in enough([first], 0.3, 1)
+    calm = Round(1, 1 << 20, 0.01, 2.0)
+    assert "fits" in enough([first, calm], 0.3, 30)
+    busy = Round(1, 800 << 20, 1.6, 2.0)
+    assert "do not help" in enough([first, busy], 0.3, 30)
+    better = Round(1, 400 << 20, 0.8, 1.0)
+    assert enough([first, better], 0.3, 30) == ""
