@@ -58,9 +58,8 @@ class HeldTask:
     def __init__(self, tid: int) -> None:
         self.tid = tid
         self._before = ptrace.registers(tid)
-        with contextlib.suppress(OSError):  # EIO: a kernel that has no such thing
-            if ptrace.dispatches_syscalls(tid):
-                raise OSError(errno.EOPNOTSUPP, f"task {tid} has its syscalls sent to itself")
+        if _dispatches_syscalls(tid):
+            raise OSError(errno.EOPNOTSUPP, f"task {tid} has its syscalls sent to itself")
         self._mask = ptrace.signal_mask(tid)
         self._instruction = _find_instruction(tid, self._before)
         self._moved = False
@@ -122,6 +121,15 @@ class HeldTask:
             # limit begins anew.
             values.rax = _ALL_SIGNALS - _ERESTARTNOHAND + 1
         return values
+
+
+def _dispatches_syscalls(tid: int) -> bool:
+    try:
+        return ptrace.dispatches_syscalls(tid)
+    except OSError as error:
+        if error.errno != errno.EIO:  # a kernel that can't tell, before 6.4
+            raise
+        return False
 
 
 def _outside_rseq(tid: int, address: int) -> int:

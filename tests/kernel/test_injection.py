@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -357,3 +358,36 @@ def test_other_machines_are_refused(monkeypatch):
     monkeypatch.setattr(injection, "MACHINE", "s390x")
     with pytest.raises(OSError, match="only on s390x"):
         in_task(os.getpid(), lambda held: held, discard=lambda _: None)
+
+
+def test_a_process_whose_syscalls_are_sent_to_itself_is_refused():
+    """prctl PR_SET_SYSCALL_USER_DISPATCH (59): all outside of nothing, let through by the byte."""
+    text = """
+selector = ctypes.create_string_buffer(1)
+assert libc.prctl(59, 1, 0, 0, ctypes.byref(selector)) == 0
+print("on", flush=True); os.read(0, 1)
+"""
+    with program(text) as process:
+        assert process.stdout.readline() == "on\n"
+        in_syscall(process.pid)
+        with pytest.raises(OSError, match="sent to itself"):
+            disturb(process.pid)
+        assert processes.status_fields(process.pid)["TracerPid"] == "0"
+
+
+@pytest.mark.parametrize(("address", "goes_on"), [(99, 99), (100, 500), (119, 500), (120, 120)])
+def test_a_restartable_sequence_is_aborted(monkeypatch, address, goes_on):
+    """struct rseq at 8 points to a struct rseq_cs at 64 for [100, 120), which aborts to 500."""
+    memory = {8: struct.pack("IIQ", 0, 0, 64), 64: struct.pack("IIQQQ", 0, 0, 100, 20, 500)}
+    monkeypatch.setattr(ptrace, "rseq_area", lambda _: 8)
+    monkeypatch.setattr(injection, "_peek", lambda _, at, length: memory[at][:length])
+    assert injection._outside_rseq(1, address) == goes_on
+
+
+def test_the_rseq_area_of_a_real_task_is_found():
+    with program("os.read(0, 1)") as process:
+        in_syscall(process.pid)
+        found = in_task(
+            process.pid, lambda held: (ptrace.rseq_area(held.tid),), discard=lambda _: None
+        )
+        assert found[0] % 32 == 0

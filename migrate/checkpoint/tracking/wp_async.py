@@ -87,7 +87,7 @@ class WpAsync:
             except Untrackable as error:
                 self._refuse(pid, f"it {error}")
             except (SpaceGone, FileNotFoundError, ProcessLookupError):
-                self._refuse(pid, "it executed a program during the last round")
+                self._refuse(pid, "it executed a program or was ending during the last round")
                 if not _identities([pid]):
                     del self.untracked[pid]  # it has ended
             except OSError as error:

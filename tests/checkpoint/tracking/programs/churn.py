@@ -161,7 +161,7 @@ def main():
     huge()
     m.say("ready")
     step = 0
-    while not depth or step < 3000:
+    while not depth or step < 60_000:
         step += 1
         if len(areas) < 6:
             new()
