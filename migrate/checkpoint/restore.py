@@ -13,7 +13,7 @@ from migrate.checkpoint.errors import PlaceUnfit
 from migrate.checkpoint.state import NETNS_KEY, State, has_own_netns, mask_directory
 from migrate.criu import client, pagemap_images
 from migrate.criu.diagnosis import explain
-from migrate.criu.errors import CriuDied, CriuFailed
+from migrate.criu.errors import CriuDied, CriuFailed, ImageBad
 from migrate.criu.lazypages.protocol import SOCKET_NAME
 from migrate.runtime import records
 from migrate.runtime.cgroups.group import ControlGroup
@@ -91,7 +91,7 @@ class Restorer:
         """Restore, and leave the processes frozen; returns init's identity, written down.
 
         `state` is that of the dump, which is newer than what the place was prepared for. Raises
-        CriuFailed, CriuDied; then no process of the container is left.
+        CriuFailed, CriuDied, ImageBad; then no process of the container is left.
         """
         try:
             linkremaps.put_in_place(self._paths, state, images, self._own.rootfs)
@@ -104,6 +104,7 @@ class Restorer:
             )
         except (CriuFailed, CriuDied) as error:
             self._group.kill()
+            self._check_page_server()
             raise explain(images / LOG, error.what, keep_log) from error
         except BaseException:
             self._group.kill()
@@ -113,8 +114,7 @@ class Restorer:
         pid = int(response.restore.pid)
         self._group.freeze()
         ask(self._own, {"do": "adopt", "pid": pid})
-        if self._lazy:
-            self._check_page_server()
+        self._check_page_server()
         process = records.process_of(
             pid, started=True, monitor=self._monitor, log_pipes=self._pipes
         )
@@ -122,12 +122,17 @@ class Restorer:
         return process
 
     def _check_page_server(self) -> None:
-        """It has all it needs; raises MonitorFailed when it refused the page store."""
+        """Raises ImageBad when it refused the page store; then nothing of the copy is left."""
+        if not self._lazy:
+            return
         try:
             ask(self._own, {"do": "pages"})
-        except MonitorFailed:
+        except MonitorFailed as error:
             self._group.kill()
-            raise
+            raise ImageBad(
+                f"the memory of '{self._state.record.name}' can't be restored",
+                cause=error.cause, mend="move it again, or make the dump again",
+            ) from error  # fmt: skip
 
     def _notify(self, script: str, pid: int) -> None:
         """At setup-namespaces only the root task exists: what it forks is in its cgroup, too.

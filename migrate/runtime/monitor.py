@@ -171,6 +171,8 @@ class Monitor:
                 return
             code = os.waitstatus_to_exitcode(status)
             if self._pages.on_child(pid, code):
+                if self._pages.refused:
+                    self._kill_criu()
                 continue
             if pid == self.init:
                 self.status = 128 - code if code < 0 else code
@@ -259,6 +261,12 @@ class Monitor:
             os._exit(EXIT_SETUP)
         self._criu.add(pid)
         return {"ok": True, "pid": pid, "descriptors": numbers}
+
+    def _kill_criu(self) -> None:
+        """Its restore can't come to an end; who asked for it ends what it has made."""
+        for pid in self._criu:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def _enter_cgroup_namespace(self) -> None:
         """Root the cgroup namespace at the container's group, then leave the group again.

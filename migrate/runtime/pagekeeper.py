@@ -34,7 +34,7 @@ class PageKeeper:
     def __init__(self) -> None:
         self._pid = 0
         self._starts = self._soon_dead = 0
-        self._born = 0.0
+        self._born = self._pause = 0.0
         self._launch: dict[str, Any] = {}
         self._kept: dict[str, int] = {}
         self._paths = ("", "")
@@ -70,6 +70,11 @@ class PageKeeper:
         self._launch = request.get("options", {}) | self._kept
         self._spawn()
         return self.state()
+
+    @property
+    def refused(self) -> bool:
+        """Whether the server found that it can't serve: who restores would wait for ever."""
+        return bool(self._error)
 
     def state(self) -> dict[str, Any]:
         """The server's pid (0 when there is none); what it refused to do is an error."""
@@ -119,7 +124,8 @@ class PageKeeper:
 
     def _spawn(self) -> None:
         self._starts += 1
-        self._born = time.monotonic()
+        self._pause = min(max(self._soon_dead - 3, 0) * 0.05, 2)
+        self._born = time.monotonic() + self._pause
         pid = fork_sharing_files()
         if pid == 0:
             code = 1
@@ -134,7 +140,7 @@ class PageKeeper:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         try:
             set_name("migrate-pages")
-            time.sleep(min(max(self._soon_dead - 3, 0) * 0.05, 2))
+            time.sleep(self._pause)
             code = int(self._serve(self._launch, self._starts - 1))
             if code == 0:
                 self._remove_files()

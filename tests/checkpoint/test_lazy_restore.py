@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from migrate.errors import MigrateError
+from migrate.criu.errors import ImageBad
 from migrate.runtime import records
 from migrate.runtime.cgroups.group import ControlGroup
+from migrate.runtime.control import ask
 from migrate.runtime.errors import StillFilling
 from migrate.runtime.filling import await_filled, is_filling, progress
 from migrate.runtime.lifecycle.stop import kill
@@ -156,10 +157,19 @@ def test_who_can_not_wait_is_told(checked):
     assert '"filling": {' in checked.place.migrate("inspect", "pages").stdout
 
 
-def test_a_store_without_a_process_is_refused(checked):
+@pytest.mark.parametrize("which", range(PROCESSES))
+def test_a_store_without_a_process_is_refused(checked, which):
     """Zeros in place of what is missing would be worse than no container."""
-    next(checked.dumped.store.glob("*.present")).unlink()
-    with pytest.raises(MigrateError):
+    sorted(checked.dumped.store.glob("*.present"))[which].unlink()
+    with pytest.raises(ImageBad, match="can't be restored"):
         checked.dumped.restore()
     assert not ControlGroup.of(checked.record.identifier).pids()
     assert page_servers(checked.own) == []
+
+
+def test_a_monitor_without_a_page_server_says_so(place):
+    own = place.paths.container(place.counter().identifier)
+    assert ask(own, {"do": "pages"})["pid"] == 0
+    assert ask(own, {"do": "fill"})["ok"]
+    assert progress(own) is None
+    await_filled(own, 0)

@@ -34,7 +34,7 @@ class Keeper:
         self.directory, self.store = directory, directory / "pages"
         self.socket, self.filling = str(directory / "s"), directory / "filling"
         self.process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("keeper.py"))], text=True, bufsize=1,
+            [sys.executable, str(ROOT / "tests/runtime/keeper.py")], text=True, bufsize=1,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             env=os.environ | {"PYTHONPATH": str(ROOT)},
         )  # fmt: skip
@@ -49,8 +49,6 @@ class Keeper:
     def word(self) -> str:
         """The next line: a server's pid, or how it ended."""
         assert self.process.stdout
-        ready, _, _ = select.select([self.process.stdout], [], [], 30)
-        assert ready
         return self.process.stdout.readline().strip()
 
     def kill(self) -> None:

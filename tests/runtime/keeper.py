@@ -15,6 +15,8 @@ request = json.loads(sys.stdin.readline())
 reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 signal.set_wakeup_fd(writer)
 signal.signal(signal.SIGCHLD, lambda *_: None)
+for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, signal.SIG_IGN)  # as the monitor does
 keeper = PageKeeper()
 directory = os.open(request["directory"], os.O_RDONLY)
 print(keeper.start(request, directory)["pid"], flush=True)
