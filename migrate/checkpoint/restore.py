@@ -98,6 +98,7 @@ class Restorer:
             if self._lazy:
                 pagemap_images.make_eager(images)
                 # CRIU looks in its working directory, which is that of the images.
+                (images / SOCKET_NAME).unlink(missing_ok=True)
                 (images / SOCKET_NAME).symlink_to(self._own.pages_socket)
             response = self._criu.request(
                 "RESTORE", self._options(images, state), self._notify, SILENCE_LIMIT
