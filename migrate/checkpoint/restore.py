@@ -74,7 +74,11 @@ class Restorer:
         self._criu = client.Swrk(ours, self.criu_pid)
         self._lazy = pages is not None
         if pages is not None:
-            self._start_page_server(pages, fill_rate)
+            try:
+                self._start_page_server(pages, fill_rate)
+            except BaseException:
+                self.abandon()
+                raise
 
     def _start_page_server(self, pages: Path, rate: int) -> None:
         directory = os.open(pages, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
