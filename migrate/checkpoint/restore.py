@@ -74,7 +74,11 @@ class Restorer:
         self._criu = client.Swrk(ours, self.criu_pid)
         self._lazy = pages is not None
         if pages is not None:
-            self._start_page_server(pages, fill_rate)
+            try:
+                self._start_page_server(pages, fill_rate)
+            except BaseException:
+                self.abandon()
+                raise
 
     def _start_page_server(self, pages: Path, rate: int) -> None:
         directory = os.open(pages, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -98,6 +102,7 @@ class Restorer:
             if self._lazy:
                 pagemap_images.make_eager(images)
                 # CRIU looks in its working directory, which is that of the images.
+                (images / SOCKET_NAME).unlink(missing_ok=True)
                 (images / SOCKET_NAME).symlink_to(self._own.pages_socket)
             response = self._criu.request(
                 "RESTORE", self._options(images, state), self._notify, SILENCE_LIMIT

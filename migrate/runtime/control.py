@@ -54,6 +54,7 @@ def launch_monitor(
         "exit": str(own.exit),
         "at_exit": _removal(record) if record.remove_at_exit else None,
     }
+    own.filling.unlink(missing_ok=True)  # of processes that are no more
     package_root = str(Path(migrate.__file__).parent.parent)
     error_log = (own.run / "monitor.log").open("ab")
     with error_log:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -17,9 +18,10 @@ from migrate.criu.errors import ImageBad
 from migrate.runtime import records
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.control import ask
-from migrate.runtime.errors import StillFilling
+from migrate.runtime.errors import StillFilling, WrongState
 from migrate.runtime.filling import await_filled, is_filling, progress
-from migrate.runtime.lifecycle.stop import kill
+from migrate.runtime.lifecycle.start import start
+from migrate.runtime.lifecycle.stop import kill, stop
 from migrate.runtime.paths import ContainerPaths
 from tests.checkpoint.conftest import Place
 from tests.checkpoint.lazystore import Dumped, page_servers
@@ -125,6 +127,22 @@ def test_a_monitor_that_is_killed(checked):
     os.kill(process.monitor, signal.SIGKILL)
     checked.check_all()
     checked.place.wait_for(lambda: not Path(f"/proc/{server}").exists())
+
+
+def test_monitor_and_server_killed_at_once(checked):
+    """The kernel has put zeros: no dump may take them for memory, until it is started afresh."""
+    checked.dumped.restore(fill_rate=SLOW)
+    process = records.load_process(checked.own)
+    (server,) = page_servers(checked.own)
+    os.kill(process.monitor, signal.SIGSTOP)
+    os.kill(server, signal.SIGKILL)
+    os.kill(process.monitor, signal.SIGKILL)
+    with pytest.raises(StillFilling):
+        await_filled(checked.own, 0.3)
+    with contextlib.suppress(WrongState):  # it may have met a zero that mattered
+        stop(checked.place.paths, checked.record, 0)
+    start(checked.place.paths, records.find(checked.place.paths, "pages"))
+    await_filled(checked.own, 0)
 
 
 def test_a_container_that_is_killed_while_it_is_filled(checked):

@@ -24,7 +24,7 @@ def test_ps_shows_what_runs_and_all_with_a(engine: Engine):
     assert [e["name"] for e in json.loads(engine.ok("ps", "-a", "--json"))] == ["web", "idle"]
     assert engine.status("web")["labels"] == {"tier": "front"}
     found = json.loads(engine.ok("inspect", identifier[:5]))
-    assert set(found) == {"record", "status", "spec", "process"}
+    assert set(found) == {"record", "status", "spec", "process", "filling"}
     assert found["status"]["word"] == "running"
     assert found["process"]["pid"] == found["status"]["pid"]
     engine.fails("inspect", "nothing", code=35)

@@ -13,6 +13,7 @@ import errno
 import json
 import os
 import select
+import stat
 import sys
 import time
 from typing import Any
@@ -151,12 +152,14 @@ class Server:
     def _add(self, pid: int, uffd: int) -> None:
         """A process of the restore. Its descriptors are written down before CRIU's word is."""
         directory = self.launch["directory"]
-        flags = os.O_CLOEXEC | os.O_NOFOLLOW
+        flags = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
             content = os.open(f"{pid}", os.O_RDWR | flags, dir_fd=directory)
             present = os.open(f"{pid}.present", os.O_RDONLY | flags, dir_fd=directory)
         except FileNotFoundError as error:
             raise protocol.StoreBad(f"there are no pages of process {pid}") from error
+        if not all(stat.S_ISREG(os.fstat(opened).st_mode) for opened in (content, present)):
+            raise protocol.StoreBad(f"the pages of process {pid} are no files")
         self._load(content, present)  # a bad store must not get into the journal
         record = self.journal.append(uffd, ADD, added(pid, content, present))
         self.connection.done()
