@@ -81,6 +81,7 @@ class TrackedProcess:
         self._guard = PAGE_IS_GUARD if guards else 0
         self._text = b""  # of maps, as it was parsed last: that takes longer than to read it
         self._fitting: list[Mapping] = []
+        self._wiped: frozenset[int] = frozenset()
         self._descriptors = _inject(pid)
         try:
             userfaultfd.handshake(self._descriptors.uffd, userfaultfd.WP_ASYNC_FEATURES)
@@ -96,7 +97,7 @@ class TrackedProcess:
         Raises Untrackable, SpaceGone, OSError: then what this round found is lost, and the process
         has to be tracked from the beginning.
         """
-        parts = [self._collect(mapping) for mapping in self._mappings()]
+        parts = [self._collect(mapping) for mapping in self._mappings(running=True)]
         trust.check_process(self.pid)
         return Written(self.pid, self.inner_pid, merge_runs(_joined(parts)))
 
@@ -112,7 +113,7 @@ class TrackedProcess:
             raise SpaceGone
         regions: list[tuple[int, int]] = []
         present, written = [], []
-        for mapping in self._mappings():
+        for mapping in self._mappings(running=False):
             pages = self._look(mapping)
             if self._guard and (pages[:, 2] & self._guard).any():
                 continue
@@ -146,15 +147,18 @@ class TrackedProcess:
             if processes.have_same_file(os.getpid(), self._descriptors.uffd, child, number):
                 in_task(child, partial(_close_in, number=number), discard=lambda _: None)
 
-    def _mappings(self) -> list[Mapping]:
-        """What can be vouched for now."""
+    def _mappings(self, *, running: bool) -> list[Mapping]:
+        """What can be vouched for now; smaps, which takes its time, is read while it is running."""
         text = read_maps(self._descriptors.maps)
         if not text:
             raise SpaceGone
         if text != self._text:
             found = parse_maps(text)
             trust.check_mappings(found)
-            self._text, self._fitting = text, [one for one in found if trust.fits(one)]
+            if running:
+                self._wiped = trust.wiped_on_fork(self.pid)
+            self._text = text
+            self._fitting = [m for m in found if trust.fits(m) and m.start not in self._wiped]
         return trust.without_locked(self.pid, self._fitting)
 
     def _scan(

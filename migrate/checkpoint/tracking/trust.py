@@ -12,6 +12,9 @@ else CRIU copies:
   then by `lo` in smaps;
 - what is not writable at present, though its pages keep their marks if it was before;
 - [stack] of the main thread: it grows by itself, and is needed at once;
+- what a child does not inherit (MADV_WIPEONFORK): a child forked before it is filled in would find
+  its parent's content, a random generator's state for one; found by `wf` in smaps as of the last
+  round;
 - mappings with guard pages (MADV_GUARD_INSTALL): markers are no memory, only CRIU keeps them;
 - vdso, vvar, vsyscall, [aio].
 Stacks of other threads are ordinary mappings, and tracked: CRIU prefers to restore the page at the
@@ -34,7 +37,9 @@ from migrate.kernel import processes, userfaultfd
 from migrate.kernel.maps import Mapping, flagged
 
 IO_URING_LINK = "anon_inode:[io_uring]"
-_LOCKED = frozenset({"lo"})  # VmFlags of proc_pid_smaps(5)
+# VmFlags of proc_pid_smaps(5)
+_LOCKED = frozenset({"lo"})
+_WIPED = frozenset({"wf"})
 # /proc/PID/stat, proc_pid_stat(5), from 0: startcode, endcode, startstack; start_data, end_data,
 # start_brk, arg_start, arg_end, env_start, env_end.
 _IMAGE_FIELDS = (25, 26, 27, 44, 45, 46, 47, 48, 49, 50)
@@ -122,6 +127,11 @@ def without_locked(pid: int, found: list[Mapping]) -> list[Mapping]:
         return found
     locked = flagged(pid, _LOCKED)
     return [mapping for mapping in found if mapping.start not in locked]
+
+
+def wiped_on_fork(pid: int) -> frozenset[int]:
+    """Where mappings begin that a child gets empty; raises OSError when the process is gone."""
+    return flagged(pid, _WIPED)
 
 
 def fits(mapping: Mapping) -> bool:

@@ -375,7 +375,9 @@ def test_a_region_with_guard_pages_is_left_to_criu(steps, tracker, store):
     assert vouched(finals, steps.pid, a, 4) == (0, 0, 0)
 
 
-@pytest.mark.parametrize("kind", ["shared", "memfd", "file", "locked", "stack", "zero"])
+@pytest.mark.parametrize(
+    "kind", ["shared", "memfd", "file", "locked", "stack", "zero", "wiped on fork"]
+)
 def test_what_is_left_to_criu(steps, tracker, store, kind, tmp_path):
     (tmp_path / "file").write_bytes(bytes(64 * PAGE))
     make = {
@@ -385,6 +387,8 @@ def test_what_is_left_to_criu(steps, tracker, store, kind, tmp_path):
         "file": f"f = os.open({str(tmp_path / 'file')!r}, 2); "
                 "a = m.libc.mmap(None, 64 * m.PAGE, 3, 2, f, 0)",
         "locked": "a = m.mmap(64); assert m.libc.mlock(ctypes.c_void_p(a), 64 * m.PAGE) == 0",
+        "wiped on fork": "a = m.mmap(64); "
+                         "assert m.libc.madvise(ctypes.c_void_p(a), 64 * m.PAGE, 18) == 0",
         "stack": "a = int([l for l in open('/proc/self/maps') if '[stack]' in l][0].split('-')[0],"
                  " 16)",
         "zero": "f = os.open('/dev/zero', 2); a = m.libc.mmap(None, 64 * m.PAGE, 3, 2, f, 0)",
