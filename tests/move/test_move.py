@@ -213,7 +213,7 @@ def test_full_disk(clean: tuple[Host, Host]) -> None:
     alpha, beta = clean
     start_counter(alpha)
     moves = "/var/lib/migrate/moves"
-    beta.run(["sh", "-c", f"mkdir -p {moves} && mount -t tmpfs -o size=60k tmpfs {moves}"])
+    beta.run(["sh", "-c", f"mkdir -p {moves} && mount -t tmpfs -o size=124k tmpfs {moves}"])
     try:
         status, told = refused(alpha, "counter", beta.ssh_target)
         assert status in {11, 91, 96}
@@ -229,7 +229,7 @@ def test_full_disk_at_the_source(clean: tuple[Host, Host]) -> None:
     alpha, beta = clean
     start_counter(alpha)
     moves = "/var/lib/migrate/moves"
-    alpha.run(["sh", "-c", f"mkdir -p {moves} && mount -t tmpfs -o size=60k tmpfs {moves}"])
+    alpha.run(["sh", "-c", f"mkdir -p {moves} && mount -t tmpfs -o size=124k tmpfs {moves}"])
     try:
         status, told = refused(alpha, "counter", beta.ssh_target)
         assert status in {11, 91}
