@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from migrate.checkpoint.tracking import wp_async
 from migrate.checkpoint.tracking.tracker import Final, Tracker
-from migrate.criu.skeleton import filter as skeleton
+from migrate.criu.skeleton.filter import Skeleton
 from migrate.kernel.memory import read_runs
 from migrate.kernel.processes import status_fields
 from migrate.move.pagestore import DIRECTORY, PRESENT
@@ -34,8 +34,6 @@ BASE_PAUSE = 0.08
 NO_HELP = 0.7
 """A round that sends more than this share of the one before does not help."""
 LEAST_ROUNDS = 2
-SKELETON = "skeleton"
-"""Directory of what the filter is told, beside what is sent."""
 
 
 @dataclass(frozen=True)
@@ -80,13 +78,15 @@ class Rounds:
     """The memory of one container on its way to the target."""
 
     def __init__(
-        self, container: str, process: Process, bulk: BulkSender, out: Path, report: Report
-    ) -> None:
+        self, container: str, process: Process, bulk: BulkSender, out: Path, skeleton: Skeleton,
+        report: Report,
+    ) -> None:  # fmt: skip
         """`out`: the directory of what is sent. Tracks nothing before `run`."""
         self._group = ControlGroup.of(container)
         self._process = process
         self._bulk = bulk
         self._out = out
+        self._skeleton = skeleton
         self._report = report
         self._tracker: Tracker | None = None
         self._sender: threading.Thread | None = None
@@ -96,11 +96,6 @@ class Rounds:
         self.done: list[Round] = []
         self.last_bytes = 0
         (out / DIRECTORY).mkdir(mode=0o700)
-        (out / SKELETON).mkdir(mode=0o700)
-
-    def environment(self) -> dict[str, str]:
-        """What the dumping CRIU is started with."""
-        return skeleton.environment(self._out / SKELETON)
 
     def run(self, budget: float, most: int, count: Callable[[int], None]) -> str:
         """Rounds until `enough` says why; `budget` in seconds. Raises what sending raises."""
@@ -144,7 +139,7 @@ class Rounds:
         assert self._tracker
         self._finals = self._tracker.final()
         for final in self._finals:
-            skeleton.leave_out(self._out / SKELETON, final.pid, final.regions)
+            self._skeleton.leave_out(final.pid, final.regions)
         self._sender = threading.Thread(target=self._send_last, name="last-pages", daemon=True)
         self._sender.start()
 

@@ -17,8 +17,11 @@ from migrate.checkpoint.errors import EndedWithCriu
 from migrate.checkpoint.files import portable, write_files
 from migrate.checkpoint.state import describe
 from migrate.criu import client
+from migrate.criu.skeleton import filter as dump_filter
+from migrate.criu.skeleton.filter import Skeleton
 from migrate.errors import MigrateError, from_wire
 from migrate.images.store import Store
+from migrate.kernel import conntrack
 from migrate.kernel.signals import Signals
 from migrate.move import journal, plan
 from migrate.move.errors import Interrupted, MoveRefused, MoveRolledBack, MoveUncertain
@@ -50,6 +53,7 @@ COMMIT_LIMIT = 20.0
 SYNC_LIMIT = 600.0
 STAND_IN_LIMIT = 2.0
 CONNECTIONS = 2
+SKELETON = "skeleton"  # the directory of what CRIU is told to leave out, beside what is sent
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,7 @@ class Move:
         self.process: Process | None = None
         self.entry: Entry | None = None
         self.bulk: BulkSender | None = None
+        self.skeleton: Skeleton | None = None
         self.rounds: Rounds | None = None
         self.driver = driver_of(record.network.driver)
         self.stand_in: StandIn | None = None
@@ -168,6 +173,8 @@ class Move:
             self.entry = journal.write(self.paths, entry, Source.PREPARING)
         self.out = journal.outgoing(self.paths, entry.move)
         (self.out / "criu").mkdir(mode=0o700, parents=True)
+        if dump_filter.is_built():
+            self.skeleton = Skeleton(self.out / SKELETON)
         self.agent.call(
             "move.prepare", move=entry.move, generation=entry.generation, mode=made.mode,
             was_running=self.was_running,
@@ -190,7 +197,10 @@ class Move:
         assert self.bulk
         assert self.process
         self.phases.enter("memory")
-        self.rounds = Rounds(self.record.identifier, self.process, self.bulk, self.out, self.report)
+        assert self.skeleton
+        self.rounds = Rounds(
+            self.record.identifier, self.process, self.bulk, self.out, self.skeleton, self.report
+        )
         count = self._counter("memory", made.memory_bytes)
         self.rounds.run(self.wish.max_downtime, self.wish.max_rounds, count)
         reached(self.paths, "memory-sent")
@@ -225,7 +235,7 @@ class Move:
             self._stop_and_write()
             names = self._names
         else:
-            with client.swrk(self.rounds.environment() if self.rounds else None) as criu:
+            with client.swrk(self.skeleton.environment() if self.skeleton else None) as criu:
                 names = self._freeze_and_dump(criu)
         reached(self.paths, "dumped")
         self._send(names)
@@ -271,13 +281,22 @@ class Move:
         hand_over.start()
         reached(self.paths, "frozen")
         self.frozen.enter("dump")
-        held = self.rounds.held if self.rounds else None
-        names = dumping.dump_with_files(self.paths, criu, state, self.process, self.out, held)
+        names = dumping.dump_with_files(
+            self.paths, criu, state, self.process, self.out, self._tasks_held
+        )
         if self.rounds:
             names += self.rounds.finish()
         hand_over.join()
         self.frozen.leave()
         return names
+
+    def _tasks_held(self) -> None:
+        """Nothing runs, no packet passes, and CRIU has dumped nothing yet."""
+        assert self.process
+        if self.skeleton and conntrack.tracked(self.process.pid) == 0:
+            self.skeleton.leave_out_connections()
+        if self.rounds:
+            self.rounds.held()
 
     def _hand_over_address(self) -> None:
         """From here on the target takes the container's packets; without that they are lost."""

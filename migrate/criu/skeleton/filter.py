@@ -1,6 +1,6 @@
 """The library that is preloaded into `criu dump`: built once, told what to leave out.
 
-Its source, `pagemap_filter.c`, says how it works. CRIU's own `--lazy-pages` dump costs 150 ms for
+Its source, `dump_filter.c`, says how it works. CRIU's own `--lazy-pages` dump costs 150 ms for
 1 GiB where this costs 30, since it still looks at every page (design.md, "The page path").
 """
 
@@ -20,8 +20,9 @@ from migrate.criu.place import home
 if TYPE_CHECKING:
     import numpy
 
-SOURCE = Path(__file__).with_name("pagemap_filter.c")
+SOURCE = Path(__file__).with_name("dump_filter.c")
 _VARIABLE = "MIGRATE_SKELETON"
+_NO_CONNECTIONS = "no-connections"
 _COMPILERS = ("cc", "gcc", "clang", "tcc")
 _TIME_LIMIT = 60.0  # seconds
 
@@ -29,7 +30,7 @@ _TIME_LIMIT = 60.0  # seconds
 def library() -> Path:
     """Where the library of this version of the source is, or would be."""
     digest = hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:12]
-    return home() / f"pagemap_filter-{digest}.so"
+    return home() / f"dump_filter-{digest}.so"
 
 
 def is_built() -> bool:
@@ -68,20 +69,30 @@ def build() -> bool:
         if done.returncode != 0:
             complaint = (done.stderr.strip().splitlines() or ["no word"])[0]
             raise FilterNotBuilt("the filter for CRIU's dump is not built", cause=complaint)
-        for stale in target.parent.glob("pagemap_filter-*.so"):
+        for stale in target.parent.glob("dump_filter-*.so"):
             stale.unlink()
         made.rename(target)
     return True
 
 
-def environment(directory: Path) -> dict[str, str]:
-    """What `criu` has to be started with to heed what `leave_out` writes into `directory`."""
-    return dict(os.environ, LD_PRELOAD=str(library()), **{_VARIABLE: str(directory)})
+class Skeleton:
+    """One dump that leaves things out; what it is told lies in `directory`, which it makes."""
 
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(mode=0o700)
+        self._directory = directory
 
-def leave_out(directory: Path, pid: int, ranges: numpy.ndarray) -> None:
-    """Have CRIU take `ranges` of a process as empty; before it dumps the process's memory.
+    def environment(self) -> dict[str, str]:
+        """What `criu` has to be started with."""
+        return dict(os.environ, LD_PRELOAD=str(library()), **{_VARIABLE: str(self._directory)})
 
-    `ranges` has the shape (n, 2), uint64: [start, end) in bytes, ascending.
-    """
-    (directory / str(pid)).write_bytes(ranges.astype("=u8").tobytes())
+    def leave_out(self, pid: int, ranges: numpy.ndarray) -> None:
+        """Have CRIU take `ranges` of a process as empty; before it dumps the process's memory.
+
+        `ranges` has the shape (n, 2), uint64: [start, end) in bytes, ascending.
+        """
+        (self._directory / str(pid)).write_bytes(ranges.astype("=u8").tobytes())
+
+    def leave_out_connections(self) -> None:
+        """Have CRIU take the table of tracked connections as empty; before it dumps namespaces."""
+        (self._directory / _NO_CONNECTIONS).touch(mode=0o600)

@@ -1,10 +1,15 @@
 /*
- * Preloaded into `criu dump`: memory that has travelled already looks absent to it, so that it
- * writes a skeleton.
+ * Preloaded into `criu dump`: what has travelled already looks absent to it, so that it writes a
+ * skeleton, and what is known to be empty is not searched.
  *
  * CRIU asks the ioctl PAGEMAP_SCAN (include/uapi/linux/fs.h) which pages of a process exist
  * (criu/pagemap-cache.c). For each process with a file $MIGRATE_SKELETON/PID, ranges named in it are
  * left out of the answer. The file holds pairs of native 64-bit addresses [start, end), ascending.
+ *
+ * CRIU asks for all tracked connections of a network namespace, twice (criu/net.c, dump_nf_ct), and
+ * the kernel walks its whole table, that of all namespaces, each time. Where there is a file
+ * $MIGRATE_SKELETON/no-connections, the namespace has none, and the kernel is asked for another
+ * list that is empty then, of connections about to go.
  *
  * No header and no start file is used, so that any C compiler will do without a C library's
  * development files; what is declared here comes from the C library that CRIU has loaded.
@@ -24,14 +29,22 @@ extern long lseek(int descriptor, long offset, int whence);
 
 #if defined(__x86_64__)
 #define SYS_IOCTL 16
+#define SYS_SENDMSG 46
 #elif defined(__aarch64__)
 #define SYS_IOCTL 29
+#define SYS_SENDMSG 211
 #else
 #error "not one of the architectures that migrate knows"
 #endif
 
 #define PAGEMAP_SCAN 0xc0606610ul /* _IOWR('f', 16, struct pm_scan_arg) */
 #define NO_PID (-1)
+#define PATH_SIZE 4096
+
+/* include/uapi/linux/netlink.h, netfilter/nfnetlink.h and nfnetlink_conntrack.h */
+#define NLM_F_DUMP 0x300
+#define CONNECTIONS 0x0101 /* NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET */
+#define DYING 0x0106 /* IPCTNL_MSG_CT_GET_DYING */
 
 struct page_region {
 	u64 start, end, categories;
@@ -40,6 +53,27 @@ struct page_region {
 struct pm_scan_arg {
 	u64 size, flags, start, end, walk_end, vec, vec_len, max_pages;
 	u64 category_inverted, category_mask, category_anyof_mask, return_mask;
+};
+
+struct nlmsghdr {
+	unsigned int length;
+	unsigned short type, flags;
+	unsigned int sequence, port;
+};
+
+struct iovec {
+	void *base;
+	u64 length;
+};
+
+struct msghdr {
+	void *name;
+	unsigned int name_length;
+	struct iovec *parts;
+	u64 part_count;
+	void *control;
+	u64 control_length;
+	int flags;
 };
 
 struct range {
@@ -96,12 +130,30 @@ static long pid_of_pagemap(int descriptor)
 	return unit > 1 ? pid : NO_PID;
 }
 
+/* The path of a file of ours; 0 where there is no directory, or its name is too long. */
+static int path_of(char *path, const char *name, long number)
+{
+	const char *directory = getenv("MIGRATE_SKELETON");
+	long size = 0;
+
+	if (!directory)
+		return 0;
+	while (directory[size])
+		if (++size > PATH_SIZE - 64)
+			return 0;
+	path = put_text(put_text(path, directory), "/");
+	if (name)
+		put_text(path, name);
+	else
+		put_number(path, number);
+	return 1;
+}
+
 /* Reads the ranges of a process once; none where there is no file, or it can't be read: then CRIU
  * writes more than it need, which is slow but right. */
 static void learn(long pid)
 {
-	const char *directory = getenv("MIGRATE_SKELETON");
-	char path[4096];
+	char path[PATH_SIZE];
 	long size, got = 0, count;
 	int descriptor;
 
@@ -111,12 +163,8 @@ static void learn(long pid)
 	known.pid = pid;
 	known.count = 0;
 	known.ranges = 0;
-	if (!directory)
+	if (!path_of(path, 0, pid))
 		return;
-	for (size = 0; directory[size]; size++)
-		if (size > 4000)
-			return;
-	put_number(put_text(put_text(path, directory), "/"), pid);
 	descriptor = open(path, 02000000 /* O_CLOEXEC */);
 	if (descriptor < 0)
 		return;
@@ -200,4 +248,38 @@ int ioctl(int descriptor, unsigned long request, void *argument)
 		}
 	}
 	return syscall(SYS_IOCTL, (long)descriptor, request, argument);
+}
+
+static int has_no_connections(void)
+{
+	char path[PATH_SIZE];
+	int descriptor;
+
+	if (!path_of(path, "no-connections", 0))
+		return 0;
+	descriptor = open(path, 02000000 /* O_CLOEXEC */);
+	if (descriptor < 0)
+		return 0;
+	close(descriptor);
+	return 1;
+}
+
+/* Takes the place of the C library's. */
+long sendmsg(int descriptor, const struct msghdr *message, int flags)
+{
+	struct nlmsghdr *head = 0;
+	long sent;
+
+	if (message->part_count == 1 && message->parts->length >= sizeof(*head)) {
+		head = message->parts->base;
+		if (head->type == CONNECTIONS && (head->flags & NLM_F_DUMP) == NLM_F_DUMP &&
+		    head->length == message->parts->length && has_no_connections())
+			head->type = DYING;
+		else
+			head = 0;
+	}
+	sent = syscall(SYS_SENDMSG, (long)descriptor, message, (long)flags);
+	if (head)
+		head->type = CONNECTIONS;
+	return sent;
 }
