@@ -44,6 +44,11 @@ if TYPE_CHECKING:
     show_default=True,
     help="Freeze after so many rounds, whatever is left.",
 )
+@click.option(
+    "--auto-converge",
+    is_flag=True,
+    help="Slow a container that writes memory faster than the link sends, until it is frozen.",
+)
 @click.option("--dry-run", is_flag=True, help="Check and print the plan; touch nothing.")
 @click.option(
     "--bandwidth",
@@ -67,8 +72,8 @@ if TYPE_CHECKING:
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line: events, the result.")
 def move(
-    name: str, target: str, mode: str, max_downtime: int, max_rounds: int, dry_run: bool,
-    bandwidth: int | None, stop_time: float, remote_command: str, as_json: bool,
+    name: str, target: str, mode: str, max_downtime: int, max_rounds: int, auto_converge: bool,
+    dry_run: bool, bandwidth: int | None, stop_time: float, remote_command: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Move the container NAME to another host, with its open connections alive.
 
@@ -79,7 +84,7 @@ def move(
 
     wish = Wish(
         mode, remote_command, bandwidth * 125_000 if bandwidth else None, stop_time,
-        max_downtime / 1000, max_rounds,
+        max_downtime / 1000, max_rounds, auto_converge,
     )  # fmt: skip
     if as_json:
         _carry_out(name, target, wish, dry_run, _json_event, _json_plan, _json_result)

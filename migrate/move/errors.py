@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from migrate.checkpoint.errors import EndedWithCriu
 from migrate.errors import MigrateError
 
 
@@ -96,3 +97,19 @@ class HostPythonUnfit(MigrateError):
 
     code = 106
     mend = "install python3 >= 3.11 there (Debian 12 and later have it)"
+
+
+def rolled_back(name: str, error: BaseException) -> BaseException:
+    """What a move that was undone because of `error` tells; an unforeseen error stays as it is."""
+    here = f"'{name}' did not move, and runs here as before"
+    if isinstance(error, KeyboardInterrupt):
+        return Interrupted(
+            f"the move of '{name}' was interrupted",
+            cause="it was stopped before COMMIT; the container runs here as before",
+        )
+    if isinstance(error, EndedWithCriu):
+        return error  # nothing runs here as before
+    if isinstance(error, MigrateError):
+        cause = f"{error.what}: {error.cause}" if error.cause else error.what
+        return MoveRolledBack(here, cause=cause, mend=error.mend or None)
+    return MoveRolledBack(here, cause=str(error)) if isinstance(error, OSError) else error

@@ -15,6 +15,7 @@ from migrate.criu.client import wait_until_gone
 from migrate.errors import MigrateError
 from migrate.kernel.processes import is_running
 from migrate.move import journal, receiving
+from migrate.move.brake import give_back
 from migrate.move.errors import PeerChanged
 from migrate.move.journal import Entry
 from migrate.move.transaction import Source, Step, Target, source_alone, source_told
@@ -92,6 +93,8 @@ def roll_back(paths: Paths, entry: Entry) -> None:
         held = record.held == entry.move
         if held:
             record = msgspec.structs.replace(record, held="")
+        if process is not None and process.alive and entry.mode == "pre-copy":
+            give_back(ControlGroup.of(record.identifier), record.resources.cpus)
         if held and process is not None and process.alive:
             freezing.thaw(paths, record)
         elif held and entry.mode == "cold" and entry.was_running:

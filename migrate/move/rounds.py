@@ -20,6 +20,7 @@ from migrate.checkpoint.tracking.tracker import Final, Tracker
 from migrate.criu.skeleton.filter import Skeleton
 from migrate.kernel.memory import read_runs
 from migrate.kernel.processes import status_fields
+from migrate.move.brake import Brake
 from migrate.move.pagestore import DIRECTORY, PRESENT
 from migrate.move.progress import Event, Report
 from migrate.runtime.cgroups.group import ControlGroup
@@ -34,6 +35,7 @@ BASE_PAUSE = 0.08
 NO_HELP = 0.7
 """A round that sends more than this share of the one before does not help."""
 LEAST_ROUNDS = 2
+TOO_FAST = "more rounds do not help: it writes as fast as the link sends"
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def enough(done: list[Round], budget: float, most: int) -> str:
     if last.predicted_pause() <= budget:
         return "the rest fits the budget"
     if last.pages_bytes > NO_HELP * done[-2].pages_bytes:
-        return "more rounds do not help: it writes as fast as the link sends"
+        return TOO_FAST
     return ""
 
 
@@ -82,6 +84,7 @@ class Rounds:
         report: Report,
     ) -> None:  # fmt: skip
         """`out`: the directory of what is sent. Tracks nothing before `run`."""
+        self._brake: Brake | None = None
         self._group = ControlGroup.of(container)
         self._process = process
         self._bulk = bulk
@@ -96,6 +99,13 @@ class Rounds:
         self.done: list[Round] = []
         self.last_bytes = 0
         (out / DIRECTORY).mkdir(mode=0o700)
+
+    def slow_down_if_need_be(self, usual_cores: float) -> None:
+        """When the container writes too fast, slow it; `usual_cores`: its own limit, 0 for none.
+
+        Raises CgroupFailed.
+        """
+        self._brake = Brake(self._group, usual_cores)
 
     def run(self, budget: float, most: int, count: Callable[[int], None]) -> str:
         """Rounds until `enough` says why; `budget` in seconds. Raises what sending raises."""
@@ -114,7 +124,7 @@ class Rounds:
             )  # fmt: skip
             scanned = now
             self.done.append(done)
-            why = enough(self.done, budget, most)
+            why = self._after_braking(enough(self.done, budget, most))
             self._report(
                 Event("round", f"round {done.number + 1}", {
                     "bytes": done.pages_bytes, "seconds": done.seconds,
@@ -124,6 +134,21 @@ class Rounds:
             )  # fmt: skip
             if why:
                 return why
+
+    def _after_braking(self, why: str) -> str:
+        """Why the rounds are over still, when it has been slowed if that is allowed."""
+        if why is not TOO_FAST or not self._brake:
+            return why
+        cores = self._brake.tighten()
+        if not cores:
+            return "it can't be slowed any more"
+        self._report(Event("note", f"slowed to {cores * 100:.0f} % of a core"))
+        return ""
+
+    def release_brake(self) -> None:
+        """It is frozen: CRIU works in its control group now, and must not be slow."""
+        if self._brake:
+            self._brake.release()
 
     def _send(
         self, pid: int, inner_pid: int, runs: numpy.ndarray, count: Callable[[int], None] | None
@@ -177,6 +202,7 @@ class Rounds:
 
     def close(self) -> None:
         """Track no more; the processes, if they live, run on as if they never had been."""
+        self.release_brake()
         if self._sender:
             self._sender.join()
         if self._tracker:

@@ -13,7 +13,6 @@ import msgspec
 
 from migrate.checkpoint import dump as dumping
 from migrate.checkpoint import freezing
-from migrate.checkpoint.errors import EndedWithCriu
 from migrate.checkpoint.files import portable, write_files
 from migrate.checkpoint.state import describe
 from migrate.criu import client
@@ -24,7 +23,7 @@ from migrate.images.store import Store
 from migrate.kernel import conntrack
 from migrate.kernel.signals import Signals
 from migrate.move import journal, plan
-from migrate.move.errors import Interrupted, MoveRefused, MoveRolledBack, MoveUncertain
+from migrate.move.errors import MoveRefused, MoveRolledBack, MoveUncertain, rolled_back
 from migrate.move.facts import Facts, gather
 from migrate.move.faultpoint import reached
 from migrate.move.journal import Entry
@@ -66,6 +65,7 @@ class Wish:
     stop_seconds: float = 10.0  # for the mode cold
     max_downtime: float = 0.3  # seconds; how long the pause may be, for the modes with rounds
     max_rounds: int = 30
+    auto_converge: bool = False
 
 
 class Move:
@@ -162,6 +162,8 @@ class Move:
     def _prepare(self, made: Plan) -> None:
         """All that can be done while the container runs."""
         assert self.there
+        if self.process:
+            await_filled(self.own)
         self.phases.enter("prepare")
         entry = Entry(
             move=journal.new_move(), role="source", state="", container=self.record.identifier,
@@ -201,6 +203,8 @@ class Move:
         self.rounds = Rounds(
             self.record.identifier, self.process, self.bulk, self.out, self.skeleton, self.report
         )
+        if self.wish.auto_converge:
+            self.rounds.slow_down_if_need_be(self.record.resources.cpus)
         count = self._counter("memory", made.memory_bytes)
         self.rounds.run(self.wish.max_downtime, self.wish.max_rounds, count)
         reached(self.paths, "memory-sent")
@@ -272,11 +276,12 @@ class Move:
             self.entry, criu_pid=criu.process.pid,
             criu_start_time=records.process_of(criu.process.pid).start_time,
         )  # fmt: skip
-        await_filled(self.own)
         state = describe(self.paths, self.record, self.spec, self.process)
         self._hold()
         self.frozen.enter("freeze")
         freezing.freeze(self.paths, self.record)
+        if self.rounds:
+            self.rounds.release_brake()
         hand_over = threading.Thread(target=self._hand_over_address, name="address", daemon=True)
         hand_over.start()
         reached(self.paths, "frozen")
@@ -329,22 +334,7 @@ class Move:
                 self.agent.call("move.forget", move=self.entry.move, timeout=15)
         if self.bulk:
             self.bulk.abort()
-        if isinstance(error, KeyboardInterrupt):
-            return Interrupted(
-                f"the move of '{self.record.name}' was interrupted",
-                cause="it was stopped before COMMIT; the container runs here as before",
-            )
-        if isinstance(error, EndedWithCriu):
-            return error  # nothing runs here as before
-        if isinstance(error, MigrateError):
-            return MoveRolledBack(
-                f"'{self.record.name}' did not move, and runs here as before",
-                cause=f"{error.what}" + (f": {error.cause}" if error.cause else ""),
-                mend=error.mend or None,
-            )
-        return error if not isinstance(error, OSError) else MoveRolledBack(
-            f"'{self.record.name}' did not move, and runs here as before", cause=str(error)
-        )  # fmt: skip
+        return rolled_back(self.record.name, error)
 
     def _intend_commit(self) -> None:
         """Durable here, before it is asked for there; a failure still rolls back."""

@@ -9,6 +9,7 @@ import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from migrate.runtime.cgroups import v1, v2
 from migrate.runtime.cgroups.layout import Layout, detect
@@ -78,17 +79,43 @@ class ControlGroup:
         ):  # fmt: skip
             if not wanted:
                 continue
+            kind, directory = self._controlled(controller)
             try:
-                if controller in self.layout.v1:
-                    v1.limit(self.layout.v1[controller] / PARENT / self.name, controller, wanted)
-                elif self.layout.v2 and controller in self.layout.v2_controllers:
-                    v2.limit(self.layout.v2 / PARENT / self.name, controller, wanted)
-                else:
-                    raise CgroupFailed(
-                        f"can't limit {controller}", cause=f"no {controller} controller here"
-                    )
+                kind.limit(directory, controller, wanted)
             except OSError as error:
                 raise CgroupFailed(f"can't limit {controller}", cause=str(error)) from error
+
+    def set_cpus(self, cores: float | None) -> None:
+        """Change the limit of cpu, None for no limit; raises CgroupFailed."""
+        kind, directory = self._controlled("cpu")
+        try:
+            if cores:
+                kind.limit(directory, "cpu", cores)
+            else:
+                kind.lift_cpu_limit(directory)
+        except OSError as error:
+            raise CgroupFailed("can't limit cpu", cause=str(error)) from error
+
+    def _controlled(self, controller: str) -> tuple[Any, Path]:
+        """The module and the directory that limit `controller`; raises CgroupFailed."""
+        if controller in self.layout.v1:
+            return v1, self.layout.v1[controller] / PARENT / self.name
+        if self.layout.v2 and controller in self.layout.v2_controllers:
+            return v2, self.layout.v2 / PARENT / self.name
+        raise CgroupFailed(f"can't limit {controller}", cause=f"no {controller} controller here")
+
+    def cpu_seconds(self) -> float:
+        """Seconds of a core that it has used so far; raises CgroupFailed where nobody tells."""
+        try:
+            if "cpuacct" in self.layout.v1:
+                directory = self.layout.v1["cpuacct"] / PARENT / self.name
+                return int((directory / "cpuacct.usage").read_text()) / 1e9
+            if self.layout.v2:
+                text = (self.layout.v2 / PARENT / self.name / "cpu.stat").read_text()
+                return int(text.split()[1]) / 1e6  # usage_usec, the first line
+        except (OSError, ValueError, IndexError) as error:
+            raise CgroupFailed("can't tell the use of cpu", cause=str(error)) from error
+        raise CgroupFailed("can't tell the use of cpu", cause="no cpuacct, and no cgroup v2")
 
     def freeze(self, limit: float = FREEZE_LIMIT) -> None:
         """Freeze and wait until all tasks are frozen; thaws again and raises when they are not."""

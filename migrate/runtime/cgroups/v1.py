@@ -43,6 +43,11 @@ def limit(directory: Path, controller: str, value: float) -> None:
         (directory / "pids.max").write_text(str(int(value)))
 
 
+def lift_cpu_limit(directory: Path) -> None:
+    """Let it use all cores."""
+    (directory / "cpu.cfs_quota_us").write_text("-1")
+
+
 def request_freeze(directory: Path) -> None:
     """Ask the freezer to freeze."""
     (directory / "freezer.state").write_text("FROZEN")

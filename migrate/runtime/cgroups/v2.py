@@ -31,6 +31,11 @@ def limit(directory: Path, controller: str, value: float) -> None:
         (directory / "pids.max").write_text(str(int(value)))
 
 
+def lift_cpu_limit(directory: Path) -> None:
+    """Let it use all cores."""
+    (directory / "cpu.max").write_text(f"max {CPU_PERIOD}")
+
+
 def request_freeze(directory: Path) -> None:
     """Ask the freezer to freeze."""
     (directory / "cgroup.freeze").write_text("1")
