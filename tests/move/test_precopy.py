@@ -109,6 +109,10 @@ def test_every_page_of_a_writer_by_the_benchmark() -> None:
     assert [row.wrong_pages for row in rows] == [0]
     assert rows[0].bytes_sent < 0.5 * (96 << 20)
     assert rows[0].load.mib == 96
+    beyond = [
+        gap - freeze for gap, freeze in zip(rows[0].gap.runs, rows[0].freeze.runs, strict=True)
+    ]
+    assert min(beyond) < 0.1, "the client waited for its retransmission timer"
 
 
 @real

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from migrate.kernel import probes
+from migrate.kernel import probes, tap
 from migrate.move.doctor.finding import Finding, good, lacking
 
 _LISTEN = "0A"  # include/net/tcp_states.h
@@ -25,12 +25,23 @@ def check() -> Iterator[Finding]:
                           needed=True)  # fmt: skip
         else:
             yield good(kind, "works", needed=True)
+    yield _tap()
     why = probes.nftables()
     if why:
         yield lacking("nftables", why, "no published ports, no address translation",
                       "modprobe nf_tables")  # fmt: skip
     else:
         yield good("nftables", "works")
+
+
+def _tap() -> Finding:
+    """What stands in for a container's port while it is moved (runtime/networks/standin.py)."""
+    try:
+        os.close(tap.open_tap(f"mgt{os.getpid() % 10**9}"))
+    except OSError as error:
+        return lacking("tap", error.strerror or str(error), "clients whose packets come in a pause "
+                       "wait 200 ms or more for their retransmission", "modprobe tun")  # fmt: skip
+    return good("tap", "works")
 
 
 def _program(name: str) -> str | None:

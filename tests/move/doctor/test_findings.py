@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from migrate.criu import provide
 from migrate.criu.probe import Verdict
-from migrate.kernel import capabilities, probes
+from migrate.kernel import capabilities, probes, tap
 from migrate.move.doctor import cgroups, criu, kernel, network, storage
 from migrate.move.doctor.finding import Finding, fit_for_move, good, lacking
 from migrate.move.doctor.report import REPORT_LIMIT, from_json, table, to_json
@@ -163,3 +165,14 @@ def test_no_userfaultfd(monkeypatch):
     monkeypatch.setattr(probes, "userfaultfd_features", lambda: (_ for _ in ()).throw(OSError("x")))
     finding = by_name(kernel.check())["userfaultfd"]
     assert finding.status == "warning"
+
+
+@pytest.mark.root
+def test_a_tap_interface_can_be_made_and_is_gone_again(monkeypatch):
+    before = set(os.listdir("/sys/class/net"))
+    assert by_name(network.check())["tap"].status == "ok"
+    assert set(os.listdir("/sys/class/net")) <= before
+    monkeypatch.setattr(tap, "DEVICE", "/dev/net/none")
+    found = by_name(network.check())["tap"]
+    assert found.status == "warning"
+    assert not found.needed_for_move

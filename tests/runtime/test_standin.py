@@ -1,0 +1,116 @@
+"""The port that stands in for a container: it takes its frames, and nothing of it stays."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from migrate.runtime.networks.standin import KEPT, StandIn, deliver
+
+pytestmark = pytest.mark.root
+MAC, IP = "02:00:00:00:77:01", "10.213.9.5"
+MAC_BYTES = bytes.fromhex(MAC.replace(":", ""))
+
+
+def _ip(*arguments: str) -> str:
+    return subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True).stdout
+
+
+@pytest.fixture
+def link() -> Iterator[tuple[str, str]]:
+    """A bridge, and an interface that is plugged into it: who sends there sends to the link."""
+    bridge, end = f"sib{os.getpid()}", f"sie{os.getpid()}"
+    _ip("link", "add", bridge, "type", "bridge")
+    _ip("link", "add", end, "type", "veth", "peer", "name", f"{end}p")
+    for name in (bridge, end, f"{end}p"):
+        _ip("link", "set", name, "up")
+    _ip("link", "set", f"{end}p", "master", bridge)
+    yield bridge, end
+    _ip("link", "del", end)
+    _ip("link", "del", bridge)
+
+
+@pytest.fixture
+def sender(link: tuple[str, str]) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) as packet:
+        packet.bind((link[1], 3))
+        packet.settimeout(3)
+        yield packet
+
+
+def frame(number: int, mac: bytes = MAC_BYTES, size: int = 60) -> bytes:
+    return (mac + b"\x02\0\0\0\0\x99\x88\xb5" + number.to_bytes(4, "big")).ljust(size, b"\0")
+
+
+def numbers(frames: list[bytes]) -> list[int]:
+    return [int.from_bytes(f[14:18], "big") for f in frames if f[12:14] == b"\x88\xb5"]
+
+
+def standing(bridge: str) -> StandIn:
+    made = StandIn(f"sis{os.getpid()}", bridge, MAC, IP)
+    time.sleep(0.1)
+    return made
+
+
+def test_it_takes_what_comes_for_the_container_alone(link, sender) -> None:
+    stand_in = standing(link[0])
+    try:
+        stand_in.take_over()
+        for number in range(300):
+            sender.send(frame(number))
+            sender.send(frame(number, mac=b"\x02\0\0\0\0\x55"))
+        time.sleep(0.1)
+        assert numbers(stand_in.frames()) == list(range(300))
+        assert stand_in.frames() == []
+    finally:
+        stand_in.close()
+    assert stand_in.frames() == []
+    assert not Path(f"/sys/class/net/sis{os.getpid()}").exists()
+
+
+def test_it_tells_the_link_who_has_the_address(link, sender) -> None:
+    stand_in = standing(link[0])
+    try:
+        stand_in.take_over()
+        told = []
+        while len(told) < 2:
+            data = sender.recv(2048)
+            if data[12:14] == b"\x08\x06" and data[6:12] == MAC_BYTES:
+                told.append(data[28:32])
+        assert told == [socket.inet_aton(IP)] * 2
+    finally:
+        stand_in.close()
+
+
+def test_it_keeps_no_more_than_it_may(link, sender) -> None:
+    stand_in = standing(link[0])
+    try:
+        for number in range(KEPT // 1500 + 200):
+            sender.send(frame(number, size=1500))
+        time.sleep(0.2)
+        kept = stand_in.frames()
+        assert sum(map(len, kept)) <= KEPT + 1500
+        assert numbers(kept) == list(range(len(kept)))
+    finally:
+        stand_in.close()
+
+
+def test_what_was_kept_is_delivered(link, sender) -> None:
+    deliver(f"{link[1]}p", [frame(number) for number in range(50)])
+    found = []
+    while len(found) < 50:
+        found += numbers([sender.recv(2048)])
+    assert found == list(range(50))
+    deliver("no-such-port", [frame(1)])
+
+
+def test_where_there_is_no_bridge_nothing_is_left() -> None:
+    with pytest.raises(OSError, match="No such device"):
+        standing("no-such-bridge")
+    assert not Path(f"/sys/class/net/sis{os.getpid()}").exists()
