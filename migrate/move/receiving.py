@@ -15,6 +15,7 @@ from migrate.checkpoint.files import clear, put_files, volume_names
 from migrate.checkpoint.restore import Restorer
 from migrate.checkpoint.state import STATE_FILE, STATE_LIMIT, State, decode
 from migrate.images.store import Store
+from migrate.kernel import rcu
 from migrate.kernel.blocks import sync_file_system
 from migrate.kernel.files import write_atomically
 from migrate.move import journal, pagestore
@@ -107,8 +108,9 @@ class Receiving:
         files_done = time.monotonic()
         reached(self.paths, "unpacked")
         if self.restorer:
-            mount_rootfs(self.paths, record)
-            self.restorer.restore(self.root / "criu", state)
+            with rcu.hurried(self.paths.run / "rcu-hurried"):
+                mount_rootfs(self.paths, record)
+                self.restorer.restore(self.root / "criu", state)
         elif self.entry.was_running:
             prepare_and_launch(self.paths, record, state.spec)
         restored = time.monotonic()
