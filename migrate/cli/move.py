@@ -49,6 +49,9 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Slow a container that writes memory faster than the link sends, until it is frozen.",
 )
+@click.option(
+    "--explain", is_flag=True, help="Print the plan and why the other modes are not taken."
+)
 @click.option("--dry-run", is_flag=True, help="Check and print the plan; touch nothing.")
 @click.option(
     "--bandwidth",
@@ -73,7 +76,8 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line: events, the result.")
 def move(
     name: str, target: str, mode: str, max_downtime: int, max_rounds: int, auto_converge: bool,
-    dry_run: bool, bandwidth: int | None, stop_time: float, remote_command: str, as_json: bool,
+    explain: bool, dry_run: bool, bandwidth: int | None, stop_time: float, remote_command: str,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Move the container NAME to another host, with its open connections alive.
 
@@ -87,12 +91,13 @@ def move(
         max_downtime / 1000, max_rounds, auto_converge,
     )  # fmt: skip
     if as_json:
-        _carry_out(name, target, wish, dry_run, _json_event, _json_plan, _json_result)
+        _carry_out(name, target, wish, dry_run or explain, _json_event, _json_plan, _json_result)
         return
     from migrate.cli.moveview import MoveView
 
     with MoveView(name, target) as view:
-        _carry_out(name, target, wish, dry_run, view.event, view.plan, view.result)
+        show = view.explanation if explain else view.plan
+        _carry_out(name, target, wish, dry_run or explain, view.event, show, view.result)
 
 
 def _carry_out(

@@ -122,6 +122,12 @@ class MoveView:
         click.echo(f"layers     {len(plan.missing_layers)} to send")
         click.echo(f"obstacles  {len(plan.obstacles) or 'none'}")
 
+    def explanation(self, plan: Plan) -> None:
+        """Print the plan, and why it is in this mode and no other."""
+        self.plan(plan)
+        for mode, why in plan.other_modes:
+            click.echo(f"not {mode:9}  {why}")
+
     def result(self, result: Result) -> None:
         """Print the closing table."""
         if self._progress:

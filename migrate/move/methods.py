@@ -13,7 +13,7 @@ from migrate.kernel.tap import FRAME_LIMIT
 from migrate.move import facts, receiving
 from migrate.move.errors import MoveUnknown
 from migrate.move.journal import Entry
-from migrate.move.plan import MODES
+from migrate.move.modes import MODES
 from migrate.move.receiving import Receiving
 from migrate.runtime.paths import Paths
 from migrate.transfer.agent import Context, Method

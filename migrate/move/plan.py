@@ -14,14 +14,12 @@ from migrate.errors import MigrateError
 from migrate.kernel.mounts import read_mountinfo
 from migrate.move.errors import ContainerUnfit, SameHost, TargetUnfit
 from migrate.move.facts import Facts, compare, enough_room
+from migrate.move.modes import lacking_for_pre_copy
 from migrate.runtime.networks import driver_of
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import Process, Record
 from migrate.runtime.spec import Spec
-from migrate.runtime.status import Status
 
-MODES = ("auto", "cold", "stop-copy", "pre-copy")
-WORTH_ROUNDS = 32 << 20  # bytes
 ROOM = 64 << 20  # bytes kept free at the target beside what is sent
 
 
@@ -38,40 +36,12 @@ class Plan:
     memory_bytes: int
     missing_layers: tuple[str, ...]
     obstacles: tuple[MigrateError, ...]
+    other_modes: tuple[tuple[str, str], ...] = ()
+    """Each mode that is not taken, with what stands against it."""
 
     def as_json(self) -> dict[str, Any]:
         """The plan as plain values."""
         return asdict(self) | {"obstacles": [error.to_wire() for error in self.obstacles]}
-
-
-def choose_mode(
-    wanted: str, status: Status, here: Facts, there: Facts, memory: int
-) -> tuple[str, str]:
-    """The mode and one line that says why; `memory` in bytes."""
-    if wanted != "auto":
-        return wanted, "asked for"
-    if status.word not in {"running", "paused"}:
-        return "cold", "the container has no running processes"
-    if not here.criu or not there.criu:
-        side = "this host" if not here.criu else "the target"
-        return "stop-copy", f"memory is to be kept, but {side} has no CRIU"
-    lacking = _lacking_for_pre_copy(here, there)
-    if lacking:
-        return "stop-copy", lacking
-    if memory <= WORTH_ROUNDS:
-        return "stop-copy", f"{memory >> 20} MiB go as quickly as the rounds of pre-copy"
-    return "pre-copy", f"{here.tracking} here and lazy filling there: the pause is flat"
-
-
-def _lacking_for_pre_copy(here: Facts, there: Facts) -> str:
-    """What is missing for the mode pre-copy, "" when nothing is."""
-    if not here.tracking:
-        return "this host's kernel can't tell written pages (PAGEMAP_SCAN, Linux 6.7)"
-    if not here.skeleton:
-        return "this host lacks the skeleton filter ('migrate doctor --fix' builds it)"
-    if not there.lazy:
-        return "the target's kernel has no userfaultfd to fill memory in after the thaw"
-    return ""
 
 
 def obstacles_of(
@@ -84,7 +54,7 @@ def obstacles_of(
         return enough_room(there, memory=memory, disk=ROOM)
     disk = ROOM if mode == "pre-copy" else memory + ROOM
     found = compare(here, there, memory=memory + ROOM, disk=disk)
-    if mode == "pre-copy" and (lacking := _lacking_for_pre_copy(here, there)):
+    if mode == "pre-copy" and (lacking := lacking_for_pre_copy(here, there)):
         found.append(TargetUnfit("pre-copy is not possible", cause=lacking, mend="use --mode auto"))
     found += obstacles_to_dump(state.record, process)
     if state.record.network.driver == "host" and _has_connections(process):

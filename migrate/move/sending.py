@@ -27,6 +27,7 @@ from migrate.move.errors import MoveRefused, MoveRolledBack, MoveUncertain, roll
 from migrate.move.facts import Facts, gather
 from migrate.move.faultpoint import reached
 from migrate.move.journal import Entry
+from migrate.move.modes import choose
 from migrate.move.plan import Plan
 from migrate.move.progress import Event, Phases, Report, Result
 from migrate.move.receiving import layer_place
@@ -104,7 +105,8 @@ class Move:
         here = gather(self.paths)
         group = ControlGroup.of(self.record.identifier)
         in_use = group.memory_bytes() if self.process else 0
-        mode, reason = plan.choose_mode(self.wish.mode, status, here, self.there, in_use)
+        choice = choose(self.wish.mode, status, here, self.there, in_use)
+        mode = choice.mode
         self.record = portable(self.paths, self.record)
         state, found = plan.describe_for_plan(
             self.paths, self.record, self.spec, self.process if mode != "cold" else None
@@ -117,7 +119,7 @@ class Move:
         self.state = state
         return Plan(
             self.record.name, self.record.identifier, str(self.address), self.there.name, mode,
-            reason, memory, tuple(answer["missing"]), tuple(obstacles),
+            choice.reason, memory, tuple(answer["missing"]), tuple(obstacles), choice.others,
         )  # fmt: skip
 
     def carry_out(self, made: Plan) -> Result:

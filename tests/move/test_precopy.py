@@ -13,10 +13,7 @@ import pytest
 
 from migrate.bench import downtime
 from migrate.bench.downtime import Load
-from migrate.move.facts import Facts
-from migrate.move.plan import choose_mode
 from migrate.move.rounds import Round, enough
-from migrate.runtime.status import Status
 from tests.hosts import Host, Lan
 from tests.hosts import redis as redis_in_container
 from tests.hosts.redis import MIGRATE
@@ -189,32 +186,6 @@ def state(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
         return ""
-
-
-def facts(**changes: object) -> Facts:
-    fields = {
-        "host_id": "", "name": "", "version": "", "machine": "x86_64", "kernel": "",
-        "criu": "4.2.1", "cpu_flags": (), "memory_free": 0, "disk_free": 0, "tracking": "wp-async",
-        "skeleton": True, "lazy": True,
-    }  # fmt: skip
-    return Facts(**(fields | changes))
-
-
-def test_auto_falls_back_and_says_why() -> None:
-    running, much = Status("running"), 1 << 30
-    assert choose_mode("auto", running, facts(), facts(), much)[0] == "pre-copy"
-    for here, there, word in (
-        (facts(tracking=""), facts(), "PAGEMAP_SCAN"),
-        (facts(skeleton=False), facts(), "filter"),
-        (facts(), facts(lazy=False), "userfaultfd"),
-        (facts(), facts(criu=""), "CRIU"),
-    ):
-        mode, why = choose_mode("auto", running, here, there, much)
-        assert mode == "stop-copy"
-        assert word in why
-    assert choose_mode("auto", running, facts(), facts(), 1 << 20)[0] == "stop-copy"
-    assert choose_mode("auto", Status("stopped"), facts(), facts(), much)[0] == "cold"
-    assert choose_mode("pre-copy", running, facts(tracking=""), facts(), 1)[0] == "pre-copy"
 
 
 def test_when_rounds_end() -> None:

@@ -1,0 +1,80 @@
+"""The modes of a move: which one is taken, and what stands against the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from migrate.move.facts import Facts
+from migrate.runtime.status import Status
+
+MODES = ("auto", "cold", "stop-copy", "pre-copy")
+WORTH_ROUNDS = 32 << 20  # bytes
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A mode, why it is taken, and for each other mode why it is not."""
+
+    mode: str
+    reason: str
+    others: tuple[tuple[str, str], ...] = ()
+
+
+def choose(wanted: str, status: Status, here: Facts, there: Facts, memory: int) -> Choice:
+    """The mode that was asked for, or the best that both hosts can; `memory` in bytes."""
+    against = {
+        "pre-copy": _against_pre_copy(status, here, there, memory),
+        "stop-copy": _against_memory(status, here, there),
+        "cold": "",
+    }
+    reasons = {
+        "pre-copy": f"{here.tracking} here and lazy filling there: the pause is flat",
+        "stop-copy": against["pre-copy"],
+        "cold": against["stop-copy"],
+    }
+    # Memory is not given up unasked, only where there is none: rather an obstacle is told.
+    best = next(mode for mode, why in against.items() if not why)
+    if best == "cold" and _has_memory(status):
+        best = "stop-copy"
+    if wanted != "auto":
+        others = {mode: why or "not asked for" for mode, why in against.items()}
+        return Choice(wanted, "asked for", _without(wanted, others))
+    worse = {"stop-copy": "it stops for longer", "cold": "memory would be lost"}
+    others = {mode: why or worse.get(mode, "") for mode, why in against.items()}
+    return Choice(best, reasons[best], _without(best, others))
+
+
+def _without(mode: str, others: dict[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple((other, why) for other, why in others.items() if other != mode)
+
+
+def _has_memory(status: Status) -> bool:
+    return status.word in {"running", "paused"}
+
+
+def _against_memory(status: Status, here: Facts, there: Facts) -> str:
+    """What stands against a move with memory, "" when nothing does."""
+    if not _has_memory(status):
+        return "the container has no running processes"
+    if not here.criu or not there.criu:
+        side = "this host" if not here.criu else "the target"
+        return f"memory is to be kept, but {side} has no CRIU"
+    return ""
+
+
+def _against_pre_copy(status: Status, here: Facts, there: Facts, memory: int) -> str:
+    why = _against_memory(status, here, there) or lacking_for_pre_copy(here, there)
+    if not why and memory <= WORTH_ROUNDS:
+        return f"{memory >> 20} MiB go as quickly as the rounds of pre-copy"
+    return why
+
+
+def lacking_for_pre_copy(here: Facts, there: Facts) -> str:
+    """What the hosts lack for the mode pre-copy, "" when nothing."""
+    if not here.tracking:
+        return "this host's kernel can't tell written pages (PAGEMAP_SCAN, Linux 6.7)"
+    if not here.skeleton:
+        return "this host lacks the skeleton filter ('migrate doctor --fix' builds it)"
+    if not there.lazy:
+        return "the target's kernel has no userfaultfd to fill memory in after the thaw"
+    return ""
