@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 _EXISTS = PAGE_IS_PRESENT | PAGE_IS_SWAPPED
 _PIDFD_THREAD = os.O_EXCL  # include/uapi/linux/pidfd.h, Linux 6.9
 _THREADS_TRIED = 3
+_PAGE = 4096
+_GROWTH = 1 << 30  # bytes
+_LOOKS = 4
 
 
 class SpaceGone(Exception):
@@ -82,6 +86,7 @@ class TrackedProcess:
         self._text = b""  # of maps, as it was parsed last: that takes longer than to read it
         self._fitting: list[Mapping] = []
         self._wiped: frozenset[int] = frozenset()
+        self._room: dict[int, int] = {}  # by a mapping's start, up to where it may have grown
         self._descriptors = _inject(pid)
         try:
             userfaultfd.handshake(self._descriptors.uffd, userfaultfd.WP_ASYNC_FEATURES)
@@ -97,6 +102,7 @@ class TrackedProcess:
         Raises Untrackable, SpaceGone, OSError: then what this round found is lost, and the process
         has to be tracked from the beginning.
         """
+        self._register_new()
         parts = [self._collect(mapping) for mapping in self._mappings(running=True)]
         trust.check_process(self.pid)
         return Written(self.pid, self.inner_pid, merge_runs(_joined(parts)))
@@ -159,6 +165,7 @@ class TrackedProcess:
                 self._wiped = trust.wiped_on_fork(self.pid)
             self._text = text
             self._fitting = [m for m in found if trust.fits(m) and m.start not in self._wiped]
+            self._room = {m.start: _room(m, after) for m, after in pairwise([*found, None]) if m}
         return trust.without_locked(self.pid, self._fitting)
 
     def _scan(
@@ -182,15 +189,41 @@ class TrackedProcess:
         # all that exist are told, the next round registers what there is then.
         return self._scan(mapping, flags=0)
 
+    def _register_new(self) -> None:
+        """Register what is not, all of it before the first scan, which takes its time.
+
+        Where a registration ends, the kernel divides a mapping that goes on: if it has grown since
+        we looked, the program would find two where it has made one, and mremap(2) of both fails.
+        """
+        before = b""
+        for _attempt in range(_LOOKS):
+            found = self._mappings(running=True)
+            if self._text == before:
+                return
+            before = self._text
+            for mapping in found:
+                if not self._is_registered(mapping):
+                    with _Unless(errno.EINVAL, errno.ENOENT, errno.EAGAIN):  # it is being changed
+                        self._register(mapping)
+
+    def _is_registered(self, mapping: Mapping) -> bool:
+        """Whether its first and last pages are: what is not divided by us is so as a whole."""
+        with _Unless(errno.EPERM):
+            for start in {mapping.start, mapping.end - _PAGE}:
+                self._scanner.scan(
+                    self._descriptors.pagemap, start, start + _PAGE, any_of=_EXISTS,
+                    flags=PM_SCAN_CHECK_WPASYNC,
+                )  # fmt: skip
+            return True
+        return False
+
     def _register(self, mapping: Mapping) -> None:
-        uffd = self._descriptors.uffd
+        uffd, end = self._descriptors.uffd, self._room.get(mapping.start, mapping.end)
         try:
-            userfaultfd.register(
-                uffd, mapping.start, mapping.end, userfaultfd.UFFDIO_REGISTER_MODE_WP
-            )
+            userfaultfd.register(uffd, mapping.start, end, userfaultfd.UFFDIO_REGISTER_MODE_WP)
             # Pages keep the mark "protected" through mremap before Linux 6.13, while they are
             # written; and a scan that failed with EPERM has protected pages untold.
-            userfaultfd.write_protect(uffd, mapping.start, mapping.end, on=False)
+            userfaultfd.write_protect(uffd, mapping.start, end, on=False)
         except OSError as error:
             if error.errno == errno.EBUSY:
                 raise Untrackable("uses userfaultfd itself") from error
@@ -205,6 +238,11 @@ class TrackedProcess:
         pages = self._scan(mapping, flags=0, returned=returned)
         pages[:, 2] |= PAGE_IS_WRITTEN
         return pages
+
+
+def _room(mapping: Mapping, after: Mapping | None) -> int:
+    """Up to where a mapping may grow without meeting another, within reason."""
+    return min(after.start if after else mapping.end, mapping.end + _GROWTH)
 
 
 class _Unless:

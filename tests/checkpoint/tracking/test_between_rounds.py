@@ -276,24 +276,30 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("first", [True, False], ids=["new", "registered"])
+@pytest.mark.parametrize("look_number", [1, 2, 3])
 def test_a_mapping_that_changes_between_the_look_at_it_and_its_scan(
-    steps, tracker, store, monkeypatch, change, first
+    steps, tracker, store, monkeypatch, change, first, look_number
 ):
+    """A round looks before it registers, once more when it has, and before it scans."""
     steps.do("o = m.mmap(4096); a = (o + (4 << 20)) & -(2 << 20)", "m.munmap(o, 4096)",
              "m.mmap(64, a, m.FIXED); m.fill(a, 64, rng)")  # fmt: skip
     if not first:
         store.take(tracker.round())
         steps.do("[m.write(a, n, b'w') for n in (3, 20, 58)]")
     look = wp_async.trust.without_locked
+    looks = []
 
     def stale(pid, found):
         fitting = look(pid, found)
-        steps.do(CHANGES[change])
+        looks.append(pid)
+        if len(looks) == look_number:
+            steps.do(CHANGES[change])
         return fitting
 
     with monkeypatch.context() as context:
         context.setattr(wp_async.trust, "without_locked", stale)
         store.take(tracker.round())
+    assert len(looks) >= 3
     check(tracker, steps.pid, store)
     store.take(tracker.round())
     finals = check(tracker, steps.pid, store)
@@ -490,3 +496,23 @@ def test_the_memory_of_ten_programs(store):
         tracker.close()
     finally:
         root.end()
+
+
+def test_a_mapping_that_grows_while_it_is_registered_stays_one(steps, tracker, store, monkeypatch):
+    """Else mremap(2) of all of it would fail in the program, which knows of one."""
+    steps.do("o = m.mmap(4096); a = (o + (4 << 20)) & -(2 << 20)", "m.munmap(o, 4096)",
+             "m.mmap(64, a, m.FIXED); m.fill(a, 64, rng)")  # fmt: skip
+    look = wp_async.trust.without_locked
+    grown = []
+
+    def stale(pid, found):
+        fitting = look(pid, found)
+        if not grown:
+            grown.append(steps.do("assert m.mremap(a, 64, 80) == a; m.fill(a, 80, rng)"))
+        return fitting
+
+    with monkeypatch.context() as context:
+        context.setattr(wp_async.trust, "without_locked", stale)
+        store.take(tracker.round())
+    steps.do("assert m.mremap(a, 80, 96) == a; m.fill(a, 96, rng)")
+    check(tracker, steps.pid, store)

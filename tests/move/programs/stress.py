@@ -19,6 +19,7 @@ PAGE = 4096
 PRIVATE_ANONYMOUS = 0x22
 READ, WRITE = 1, 2
 MAYMOVE, DONTNEED = 1, 4
+FAILED = (1 << 64) - 1
 libc = ctypes.CDLL(None, use_errno=True)
 libc.mmap.restype = libc.mremap.restype = ctypes.c_void_p
 libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
@@ -55,7 +56,11 @@ class Region:
 
     def resize(self, rng):
         old, new = len(self.pages), rng.randrange(1, 129)
-        self.base = libc.mremap(self.base, old * PAGE, new * PAGE, MAYMOVE)
+        base = libc.mremap(self.base, old * PAGE, new * PAGE, MAYMOVE)
+        if base == FAILED:
+            print("WRONG: mremap:", os.strerror(ctypes.get_errno()), old, new, flush=True)
+            return
+        self.base = base
         self.pages = self.pages[:new] + [(0, 0)] * (new - old)
 
     def protect(self, rng):
