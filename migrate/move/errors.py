@@ -99,9 +99,22 @@ class HostPythonUnfit(MigrateError):
     mend = "install python3 >= 3.11 there (Debian 12 and later have it)"
 
 
-def rolled_back(name: str, error: BaseException) -> BaseException:
-    """What a move that was undone because of `error` tells; an unforeseen error stays as it is."""
+class ContainerEnded(MigrateError):
+    """The container's program came to its end while it was to be moved."""
+
+    code = 102
+    mend = "see 'migrate logs' and 'migrate ps -a' for its output and exit status"
+
+
+def rolled_back(name: str, error: BaseException, *, ended: bool) -> BaseException:
+    """What a move that was undone because of `error` tells; an unforeseen error stays as it is.
+
+    `ended`: the container's first process runs no more.
+    """
     here = f"'{name}' did not move, and runs here as before"
+    if ended and not isinstance(error, EndedWithCriu):
+        cause = error.what if isinstance(error, MigrateError) else str(error)
+        return ContainerEnded(f"'{name}' did not move: it has ended meanwhile", cause=cause)
     if isinstance(error, KeyboardInterrupt):
         return Interrupted(
             f"the move of '{name}' was interrupted",

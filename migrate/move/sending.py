@@ -91,7 +91,7 @@ class Move:
         self.driver = driver_of(record.network.driver)
         self.stand_in: StandIn | None = None
         self.there: Facts | None = None
-        self.warning = ""
+        self.warning = self.mode = ""
         self.signals = Signals()
 
     def plan(self) -> Plan:
@@ -106,7 +106,7 @@ class Move:
         group = ControlGroup.of(self.record.identifier)
         in_use = group.memory_bytes() if self.process else 0
         choice = choose(self.wish.mode, status, here, self.there, in_use)
-        mode = choice.mode
+        mode = self.mode = choice.mode
         self.record = portable(self.paths, self.record)
         state, found = plan.describe_for_plan(
             self.paths, self.record, self.spec, self.process if mode != "cold" else None
@@ -336,7 +336,8 @@ class Move:
                 self.agent.call("move.forget", move=self.entry.move, timeout=15)
         if self.bulk:
             self.bulk.abort()
-        return rolled_back(self.record.name, error)
+        ended = self.process is not None and self.mode != "cold" and not self.process.alive
+        return rolled_back(self.record.name, error, ended=ended)
 
     def _intend_commit(self) -> None:
         """Durable here, before it is asked for there; a failure still rolls back."""

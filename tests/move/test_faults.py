@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from migrate.checkpoint.errors import EndedWithCriu
+from migrate.move.errors import ContainerEnded
 from migrate.move.faultpoint import FILE
 from tests.hosts import Host, Lan
 from tests.hosts.redis import MIGRATE
@@ -286,6 +288,28 @@ def test_interrupted_by_ctrl_c(counter: tuple[Host, Host], point: str, mode: str
     assert containers(source)["counter"] == "running"
     assert counts_on(source)
     lives_once(source, target)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_container_ends_meanwhile(counter: tuple[Host, Host], mode: str) -> None:
+    """It has not moved, and nobody claims that it runs as before."""
+    source, target = counter
+    arm(source, "prepared")
+    command = source.popen(
+        [MIGRATE, "move", "--mode", mode, "counter", target.ssh_target],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    held = wait_until_held(source, "move", command)
+    pid = json.loads(source.run([MIGRATE, "inspect", "counter"]).stdout)["status"]["pid"]
+    source.run(["kill", "-9", str(pid)])
+    os.kill(held, signal.SIGCONT)
+    _out, told = command.communicate(timeout=LIMIT)
+    assert command.returncode == ContainerEnded.code, told
+    assert "it has ended meanwhile" in told
+    assert containers(source) == {"counter": "stopped"}
+    assert "counter" not in containers(target)
+    source.run([MIGRATE, "start", "counter"])
+    assert counts_on(source)
 
 
 @pytest.mark.parametrize("mode", MODES)

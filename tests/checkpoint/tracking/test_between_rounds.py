@@ -503,16 +503,17 @@ def test_a_mapping_that_grows_while_it_is_registered_stays_one(steps, tracker, s
     steps.do("o = m.mmap(4096); a = (o + (4 << 20)) & -(2 << 20)", "m.munmap(o, 4096)",
              "m.mmap(64, a, m.FIXED); m.fill(a, 64, rng)")  # fmt: skip
     look = wp_async.trust.without_locked
-    grown = []
+    sizes = [64, 80, 96, 112]  # pages: it grows after each look, and before the next
 
     def stale(pid, found):
         fitting = look(pid, found)
-        if not grown:
-            grown.append(steps.do("assert m.mremap(a, 64, 80) == a; m.fill(a, 80, rng)"))
+        if len(sizes) > 1:
+            old, new = sizes.pop(0), sizes[0]
+            steps.do(f"assert m.mremap(a, {old}, {new}) == a; m.fill(a, {new}, rng)")
         return fitting
 
     with monkeypatch.context() as context:
         context.setattr(wp_async.trust, "without_locked", stale)
         store.take(tracker.round())
-    steps.do("assert m.mremap(a, 80, 96) == a; m.fill(a, 96, rng)")
+    assert sizes == [112]
     check(tracker, steps.pid, store)
