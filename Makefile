@@ -2,7 +2,7 @@
 # make demo    two hosts on this machine, a live Redis moved between them and back
 # make test    unit tests, then the root tests with real CRIU, sshd, redis and hosts
 # make check   linters, types, import map
-# make bench   the short benchmark
+# make bench   the short benchmarks, about 4 minutes
 # make clean   everything that the above left in this checkout
 
 PYTHON ?= python3
@@ -34,6 +34,7 @@ check: setup
 
 bench: setup
 	@$(BIN)/migrate bench overhead
+	@$(BIN)/migrate bench downtime --runs 3
 
 clean:
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m tests.hosts sweep; fi
