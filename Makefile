@@ -3,13 +3,14 @@
 # make test    unit tests, then the root tests with real CRIU, sshd, redis and hosts
 # make check   linters, types, import map
 # make bench   the short benchmarks, about 4 minutes
+# make soak    200 moves of a program that does everything to its memory, some 8 minutes
 # make clean   everything that the above left in this checkout
 
 PYTHON ?= python3
 BIN := .venv/bin
 PLAIN := not root and not criu and not hosts
 
-.PHONY: setup demo test check bench clean
+.PHONY: setup demo test check bench soak clean
 
 setup:
 	@$(PYTHON) scripts/setup.py
@@ -35,6 +36,10 @@ check: setup
 bench: setup
 	@$(BIN)/migrate bench overhead
 	@$(BIN)/migrate bench downtime --runs 3
+
+soak: setup
+	@$(BIN)/python -m tests.hosts sweep
+	@$(BIN)/python -m tests.move.soak
 
 clean:
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m tests.hosts sweep; fi
