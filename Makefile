@@ -3,7 +3,7 @@
 # make test    unit tests, then the root tests with real CRIU, sshd, redis and hosts
 # make check   linters, types, import map
 # make bench   the short benchmarks, about 4 minutes
-# make soak    200 moves of a program that does everything to its memory, some 8 minutes
+# make soak    200 moves of a program that does everything to its memory, some 5 minutes
 # make clean   everything that the above left in this checkout
 
 PYTHON ?= python3
