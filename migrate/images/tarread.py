@@ -26,6 +26,8 @@ EXTENDED_LIMIT = 4 << 20  # one PAX or long-name header: xattrs are at most 64 K
 SEGMENT_LIMIT = 1_000_000
 SECONDS_LIMIT = 1 << 40
 XATTR_SCHILY, XATTR_LIBARCHIVE = b"SCHILY.xattr.", b"LIBARCHIVE.xattr."
+# Our own record: the content is not here, but in a file of that number, of that size in bytes.
+STAGED_NUMBER, STAGED_SIZE = b"MIGRATE.staged", b"MIGRATE.size"
 LITERAL_NAME = b"MIGRATE.literal"  # our own record: a name that begins with .wh. and means itself
 
 Segments = list[tuple[int, int]]
@@ -65,7 +67,10 @@ DEFAULT_LIMITS = Limits()
 
 @dataclass(frozen=True)
 class Member:
-    """One entry; `segments` lists (offset, length) of the stored data of a sparse file."""
+    """One entry; `segments` lists (offset, length) of the stored data of a sparse file.
+
+    `staged`: the number of the file that holds the content, which has `size` bytes.
+    """
 
     name: bytes
     kind: Kind
@@ -79,6 +84,7 @@ class Member:
     xattrs: dict[bytes, bytes] = field(default_factory=dict)
     segments: Segments | None = None
     literal: bool = False
+    staged: int | None = None
 
 
 def _bad(why: str) -> ImageArchiveBad:
@@ -151,7 +157,8 @@ class TarReader:
 
     Raises ImageArchiveBad for damage, LayerUnsafe past a limit. With `need_end`, a stream that
     stops between two members without the end mark counts as cut off. `skip` passes over data that
-    nobody reads, for a stream that can seek.
+    nobody reads, for a stream that can seek. Members whose content is elsewhere are refused as
+    LayerUnsafe unless `staged` is set.
     """
 
     def __init__(
@@ -161,9 +168,11 @@ class TarReader:
         *,
         need_end: bool = False,
         skip: Callable[[int], object] | None = None,
+        staged: bool = False,
     ) -> None:
         self._stream = stream
         self._skip = skip
+        self._staged = staged
         self._limits = limits
         self._need_end = need_end
         self._global: dict[bytes, bytes] = {}
@@ -280,13 +289,30 @@ class TarReader:
         if abs(mtime_ns) > SECONDS_LIMIT * 10**9 or not 0 <= min(uid, gid) <= max(uid, gid) < 2**32:
             raise _bad(f"{printable(name)} has an impossible time or owner")
         size, segments = self._open_data(header, kind, records, pax)
+        staged = None
+        if STAGED_NUMBER in pax or STAGED_SIZE in pax:
+            plain = kind is Kind.FILE and segments is None and size == 0
+            staged, size = self._elsewhere(name, dict(records), plain=plain)
         return Member(
             name=name, kind=kind, mode=_number(header[100:108]) & 0o7777, uid=uid, gid=gid,
             size=size, mtime_ns=mtime_ns, segments=segments, xattrs=_xattrs(records),
             link=pax.get(b"linkpath") or header[157:257].split(b"\0", 1)[0],
             device=(_number(header[329:337]), _number(header[337:345])),
-            literal=LITERAL_NAME in pax,
+            literal=LITERAL_NAME in pax, staged=staged,
         )  # fmt: skip
+
+    def _elsewhere(
+        self, name: bytes, records: dict[bytes, bytes], *, plain: bool
+    ) -> tuple[int, int]:  # fmt: skip
+        """Number and size of a content that is not in the tar; `plain`: an empty regular file."""
+        if not self._staged:
+            raise LayerUnsafe(
+                f"the content of {printable(name)} is not in this tar",
+                cause="it names a file outside, as only a move between two hosts may",
+            )
+        if not plain or STAGED_NUMBER not in records or STAGED_SIZE not in records:
+            raise _bad(f"{printable(name)} can't have its content elsewhere")
+        return _decimal(records[STAGED_NUMBER]), _decimal(records[STAGED_SIZE])
 
     def _open_data(
         self, header: bytes, kind: Kind, records: Records, pax: dict[bytes, bytes]
