@@ -27,7 +27,9 @@ class Directory:
             self.account[name] = bytearray(os.urandom(random.randrange(MIB, 3 * MIB)))
             with open(f"{path}/{name}", "wb") as file:
                 file.write(self.account[name])
-        self.files = {name: open(f"{path}/{name}", "r+b", buffering=0) for name in self.account}
+        self.files = {}
+        for name in self.account:
+            self.files[name] = open(f"{path}/{name}", "r+b", buffering=0)  # noqa: SIM115
         self.map = mmap.mmap(self.files["mapped"].fileno(), 0)
         os.link(f"{path}/middle", f"{path}/other-name")
 
