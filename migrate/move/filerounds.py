@@ -22,7 +22,9 @@ from migrate.checkpoint.mapped import Identity, Mapped, shared_files
 from migrate.checkpoint.staged import DIRECTORY, Fingerprints
 from migrate.kernel.files import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
 from migrate.kernel.filesystems import BTRFS, EXT, F2FS, XFS, magic
+from migrate.move.faultpoint import reached
 from migrate.move.progress import Event, Phases
+from migrate.runtime import records
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.errors import CgroupFailed
 from migrate.runtime.paths import Paths
@@ -83,11 +85,13 @@ class FileRounds:
 
         Raises what sending raises; the container runs on.
         """
+        self._paths = paths
         self._bulk = bulk
         self._report = phases.report
         self._group = ControlGroup.of(record.identifier)
         self._upper = paths.container(record.identifier).upper
-        volumes = [volume_directory(paths, name) for name in volume_names(record)]
+        self._volumes = set(volume_names(record))
+        volumes = [volume_directory(paths, name) for name in sorted(self._volumes)]
         self._roots = [self._upper, *volumes]
         self._steady = {root.stat().st_dev for root in self._roots if magic(root) in _STEADY}
         self._files: dict[Identity, _File] = {}
@@ -124,12 +128,23 @@ class FileRounds:
         begun = time.time_ns()
         try:
             self._group.freeze(STOP_LIMIT)
-            return Stop(begun, shared_files(self._group.pids(), self._upper))
+            reached(self._paths, "files-held")
+            return Stop(begun, self._mapped())
         except (CgroupFailed, OSError):
             return Stop()
         finally:
             with contextlib.suppress(OSError):  # it has ended, and its group is gone
                 self._group.thaw()
+
+    def _mapped(self) -> Mapped:
+        """What may be mapped; anything, where another container uses one of the volumes."""
+        others = records.load_all(self._paths) if self._volumes else []
+        if any(
+            self._volumes & set(volume_names(other))
+            for other in others if other.identifier != self._group.name
+        ):  # fmt: skip
+            return Mapped()
+        return shared_files(self._group.pids(), self._upper)
 
     def _is_as_sent(self, file: _File, status: os.stat_result) -> bool:
         """Whether the target has what is in the file now."""
@@ -158,7 +173,7 @@ class FileRounds:
 
     def look(self) -> None:
         """All is frozen: which files may have a page that was written without new times."""
-        self._last = Stop(0, shared_files(self._group.pids(), self._upper))
+        self._last = Stop(0, self._mapped())
 
     def content(self, descriptor: int, status: os.stat_result) -> int | None:
         """As `Staging.content`: what has changed since the rounds is sent by this."""
