@@ -8,16 +8,14 @@ from __future__ import annotations
 import base64
 import urllib.parse
 
+from migrate.images.tarfields import XATTR_LIBARCHIVE, XATTR_SCHILY, Records
 from migrate.images.tarread import (
     BLOCK,
     LITERAL_NAME,
     STAGED_NUMBER,
     STAGED_SIZE,
-    XATTR_LIBARCHIVE,
-    XATTR_SCHILY,
     Kind,
     Member,
-    Records,
     Segments,
 )
 

@@ -20,6 +20,7 @@ from migrate.images.diff import write_layer
 from migrate.images.errors import ImageArchiveBad, LayerUnsafe
 from migrate.images.tarread import Kind, Member, TarReader
 from migrate.images.tarwrite import END, header
+from migrate.kernel.files import directory_descriptor
 
 PIECE = st.tuples(st.integers(0, 20 * BLOCK), st.integers(1, 3 * BLOCK), st.integers(0, 3))
 VERSION = st.tuples(st.lists(PIECE, max_size=5), st.integers(0, 20 * BLOCK), st.booleans())
@@ -247,3 +248,18 @@ def refused(place: Path, *parts: bytes) -> bool:
         )
     assert isinstance(raised.value, ImageArchiveBad)
     return not taken and list(place.iterdir()) == []
+
+
+def test_to_another_file_system(tmp_path: Path) -> None:
+    content = os.urandom(3 * BLOCK) + bytes(9 * BLOCK) + b"end"
+    (tmp_path / "1").write_bytes(content)
+    with (
+        tempfile.TemporaryDirectory(dir="/dev/shm") as place,
+        directory_descriptor(Path(place)) as parent,
+        StagedDirectory(tmp_path) as directory,
+    ):
+        assert Path(place).stat().st_dev != tmp_path.stat().st_dev
+        directory.take(1, len(content), parent, b"name")
+        assert (Path(place) / "name").read_bytes() == content
+        assert (Path(place) / "name").stat().st_blocks * 512 < 6 * BLOCK
+    assert list(tmp_path.iterdir()) == []
