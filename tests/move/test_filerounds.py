@@ -6,13 +6,17 @@ import json
 import mmap
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from migrate.checkpoint.mapped import Mapped, shared_files
-from migrate.move.filerounds import LEAST_BYTES, RACY_NS, Stop, _large_files
+from migrate.move import filerounds
+from migrate.move.filerounds import LEAST_BYTES, RACY_NS, FileRounds, Stop, _large_files
+from migrate.move.progress import Phases
+from migrate.runtime.paths import Paths
+from migrate.runtime.records import Record
 from tests.hosts import Host
 from tests.hosts.redis import MIGRATE
 from tests.move.test_precopy import PROGRAMS, clean, output, pair, real
@@ -89,3 +93,113 @@ def test_what_counts_as_a_large_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     found = [status.st_ino for _, status in _large_files(tmp_path)]
     assert found == [(tmp_path / "a/b/large").stat().st_ino]
+
+
+class Target:
+    """In place of the data connections: the files as the other side has them."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytearray] = {}
+        self.sent = 0
+
+    def send_blocks(
+        self, name: str, size: int, blocks: Iterable[tuple[int, memoryview]]
+    ) -> None:  # fmt: skip
+        held = self.files.setdefault(name, bytearray())
+        held[:] = held[:size].ljust(size, b"\0")
+        for offset, data in blocks:
+            held[offset : offset + len(data)] = data
+            self.sent += len(data)
+
+    def flush(self) -> None:
+        pass
+
+
+class Group:
+    """The control group of a container whose only process is this one."""
+
+    name = "c1"
+
+    def freeze(self, limit: float) -> None:
+        pass
+
+    def thaw(self) -> None:
+        pass
+
+    def pids(self) -> list[int]:
+        return [os.getpid()]
+
+
+@pytest.fixture
+def upper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(filerounds.ControlGroup, "of", lambda _name: Group())
+    made = paths_of(tmp_path).container("c1").upper
+    made.mkdir(parents=True)
+    return made
+
+
+def paths_of(place: Path) -> Paths:
+    return Paths(place / "state", place / "run")
+
+
+def begin(place: Path) -> tuple[FileRounds, Target]:
+    target = Target()
+    record = Record("c1", "name", created=0.0)
+    phases = Phases(lambda event: None)
+    time.sleep(0.06)  # what is there is old enough
+    return FileRounds(paths_of(place), record, target, phases), target  # type: ignore[arg-type]
+
+
+def last(rounds: FileRounds, path: Path) -> int | None:
+    rounds.look()
+    with path.open("rb") as file:
+        return rounds.content(file.fileno(), os.fstat(file.fileno()))
+
+
+@pytest.mark.root
+def test_a_mapping_that_is_gone_before_the_freeze(upper: Path, tmp_path: Path) -> None:
+    """Its page was writable all the time: what was written there has left no trace."""
+    path = upper / "file"
+    path.write_bytes(bytes(LEAST_BYTES))
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapping:
+        mapping[5] = 1
+        rounds, target = begin(tmp_path)
+        before = path.stat()
+        mapping[5] = 2
+    after = path.stat()
+    assert (before.st_mtime_ns, before.st_ctime_ns) == (after.st_mtime_ns, after.st_ctime_ns)
+    assert last(rounds, path) == 0
+    assert target.files["staged/0"] == path.read_bytes()
+
+
+@pytest.mark.root
+def test_what_has_not_changed_is_not_read_again(upper: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (upper / name).write_bytes(os.urandom(LEAST_BYTES))
+    rounds, target = begin(tmp_path)
+    assert target.sent == 2 * LEAST_BYTES
+    with (upper / "a").open("r+b") as file:
+        file.write(b"new")
+    names = [f"staged/{last(rounds, upper / name)}" for name in ("a", "b")]
+    assert target.sent == 2 * LEAST_BYTES + (64 << 10)
+    assert [bytes(target.files[name]) for name in names] == [
+        (upper / name).read_bytes() for name in ("a", "b")
+    ]
+    assert last(rounds, upper / "a") is None  # a number serves once
+    (upper / "c").write_bytes(os.urandom(LEAST_BYTES))
+    assert last(rounds, upper / "c") is None  # newer than the rounds: in the tar
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("keeps_times", [False, True])
+def test_another_file_in_its_place(upper: Path, tmp_path: Path, keeps_times: bool) -> None:
+    path = upper / "file"
+    path.write_bytes(os.urandom(LEAST_BYTES))
+    status = path.stat()
+    rounds, target = begin(tmp_path)
+    path.write_bytes(os.urandom(LEAST_BYTES + 7))
+    if keeps_times:
+        path.write_bytes(os.urandom(LEAST_BYTES))
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert last(rounds, path) == 0
+    assert target.files["staged/0"] == path.read_bytes()
