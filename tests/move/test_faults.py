@@ -274,8 +274,11 @@ def test_the_target_reboots_before_commit(counter: tuple[Host, Host], mode: str)
     lives_once(source, target)
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("point", ["prepared", "frozen", "restored"])
+@pytest.mark.parametrize(
+    ("point", "mode"),
+    [(point, mode) for point in ("prepared", "frozen", "restored") for mode in MODES]
+    + [("files-held", "pre-copy")],
+)
 def test_interrupted_by_ctrl_c(counter: tuple[Host, Host], point: str, mode: str) -> None:
     source, target = counter
     arm(source, point)
