@@ -12,6 +12,7 @@ from migrate.checkpoint import linkremaps
 from migrate.checkpoint.errors import EndedWithCriu
 from migrate.checkpoint.files import write_files
 from migrate.checkpoint.freezing import has_stopped_tasks
+from migrate.checkpoint.staged import Staging
 from migrate.checkpoint.state import NETNS_KEY, State, has_own_netns
 from migrate.criu import client
 from migrate.criu.diagnosis import explain
@@ -29,23 +30,25 @@ DEATH_LIMIT = 0.2  # seconds that init may take to die of a lost tracer, and to 
 
 def dump_with_files(
     paths: Paths, criu: client.Swrk, state: State, process: Process, place: Path,
-    held: Callable[[], None] | None = None,
+    held: Callable[[], None] | None = None, staging: Staging | None = None,
 ) -> list[str]:  # fmt: skip
     """Dump into `place`/criu while the container's files are written there; the names of all.
 
     With stopped tasks the files wait for the dump, which lets the others run meanwhile. `held`: as
-    for `dump`. Raises what `dump` and `write_files` raise, when both have ended.
+    for `dump`; `staging`: as for `write_files`. Raises what those two raise, when both have ended.
     """
     own = paths.container(state.record.identifier)
     images = place / "criu"
     stopped = has_stopped_tasks(state.record)
+    if staging:
+        staging.look()
     with ThreadPoolExecutor(1) as pool:
         dumping = pool.submit(dump, paths, criu, state, process, images, own.state / LOG, held)
         if stopped:
             dumping.result()
         with contextlib.suppress(MonitorFailed):
             ask(own, {"do": "drain"}, limit=2)
-        names = write_files(paths, state, place)
+        names = write_files(paths, state, place, staging)
         dumping.result()
     return names + sorted(f"criu/{path.name}" for path in images.glob("*.img"))
 

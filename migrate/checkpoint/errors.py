@@ -43,3 +43,10 @@ class EndedWithCriu(MigrateError):
 
     code = 70
     mend = "start it again with 'migrate start'; see the kernel's log for who killed criu (dmesg)"
+
+
+class StagedFileBad(MigrateError):
+    """A file that should have been sent ahead is missing, or is something else."""
+
+    code = 71
+    mend = "move the container again"

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from migrate.checkpoint.errors import PlaceUnfit
+from migrate.checkpoint.staged import StagedDirectory, Staging
 from migrate.checkpoint.state import STATE_FILE, State
 from migrate.images.apply import apply_layer
 from migrate.images.diff import write_layer
@@ -45,20 +46,26 @@ def portable(paths: Paths, record: Record) -> Record:
     return msgspec.structs.replace(record, rootfs="", layers=(diff_id,))
 
 
-def write_files(paths: Paths, state: State, directory: Path) -> list[str]:
-    """Write description, upper, volumes and log below `directory`; their relative names."""
+def write_files(
+    paths: Paths, state: State, directory: Path, staging: Staging | None = None
+) -> list[str]:  # fmt: skip
+    """Write description, upper, volumes and log below `directory`; their relative names.
+
+    Contents that `staging` knows travel by themselves: they are not in what is written.
+    """
+    staged = staging.content if staging else None
     own = paths.container(state.record.identifier)
     names = [STATE_FILE, DIFF_FILE]
     (directory / STATE_FILE).write_bytes(state.encode())
     with (directory / DIFF_FILE).open("wb") as file:
-        write_layer(own.upper, file, overlay=True)
+        write_layer(own.upper, file, overlay=True, staged=staged)
     volumes = volume_names(state.record)
     if volumes:
         (directory / VOLUMES).mkdir(mode=0o700, exist_ok=True)
     for name in volumes:
         relative = f"{VOLUMES}/{name}.tar"
         with (directory / relative).open("wb") as file:
-            write_layer(volume_directory(paths, name), file, overlay=False)
+            write_layer(volume_directory(paths, name), file, overlay=False, staged=staged)
         names.append(relative)
     if own.log.exists():
         shutil.copyfile(own.log, directory / LOG_FILE)
@@ -66,20 +73,28 @@ def write_files(paths: Paths, state: State, directory: Path) -> list[str]:
     return names
 
 
-def put_files(paths: Paths, record: Record, directory: Path) -> None:
-    """The way back of `write_files`, into empty places; the container's rootfs is not mounted."""
+def put_files(
+    paths: Paths, record: Record, directory: Path, staged: Path | None = None
+) -> None:  # fmt: skip
+    """The way back of `write_files`, into empty places; the container's rootfs is not mounted.
+
+    `staged`: the directory of contents that were sent ahead; without it a tar that names such is
+    refused. Raises StagedFileBad, and what `apply_layer` raises.
+    """
     own = paths.container(record.identifier)
     for place in (own.upper, own.work):
         with contextlib.suppress(FileNotFoundError):
             remove_tree(place)
     own.upper.mkdir(mode=0o700, parents=True)
-    with (directory / DIFF_FILE).open("rb") as file:
-        apply_layer(file, own.upper)
-    for name in volume_names(record):
-        place = volume_directory(paths, name)
-        clear(place)
-        with (directory / VOLUMES / f"{name}.tar").open("rb") as file:
-            apply_layer(file, place)
+    with contextlib.ExitStack() as stack:
+        take = stack.enter_context(StagedDirectory(staged)).take if staged else None
+        with (directory / DIFF_FILE).open("rb") as file:
+            apply_layer(file, own.upper, staged=take)
+        for name in volume_names(record):
+            place = volume_directory(paths, name)
+            clear(place)
+            with (directory / VOLUMES / f"{name}.tar").open("rb") as file:
+                apply_layer(file, place, staged=take)
     if (directory / LOG_FILE).exists():
         shutil.copyfile(directory / LOG_FILE, own.log)
         own.log.chmod(0o600)

@@ -11,7 +11,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from migrate.images.errors import ImageArchiveBad, LayerUnsafe, disk_full_told, printable
@@ -23,6 +23,10 @@ OVERLAY_XATTRS = b"trusted.overlay."
 OPAQUE_XATTR = b"trusted.overlay.opaque"
 WHITEOUT_DEVICE = (0, 0)
 NOBODY = 2**32 - 1  # as uid_t -1: "leave as it is" to chown(2)
+
+Staged = Callable[[int, int, int, bytes], None]
+"""Puts the file of a number and a size in bytes into a directory (its descriptor), by a name."""
+
 _TYPES = {
     Kind.CHARACTER: stat.S_IFCHR,
     Kind.BLOCK: stat.S_IFBLK,
@@ -36,11 +40,13 @@ def apply_layer(
     *,
     limits: Limits = DEFAULT_LIMITS,
     need_end: bool = False,
+    staged: Staged | None = None,
 ) -> None:
     """Unpack the uncompressed tar `stream` into `directory`, which exists and is empty.
 
     Reads no further than the end mark. On any failure the directory is empty again. Raises
-    LayerUnsafe, ImageArchiveBad, DiskFull; ValueError if the directory is not empty.
+    LayerUnsafe, ImageArchiveBad, DiskFull; ValueError if the directory is not empty. A member whose
+    content is elsewhere is refused unless `staged` fetches it.
 
     Extended attributes that the file system can't hold are left out, and so are the overlay's own
     (a layer must not redirect into other directories).
@@ -49,7 +55,8 @@ def apply_layer(
         raise ValueError(f"{directory} is not empty")
     try:
         with disk_full_told(directory), RootDirectory(directory) as root:
-            _Unpacking(root, TarReader(stream, limits, need_end=need_end)).run()
+            reader = TarReader(stream, limits, need_end=need_end, staged=staged is not None)
+            _Unpacking(root, reader, staged).run()
     except BaseException:
         empty_directory(directory)
         raise
@@ -79,7 +86,8 @@ def _named(member: Member) -> Iterator[None]:
 class _Unpacking:
     """One layer on its way into one directory."""
 
-    def __init__(self, root: RootDirectory, reader: TarReader) -> None:
+    def __init__(self, root: RootDirectory, reader: TarReader, staged: Staged | None) -> None:
+        self._staged = staged
         self._root = root
         self._reader = reader
         self._directory_times: dict[bytes, int] = {}
@@ -112,7 +120,9 @@ class _Unpacking:
             self._directory_times[b"/".join(parts)] = member.mtime_ns
             return
         parent = self._make_room(parent, parts)
-        if member.kind is Kind.FILE:
+        if member.staged is not None and self._staged:
+            self._staged(member.staged, member.size, parent, name)
+        elif member.kind is Kind.FILE:
             self._file(parent, name, member)
         elif member.kind is Kind.SYMLINK:
             os.symlink(member.link, name, dir_fd=parent)

@@ -11,6 +11,7 @@ import errno
 import hashlib
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -29,6 +30,10 @@ from migrate.images.tarwrite import END, header, padding
 from migrate.kernel.files import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
 
 CHUNK = 1 << 20
+
+Staged = Callable[[int, os.stat_result], int | None]
+"""Given an open file and its status: the number under which its content is kept elsewhere."""
+
 _KINDS = {
     stat.S_IFREG: Kind.FILE,
     stat.S_IFDIR: Kind.DIRECTORY,
@@ -40,17 +45,20 @@ _KINDS = {
 _OPAQUE_VALUES = {b"y"}
 
 
-def write_layer(directory: Path, out: BinaryIO, *, overlay: bool) -> str:
+def write_layer(
+    directory: Path, out: BinaryIO, *, overlay: bool, staged: Staged | None = None
+) -> str:  # fmt: skip
     """Write `directory` to `out` as an uncompressed layer tar; returns its diff id.
 
     With `overlay`, the directory is an overlay upper: devices 0/0 are written as `.wh.` members
-    and opaque directories get a `.wh..wh..opq`. Sockets are left out. Raises LayerNotWritten,
-    DiskFull; OSError of `out` (a broken pipe, say) passes.
+    and opaque directories get a `.wh..wh..opq`. Sockets are left out. A file for which `staged`
+    knows a number has no content in the tar (a form for `apply_layer` alone). Raises
+    LayerNotWritten, DiskFull; OSError of `out` (a broken pipe, say) passes.
     """
     with disk_full_told(Path(str(getattr(out, "name", "the layer's destination")))):
         root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            return _Packing(root, out, overlay=overlay).run()
+            return _Packing(root, out, overlay=overlay, staged=staged).run()
         finally:
             os.close(root)
 
@@ -67,7 +75,10 @@ class _Entry:
 class _Packing:
     """One tree on its way into one tar."""
 
-    def __init__(self, root: int, out: BinaryIO, *, overlay: bool) -> None:
+    def __init__(
+        self, root: int, out: BinaryIO, *, overlay: bool, staged: Staged | None
+    ) -> None:  # fmt: skip
+        self._staged = staged
         self._root = root
         self._out = out
         self._overlay = overlay
@@ -181,6 +192,10 @@ class _Packing:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise FileNotFoundError(errno.ENOENT, "replaced meanwhile", entry.path)
+            number = self._staged(descriptor, status) if self._staged else None
+            if number is not None:
+                self._write(header(replace(member, size=status.st_size, staged=number)))
+                return
             segments = data_segments(descriptor, status.st_size)
             holes = segments != [(0, status.st_size)] and status.st_size > 0
             self._write(

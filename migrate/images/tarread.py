@@ -10,26 +10,32 @@ and "Storing Sparse Files"; Go's archive/tar for which types carry data.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import enum
-import urllib.parse
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from migrate.images.errors import ImageArchiveBad, LayerUnsafe, printable
+from migrate.images.tarfields import (
+    Records,
+    bad,
+    decimal,
+    number,
+    parse_records,
+    parse_time,
+    xattrs_of,
+)
 
 BLOCK = 512
 CHUNK = 1 << 20
 EXTENDED_LIMIT = 4 << 20  # one PAX or long-name header: xattrs are at most 64 KiB each
 SEGMENT_LIMIT = 1_000_000
 SECONDS_LIMIT = 1 << 40
-XATTR_SCHILY, XATTR_LIBARCHIVE = b"SCHILY.xattr.", b"LIBARCHIVE.xattr."
+# Our own record: the content is not here, but in a file of that number, of that size in bytes.
+STAGED_NUMBER, STAGED_SIZE = b"MIGRATE.staged", b"MIGRATE.size"
 LITERAL_NAME = b"MIGRATE.literal"  # our own record: a name that begins with .wh. and means itself
 
 Segments = list[tuple[int, int]]
-Records = list[tuple[bytes, bytes]]
 
 
 class Source(Protocol):
@@ -65,7 +71,10 @@ DEFAULT_LIMITS = Limits()
 
 @dataclass(frozen=True)
 class Member:
-    """One entry; `segments` lists (offset, length) of the stored data of a sparse file."""
+    """One entry; `segments` lists (offset, length) of the stored data of a sparse file.
+
+    `staged`: the number of the file that holds the content, which has `size` bytes.
+    """
 
     name: bytes
     kind: Kind
@@ -79,71 +88,7 @@ class Member:
     xattrs: dict[bytes, bytes] = field(default_factory=dict)
     segments: Segments | None = None
     literal: bool = False
-
-
-def _bad(why: str) -> ImageArchiveBad:
-    return ImageArchiveBad("the tar is damaged or of an unknown form", cause=why)
-
-
-def _number(raw: bytes) -> int:
-    """An octal or base-256 header field."""
-    if raw[0] & 0x80:
-        value = int.from_bytes(raw, "big")
-        bits = len(raw) * 8
-        return value - (1 << bits) if raw[0] == 0xFF else value - (1 << (bits - 1))
-    text = raw.split(b"\0", 1)[0].strip()
-    try:
-        return int(text, 8) if text else 0
-    except ValueError:
-        raise _bad(f"{printable(raw)!r} is not an octal number") from None
-
-
-def _decimal(raw: bytes) -> int:
-    if not raw.isdigit() or len(raw) > 20:
-        raise _bad(f"{printable(raw)!r} is not a number")
-    return int(raw)
-
-
-def parse_time(raw: bytes) -> int:
-    """PAX decimal seconds as whole nanoseconds, without the rounding of a float."""
-    text = raw.removeprefix(b"-")
-    seconds, _, fraction = text.partition(b".")
-    if fraction and not fraction.isdigit():
-        raise _bad(f"{printable(raw)!r} is not a time")
-    value = _decimal(seconds) * 10**9 + int(fraction[:9].ljust(9, b"0"))
-    return -value if raw.startswith(b"-") else value
-
-
-def parse_records(data: bytes) -> Records:
-    """The `length keyword=value` records of a PAX header, in order, repetitions kept."""
-    records: Records = []
-    position = 0
-    while position < len(data) and data[position] != 0:
-        space = data.find(b" ", position, position + 21)
-        length = _decimal(data[position:space]) if space > 0 else 0
-        end = position + length
-        if not space + 1 < end <= len(data) or data[end - 1 : end] != b"\n":
-            raise _bad("a PAX record has a wrong length")
-        keyword, equals, value = data[space + 1 : end - 1].partition(b"=")
-        if not equals or not keyword:
-            raise _bad("a PAX record has no keyword")
-        records.append((keyword, value))
-        position = end
-    return records
-
-
-def _xattrs(records: Records) -> dict[bytes, bytes]:
-    found = {}
-    for key, value in records:
-        if key.startswith(XATTR_SCHILY):
-            found[key.removeprefix(XATTR_SCHILY)] = value
-        elif key.startswith(XATTR_LIBARCHIVE):
-            name = urllib.parse.unquote_to_bytes(key.removeprefix(XATTR_LIBARCHIVE))
-            try:
-                found.setdefault(name, base64.b64decode(value + b"=" * (-len(value) % 4)))
-            except binascii.Error:
-                raise _bad("an extended attribute is not base64") from None
-    return found
+    staged: int | None = None
 
 
 class TarReader:
@@ -151,7 +96,8 @@ class TarReader:
 
     Raises ImageArchiveBad for damage, LayerUnsafe past a limit. With `need_end`, a stream that
     stops between two members without the end mark counts as cut off. `skip` passes over data that
-    nobody reads, for a stream that can seek.
+    nobody reads, for a stream that can seek. Members whose content is elsewhere are refused as
+    LayerUnsafe unless `staged` is set.
     """
 
     def __init__(
@@ -161,9 +107,11 @@ class TarReader:
         *,
         need_end: bool = False,
         skip: Callable[[int], object] | None = None,
+        staged: bool = False,
     ) -> None:
         self._stream = stream
         self._skip = skip
+        self._staged = staged
         self._limits = limits
         self._need_end = need_end
         self._global: dict[bytes, bytes] = {}
@@ -241,7 +189,7 @@ class TarReader:
             header = self._header()
             if header is None:
                 return None
-            kind, size = header[156:157], _number(header[124:136])
+            kind, size = header[156:157], number(header[124:136])
             if kind in {b"x", b"X"}:
                 records += parse_records(self._payload(size))
             elif kind == b"g":
@@ -262,31 +210,48 @@ class TarReader:
             raise ImageArchiveBad("the tar is cut off", cause=f"it ends at byte {self.offset}")
         if not any(header):
             return None
-        told = _number(header[148:156])
+        told = number(header[148:156])
         blanked = header[:148] + b" " * 8 + header[156:]
         total = sum(blanked)
         if told != total and told != total - 256 * _high_bytes(blanked):  # old tars: signed bytes
-            raise _bad(f"the header at byte {self.offset - BLOCK} has a wrong checksum")
+            raise bad(f"the header at byte {self.offset - BLOCK} has a wrong checksum")
         return header
 
     def _member(self, header: bytes, records: Records) -> Member:
         pax = {**self._global, **dict(records)}
         name = pax.get(b"GNU.sparse.name") or pax.get(b"path") or _ustar_name(header)
         kind = _kind(header, name)
-        seconds = _number(header[136:148])
+        seconds = number(header[136:148])
         mtime_ns = parse_time(pax[b"mtime"]) if b"mtime" in pax else seconds * 10**9
-        uid = _decimal(pax[b"uid"]) if b"uid" in pax else _number(header[108:116])
-        gid = _decimal(pax[b"gid"]) if b"gid" in pax else _number(header[116:124])
+        uid = decimal(pax[b"uid"]) if b"uid" in pax else number(header[108:116])
+        gid = decimal(pax[b"gid"]) if b"gid" in pax else number(header[116:124])
         if abs(mtime_ns) > SECONDS_LIMIT * 10**9 or not 0 <= min(uid, gid) <= max(uid, gid) < 2**32:
-            raise _bad(f"{printable(name)} has an impossible time or owner")
+            raise bad(f"{printable(name)} has an impossible time or owner")
         size, segments = self._open_data(header, kind, records, pax)
+        staged = None
+        if STAGED_NUMBER in pax or STAGED_SIZE in pax:
+            plain = kind is Kind.FILE and segments is None and size == 0
+            staged, size = self._elsewhere(name, dict(records), plain=plain)
         return Member(
-            name=name, kind=kind, mode=_number(header[100:108]) & 0o7777, uid=uid, gid=gid,
-            size=size, mtime_ns=mtime_ns, segments=segments, xattrs=_xattrs(records),
+            name=name, kind=kind, mode=number(header[100:108]) & 0o7777, uid=uid, gid=gid,
+            size=size, mtime_ns=mtime_ns, segments=segments, xattrs=xattrs_of(records),
             link=pax.get(b"linkpath") or header[157:257].split(b"\0", 1)[0],
-            device=(_number(header[329:337]), _number(header[337:345])),
-            literal=LITERAL_NAME in pax,
+            device=(number(header[329:337]), number(header[337:345])),
+            literal=LITERAL_NAME in pax, staged=staged,
         )  # fmt: skip
+
+    def _elsewhere(
+        self, name: bytes, records: dict[bytes, bytes], *, plain: bool
+    ) -> tuple[int, int]:  # fmt: skip
+        """Number and size of a content that is not in the tar; `plain`: an empty regular file."""
+        if not self._staged:
+            raise LayerUnsafe(
+                f"the content of {printable(name)} is not in this tar",
+                cause="it names a file outside, as only a move between two hosts may",
+            )
+        if not plain or STAGED_NUMBER not in records or STAGED_SIZE not in records:
+            raise bad(f"{printable(name)} can't have its content elsewhere")
+        return decimal(records[STAGED_NUMBER]), decimal(records[STAGED_SIZE])
 
     def _open_data(
         self, header: bytes, kind: Kind, records: Records, pax: dict[bytes, bytes]
@@ -295,19 +260,19 @@ class TarReader:
         self._segments, self._left, self._padding, self.stored = [], 0, 0, 0
         if kind is not Kind.FILE:
             return 0, None
-        stored = _decimal(pax[b"size"]) if b"size" in pax else _number(header[124:136])
+        stored = decimal(pax[b"size"]) if b"size" in pax else number(header[124:136])
         if stored < 0:
-            raise _bad("a member has a negative size")
+            raise bad("a member has a negative size")
         self._padding = -stored % BLOCK
         sparse = self._sparse(header, records, pax, stored)
         size, segments, self._left = sparse or (stored, [(0, stored)], stored)
         end = 0
         for start, length in segments:
             if start < end or length < 0 or start + length > size:
-                raise _bad("a sparse file's map is out of order")
+                raise bad("a sparse file's map is out of order")
             end = start + length
         if sum(length for _, length in segments) != self._left:
-            raise _bad("a sparse file's map does not fit its data")
+            raise bad("a sparse file's map does not fit its data")
         self._segments, self.stored = segments, self._left
         return size, segments if sparse else None
 
@@ -316,19 +281,19 @@ class TarReader:
     ) -> tuple[int, Segments, int] | None:
         """(apparent size, segments, data bytes) of a file in one of GNU's sparse forms."""
         if header[156:157] == b"S":
-            return _number(header[483:495]), self._old_gnu_map(header), stored
+            return number(header[483:495]), self._old_gnu_map(header), stored
         if (pax.get(b"GNU.sparse.major"), pax.get(b"GNU.sparse.minor")) == (b"1", b"0"):
             segments, used = self._map_in_data(stored)
-            return _decimal(pax.get(b"GNU.sparse.realsize", b"")), segments, stored - used
+            return decimal(pax.get(b"GNU.sparse.realsize", b"")), segments, stored - used
         if b"GNU.sparse.map" in pax:
-            numbers = [_decimal(n) for n in pax[b"GNU.sparse.map"].split(b",") if n]
+            numbers = [decimal(n) for n in pax[b"GNU.sparse.map"].split(b",") if n]
         elif b"GNU.sparse.size" in pax:
             keys = {b"GNU.sparse.offset", b"GNU.sparse.numbytes"}
-            numbers = [_decimal(value) for key, value in records if key in keys]
+            numbers = [decimal(value) for key, value in records if key in keys]
         else:
             return None
         pairs = list(zip(numbers[::2], numbers[1::2], strict=False))
-        return _decimal(pax.get(b"GNU.sparse.size", b"")), pairs, stored
+        return decimal(pax.get(b"GNU.sparse.size", b"")), pairs, stored
 
     def _old_gnu_map(self, header: bytes) -> Segments:
         segments: Segments = []
@@ -337,7 +302,7 @@ class TarReader:
             for at in range(0, len(entries) - 23, 24):
                 if entries[at] or entries[at + 12]:
                     start, length = entries[at : at + 12], entries[at + 12 : at + 24]
-                    segments.append((_number(start), _number(length)))
+                    segments.append((number(start), number(length)))
             if not more:
                 return segments
             if len(segments) > SEGMENT_LIMIT:
@@ -353,11 +318,11 @@ class TarReader:
             nonlocal buffer, used
             while b"\n" not in buffer:
                 if used + BLOCK > stored or len(buffer) > BLOCK:
-                    raise _bad("a sparse file's map is cut off")
+                    raise bad("a sparse file's map is cut off")
                 buffer += self._exactly(BLOCK)
                 used += BLOCK
             text, _, buffer = buffer.partition(b"\n")
-            return _decimal(text)
+            return decimal(text)
 
         count = line()
         if count > SEGMENT_LIMIT:
@@ -382,4 +347,4 @@ def _kind(header: bytes, name: bytes) -> Kind:
     try:
         return Kind.DIRECTORY if letter == b"D" else Kind(letter)
     except ValueError:
-        raise _bad(f"{printable(name)} has the unknown type {printable(letter)!r}") from None
+        raise bad(f"{printable(name)} has the unknown type {printable(letter)!r}") from None

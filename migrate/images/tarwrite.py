@@ -8,14 +8,14 @@ from __future__ import annotations
 import base64
 import urllib.parse
 
+from migrate.images.tarfields import XATTR_LIBARCHIVE, XATTR_SCHILY, Records
 from migrate.images.tarread import (
     BLOCK,
     LITERAL_NAME,
-    XATTR_LIBARCHIVE,
-    XATTR_SCHILY,
+    STAGED_NUMBER,
+    STAGED_SIZE,
     Kind,
     Member,
-    Records,
     Segments,
 )
 
@@ -100,6 +100,9 @@ def _records(member: Member, size: int) -> Records:
         records.append((b"size", str(size).encode()))
     if member.literal:
         records.append((LITERAL_NAME, b"1"))
+    if member.staged is not None:
+        records.append((STAGED_NUMBER, str(member.staged).encode()))
+        records.append((STAGED_SIZE, str(member.size).encode()))
     return records + _xattr_records(member.xattrs)
 
 
@@ -113,9 +116,11 @@ def sparse_map(segments: Segments) -> bytes:
 def header(member: Member) -> bytes:
     """Everything before the member's data: headers, and the map of a sparse file.
 
-    The caller writes the data of the segments (or `size` bytes), then `padding` of their sum.
+    The caller writes the data of the segments (or `size` bytes), then `padding` of their sum;
+    nothing where the content is elsewhere (`staged`).
     """
-    table, size, name = b"", member.size if member.kind is Kind.FILE else 0, member.name
+    stored = member.kind is Kind.FILE and member.staged is None
+    table, size, name = b"", member.size if stored else 0, member.name
     if member.segments is not None:
         table = sparse_map(member.segments)
         size = len(table) + sum(length for _, length in member.segments)

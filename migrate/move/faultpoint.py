@@ -14,7 +14,8 @@ from migrate.runtime.paths import Paths
 
 FILE = "fault-point"
 SOURCE_POINTS = (
-    "prepared", "memory-sent", "frozen", "dumped", "restored", "committing", "committed",
+    "prepared", "files-held", "memory-sent", "frozen", "dumped", "restored", "committing",
+    "committed",
 )  # fmt: skip
 TARGET_POINTS = ("placed", "unpacked", "restored-there", "committed-there", "thawed-there")
 

@@ -13,6 +13,7 @@ import msgspec
 from migrate.checkpoint.errors import CheckpointBad
 from migrate.checkpoint.files import clear, put_files, volume_names
 from migrate.checkpoint.restore import Restorer
+from migrate.checkpoint.staged import DIRECTORY as STAGED
 from migrate.checkpoint.state import STATE_FILE, STATE_LIMIT, State, decode
 from migrate.images.store import Store
 from migrate.kernel import rcu
@@ -104,7 +105,8 @@ class Receiving:
         if state.record.identifier != self.entry.container:
             raise CheckpointBad("the data is of another container")
         record = self.record
-        put_files(self.paths, record, self.root)
+        staged = self.root / STAGED if self.entry.mode == "pre-copy" else None
+        put_files(self.paths, record, self.root, staged)
         files_done = time.monotonic()
         reached(self.paths, "unpacked")
         if self.restorer:

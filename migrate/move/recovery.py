@@ -93,9 +93,13 @@ def roll_back(paths: Paths, entry: Entry) -> None:
         held = record.held == entry.move
         if held:
             record = msgspec.structs.replace(record, held="")
-        if process is not None and process.alive and entry.mode == "pre-copy":
-            give_back(ControlGroup.of(record.identifier), record.resources.cpus)
-        if held and process is not None and process.alive:
+        alive = process is not None and process.alive
+        if alive and entry.mode == "pre-copy":
+            group = ControlGroup.of(record.identifier)
+            give_back(group, record.resources.cpus)
+            if not held:  # a round of files freezes it for a moment
+                group.thaw()
+        if held and alive:
             freezing.thaw(paths, record)
         elif held and entry.mode == "cold" and entry.was_running:
             _start_again(paths, entry)

@@ -26,6 +26,7 @@ from migrate.move import journal, plan
 from migrate.move.errors import MoveRefused, MoveRolledBack, MoveUncertain, rolled_back
 from migrate.move.facts import Facts, gather
 from migrate.move.faultpoint import reached
+from migrate.move.filerounds import FileRounds
 from migrate.move.journal import Entry
 from migrate.move.modes import choose
 from migrate.move.plan import Plan
@@ -88,6 +89,7 @@ class Move:
         self.bulk: BulkSender | None = None
         self.skeleton: Skeleton | None = None
         self.rounds: Rounds | None = None
+        self.files: FileRounds | None = None
         self.driver = driver_of(record.network.driver)
         self.stand_in: StandIn | None = None
         self.there: Facts | None = None
@@ -197,9 +199,11 @@ class Move:
         self.phases.leave()
 
     def _send_memory(self, made: Plan) -> None:
-        """The rounds."""
+        """The rounds, of files first."""
         assert self.bulk
         assert self.process
+        if self.there and self.there.staged_files:
+            self.files = FileRounds(self.paths, self.record, self.bulk, self.phases)
         self.phases.enter("memory")
         assert self.skeleton
         self.rounds = Rounds(
@@ -289,7 +293,7 @@ class Move:
         reached(self.paths, "frozen")
         self.frozen.enter("dump")
         names = dumping.dump_with_files(
-            self.paths, criu, state, self.process, self.out, self._tasks_held
+            self.paths, criu, state, self.process, self.out, self._tasks_held, self.files
         )
         if self.rounds:
             names += self.rounds.finish()

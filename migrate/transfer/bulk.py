@@ -56,9 +56,10 @@ class Readable(Protocol):
 class BulkSender:
     """Open data connections and the threads that feed them. A context manager.
 
-    Methods are for one thread. After an error every method raises it again, until `close` or
-    `abort`. Files are named relative to the receiver's root; a file is sent whole, and replaces one
-    of the same name.
+    Several threads may send files of different names; the other methods are for one thread while
+    nobody sends. After an error every method raises it again, until `close` or `abort`. Files are
+    named relative to the receiver's root; a file is sent whole, and replaces one of the same name
+    (but for `send_blocks` and `send_pages`).
     """
 
     def __init__(self, links: list[DataLink], *, rate_limit: int | None = None) -> None:
@@ -160,6 +161,26 @@ class BulkSender:
                 if length < CHUNK:
                     break
             file.final_size = offset
+        finally:
+            file.release()
+
+    def send_blocks(
+        self, name: str, size: int, blocks: Iterable[tuple[int, memoryview]],
+        progress: Progress | None = None,
+    ) -> None:  # fmt: skip
+        """Give the file `name` a size in bytes, and write (offset, up to 1 MiB) into it.
+
+        What it held elsewhere stays; it is made if need be. The bytes are copied before the next
+        are asked for. Raises what `blocks` raises.
+        """
+        file = self._new_file(name, size=size, mode=0o600, descriptor=None)
+        try:
+            self._put(Piece(file, 0, 0), progress)
+            for offset, data in blocks:
+                buffer = self._buffers.get()
+                buffer[: len(data)] = data
+                piece = Piece(file, offset, len(data), False, buffer, self._buffers)
+                self._put(piece, progress)
         finally:
             file.release()
 

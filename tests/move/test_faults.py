@@ -144,10 +144,13 @@ def test_killed(counter: tuple[Host, Host], victim: str, point: str, mode: str) 
     killed_at(source, target, victim, point, mode)
 
 
-@pytest.mark.parametrize("victim", ["command", "sshd"])
-def test_killed_when_the_rounds_are_over(counter: tuple[Host, Host], victim: str) -> None:
+@pytest.mark.parametrize(
+    ("victim", "point"),
+    [("command", "files-held"), ("command", "memory-sent"), ("sshd", "memory-sent")],
+)
+def test_killed_in_the_rounds(counter: tuple[Host, Host], victim: str, point: str) -> None:
     source, target = counter
-    killed_at(source, target, victim, "memory-sent", "pre-copy")
+    killed_at(source, target, victim, point, "pre-copy")
 
 
 def killed_at(source: Host, target: Host, victim: str, point: str, mode: str) -> None:
@@ -271,8 +274,11 @@ def test_the_target_reboots_before_commit(counter: tuple[Host, Host], mode: str)
     lives_once(source, target)
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("point", ["prepared", "frozen", "restored"])
+@pytest.mark.parametrize(
+    ("point", "mode"),
+    [(point, mode) for point in ("prepared", "frozen", "restored") for mode in MODES]
+    + [("files-held", "pre-copy")],
+)
 def test_interrupted_by_ctrl_c(counter: tuple[Host, Host], point: str, mode: str) -> None:
     source, target = counter
     arm(source, point)

@@ -274,3 +274,19 @@ def test_streams_that_break(far: SshServer) -> None:
         sender.send_stream(io.BytesIO(b"whole"), "file")
         sender.flush()
         assert (root / "file").read_bytes() == b"whole"
+
+
+def test_blocks_into_a_file_that_is_there(far: SshServer) -> None:
+    token, root = far.new_root()
+    expected = bytearray()
+    with BulkSender.open(far.target, token) as sender:
+        for size in (3 * CHUNK + 5, 5 * CHUNK, 100, 0, 2 * CHUNK):
+            expected = expected[:size].ljust(size, b"\0")
+            blocks = []
+            for offset in range(0, size, CHUNK):
+                data = os.urandom(min(ZERO_BLOCK, size - offset)) + bytes(ZERO_BLOCK)
+                blocks.append((offset, data[: size - offset]))
+                expected[offset : offset + len(blocks[-1][1])] = blocks[-1][1]
+            sender.send_blocks("staged/1", size, [(at, memoryview(data)) for at, data in blocks])
+            sender.flush()
+            assert (root / "staged/1").read_bytes() == expected

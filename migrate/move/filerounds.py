@@ -1,0 +1,246 @@
+"""Large files in rounds while the container runs, and the last of them while it is frozen.
+
+What makes it right: at the beginning of a round the container is frozen for a moment. In that
+moment no write(2) is under way, and the files that are mapped shared are known. A file that is read
+after it, that was not changed shortly before it, and that is not one of those, can't change any
+more without new times (write(2) sets them before it writes, a shared mapping when a page of it is
+first written to; Linux, file_update_time). Every other file is read again when all is frozen.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from migrate.checkpoint.files import volume_names
+from migrate.checkpoint.mapped import Identity, Mapped, shared_files
+from migrate.checkpoint.staged import DIRECTORY, Fingerprints
+from migrate.kernel.files import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
+from migrate.kernel.filesystems import BTRFS, EXT, F2FS, XFS, magic
+from migrate.move.faultpoint import reached
+from migrate.move.progress import Event, Phases
+from migrate.runtime import records
+from migrate.runtime.cgroups.group import ControlGroup
+from migrate.runtime.errors import CgroupFailed
+from migrate.runtime.paths import Paths
+from migrate.runtime.records import Record
+from migrate.runtime.storage import volume_directory
+from migrate.transfer.bulk import BulkSender
+
+LEAST_BYTES = 256 * 1024
+"""Smaller files are not worth a message of their own."""
+MOST_BYTES = 1 << 40
+"""Of a larger one the fingerprints take too much memory."""
+MOST_ROUNDS = 4
+FEW_BYTES = 4 << 20
+NO_HELP = 0.7
+"""A round that sends more than this share of the one before does not help."""
+RACY_NS = 50_000_000
+"""File times come from a clock that ticks every 10 ms at worst."""
+STOP_LIMIT = 1.0  # seconds; the freezer needs some ms
+_STEADY = {EXT, XFS, BTRFS, F2FS}  # their files' times follow every write, mapped ones included
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+
+Signature = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A moment at which all processes were frozen; `begun` in ns of the wall clock, before it."""
+
+    begun: int = 0
+    mapped: Mapped = field(default_factory=Mapped)
+
+    def vouches(self, status: os.stat_result) -> bool:
+        """Whether a file of these times, read after the stop, can't change without others."""
+        newest = max(status.st_mtime_ns, status.st_ctime_ns)
+        return newest < self.begun - RACY_NS and not self.mapped.may_hold(_identity(status))
+
+
+@dataclass
+class _File:
+    """One file of the source, and what the target has of it."""
+
+    number: int
+    blocks: Fingerprints = field(default_factory=Fingerprints)
+    signature: Signature = (0, 0, 0, 0)  # before it was read
+    stop: Stop = field(default_factory=Stop)  # the last one before it was read
+    used: bool = False
+
+
+class FileRounds:
+    """The large files of one container on their way to the target (a `checkpoint.staged.Staging`).
+
+    A file is known by its device and inode: its names don't matter.
+    """
+
+    def __init__(self, paths: Paths, record: Record, bulk: BulkSender, phases: Phases) -> None:
+        """Send the files in rounds, until there is little left or a round does not help.
+
+        Raises what sending raises; the container runs on.
+        """
+        self._paths = paths
+        self._bulk = bulk
+        self._report = phases.report
+        self._group = ControlGroup.of(record.identifier)
+        self._upper = paths.container(record.identifier).upper
+        self._volumes = set(volume_names(record))
+        volumes = [volume_directory(paths, name) for name in sorted(self._volumes)]
+        self._roots = [self._upper, *volumes]
+        self._steady = {root.stat().st_dev for root in self._roots if magic(root) in _STEADY}
+        self._files: dict[Identity, _File] = {}
+        self._last = Stop()
+        phases.enter("files")
+        self._run()
+
+    def _run(self) -> None:
+        before = 0
+        for number in range(MOST_ROUNDS):
+            begun = time.monotonic()
+            sent = self._round()
+            seconds = time.monotonic() - begun
+            told = {"bytes": sent, "seconds": seconds, "files": len(self._files)}
+            self._report(Event("note", f"round {number + 1} of files", told))
+            if sent < FEW_BYTES or (number and sent > NO_HELP * before):
+                return
+            before = sent
+
+    def _round(self) -> int:
+        """Send what may have changed; the bytes of changed blocks."""
+        stop = self._stop()
+        sent = 0
+        for root in self._roots:
+            for descriptor, status in _large_files(root):
+                file = self._files.setdefault(_identity(status), _File(len(self._files)))
+                if not self._is_as_sent(file, status):
+                    sent += self._send(file, descriptor, status, stop)
+        self._bulk.flush()
+        return sent
+
+    def _stop(self) -> Stop:
+        """Hold all processes for a moment. Where they don't stop, nothing is vouched for."""
+        begun = time.time_ns()
+        try:
+            self._group.freeze(STOP_LIMIT)
+            reached(self._paths, "files-held")
+            return Stop(begun, self._mapped())
+        except (CgroupFailed, OSError):
+            return Stop()
+        finally:
+            with contextlib.suppress(OSError):  # it has ended, and its group is gone
+                self._group.thaw()
+
+    def _mapped(self) -> Mapped:
+        """What may be mapped; anything, where another container uses one of the volumes."""
+        others = records.load_all(self._paths) if self._volumes else []
+        if any(
+            self._volumes & set(volume_names(other))
+            for other in others if other.identifier != self._group.name
+        ):  # fmt: skip
+            return Mapped()
+        return shared_files(self._group.pids(), self._upper)
+
+    def _is_as_sent(self, file: _File, status: os.stat_result) -> bool:
+        """Whether the target has what is in the file now."""
+        return (
+            file.signature == _signature(status)
+            and status.st_dev in self._steady
+            and file.stop.vouches(status)
+        )
+
+    def _send(self, file: _File, descriptor: int, status: os.stat_result, stop: Stop) -> int:
+        """Send the blocks that differ from what was sent; their bytes. `status` is older than that.
+
+        The fingerprints are of the very bytes that are sent.
+        """
+        file.signature, file.stop = _signature(status), stop
+        sent = 0
+
+        def changed() -> Iterator[tuple[int, memoryview]]:
+            nonlocal sent
+            for offset, data in file.blocks.delta(descriptor, status.st_size):
+                sent += len(data)
+                yield offset, data
+
+        self._bulk.send_blocks(f"{DIRECTORY}/{file.number}", status.st_size, changed())
+        return sent
+
+    def look(self) -> None:
+        """All is frozen: which files may have a page that was written without new times."""
+        self._last = Stop(0, self._mapped())
+
+    def content(self, descriptor: int, status: os.stat_result) -> int | None:
+        """As `Staging.content`: what has changed since the rounds is sent by this."""
+        identity = _identity(status)
+        file = self._files.get(identity)
+        if file is None or file.used or status.st_size > MOST_BYTES:
+            return None
+        file.used = True
+        if self._last.mapped.may_hold(identity) or not self._is_as_sent(file, status):
+            self._send(file, descriptor, status, Stop())
+        return file.number
+
+
+def _identity(status: os.stat_result) -> Identity:
+    return status.st_dev, status.st_ino
+
+
+def _signature(status: os.stat_result) -> Signature:
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _large_files(root: Path) -> Iterator[tuple[int, os.stat_result]]:
+    """Descriptor (closed at the next step) and status of the large files beneath a directory.
+
+    What vanishes or is replaced meanwhile is left out; other file systems are, too. Hard links come
+    once for each name.
+    """
+    top = os.open(root, _DIRECTORY | os.O_CLOEXEC)
+    try:
+        todo = [b"."]
+        while todo:
+            path = todo.pop()
+            try:
+                directory = openat2(
+                    top, path, _DIRECTORY, resolve=RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
+                )
+            except OSError:
+                continue
+            try:
+                yield from _directory(directory, os.fstat(top).st_dev, path, todo)
+            finally:
+                os.close(directory)
+    finally:
+        os.close(top)
+
+
+def _directory(
+    directory: int, device: int, path: bytes, todo: list[bytes]
+) -> Iterator[tuple[int, os.stat_result]]:
+    """The large files of one directory; its subdirectories are added to `todo`."""
+    for text in os.listdir(directory):
+        name = os.fsencode(text)
+        with contextlib.suppress(OSError):
+            status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+            if status.st_dev == device and stat.S_ISDIR(status.st_mode):
+                todo.append(path + b"/" + name)
+            if not _is_large(status, device):
+                continue
+            descriptor = os.open(name, _READ, dir_fd=directory)
+            try:
+                status = os.fstat(descriptor)
+                if _is_large(status, device):
+                    yield descriptor, status
+            finally:
+                os.close(descriptor)
+
+
+def _is_large(status: os.stat_result, device: int) -> bool:
+    regular = status.st_dev == device and stat.S_ISREG(status.st_mode)
+    return regular and LEAST_BYTES <= status.st_size <= MOST_BYTES
