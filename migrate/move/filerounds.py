@@ -42,6 +42,8 @@ NO_HELP = 0.7
 """A round that sends more than this share of the one before does not help."""
 RACY_NS = 50_000_000
 """File times come from a clock that ticks every 10 ms at worst."""
+STEP_NS = 20_000_000
+"""More than slewing makes of it in a move; less than what RACY_NS leaves."""
 STOP_LIMIT = 1.0  # seconds; the freezer needs some ms
 _STEADY = {EXT, XFS, BTRFS, F2FS}  # their files' times follow every write, mapped ones included
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -56,10 +58,16 @@ class Stop:
 
     begun: int = 0
     mapped: Mapped = field(default_factory=Mapped)
+    clock: int = 0  # see _clock_offset, then
 
     def vouches(self, status: os.stat_result) -> bool:
-        """Whether a file of these times, read after the stop, can't change without others."""
+        """Whether a file of these times, read after the stop, can't change without others.
+
+        Not after a step of the wall clock, by which all of them are told.
+        """
         newest = max(status.st_mtime_ns, status.st_ctime_ns)
+        if abs(_clock_offset() - self.clock) > STEP_NS:
+            return False
         return newest < self.begun - RACY_NS and not self.mapped.may_hold(_identity(status))
 
 
@@ -100,6 +108,8 @@ class FileRounds:
         self._run()
 
     def _run(self) -> None:
+        if not any(True for root in self._roots for _ in _large_files(root)):
+            return
         before = 0
         for number in range(MOST_ROUNDS):
             begun = time.monotonic()
@@ -129,7 +139,7 @@ class FileRounds:
         try:
             self._group.freeze(STOP_LIMIT)
             reached(self._paths, "files-held")
-            return Stop(begun, self._mapped())
+            return Stop(begun, self._mapped(), _clock_offset())
         except (CgroupFailed, OSError):
             return Stop()
         finally:
@@ -185,6 +195,11 @@ class FileRounds:
         if self._last.mapped.may_hold(identity) or not self._is_as_sent(file, status):
             self._send(file, descriptor, status, Stop())
         return file.number
+
+
+def _clock_offset() -> int:
+    """How far the wall clock is ahead of the monotonic one, in ns: it changes when it is set."""
+    return time.time_ns() - time.monotonic_ns()
 
 
 def _identity(status: os.stat_result) -> Identity:

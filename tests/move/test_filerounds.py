@@ -13,7 +13,14 @@ import pytest
 
 from migrate.checkpoint.mapped import Mapped, shared_files
 from migrate.move import filerounds
-from migrate.move.filerounds import LEAST_BYTES, RACY_NS, FileRounds, Stop, _large_files
+from migrate.move.filerounds import (
+    LEAST_BYTES,
+    RACY_NS,
+    STEP_NS,
+    FileRounds,
+    Stop,
+    _large_files,
+)
 from migrate.move.progress import Phases
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import Record
@@ -76,11 +83,14 @@ def test_when_a_file_is_vouched_for(tmp_path: Path) -> None:
     status = path.stat()
     later = max(status.st_mtime_ns, status.st_ctime_ns) + RACY_NS + 1
     none = Mapped(complete=True)
-    assert Stop(later, none).vouches(status)
-    assert not Stop(later - 1, none).vouches(status)
-    assert not Stop(later, Mapped()).vouches(status)
+    clock = time.time_ns() - time.monotonic_ns()
+    assert Stop(later, none, clock).vouches(status)
+    for step in (-1, 1):  # the wall clock was set meanwhile
+        assert not Stop(later, none, clock + step * 2 * STEP_NS).vouches(status)
+    assert not Stop(later - 1, none, clock).vouches(status)
+    assert not Stop(later, Mapped(), clock).vouches(status)
     own = Mapped(frozenset({(status.st_dev, status.st_ino)}), complete=True)
-    assert not Stop(later, own).vouches(status)
+    assert not Stop(later, own, clock).vouches(status)
     assert not Stop().vouches(status)
 
 
