@@ -6,8 +6,19 @@ import contextlib
 import signal
 import threading
 from collections.abc import Iterator
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any
+
+_SOON = 0.001  # seconds
+_LOCKING = {"__enter__", "__exit__", "_acquire_restore", "_release_save"}
+
+
+def _at_a_lock(frame: FrameType | None) -> bool:
+    """Whether the interrupted code is where a lock changes hands (CPython, Lib/threading.py)."""
+    if frame is None:
+        return False
+    code = frame.f_code
+    return code.co_name in _LOCKING and code.co_filename == threading.__file__
 
 
 class Signals:
@@ -18,9 +29,14 @@ class Signals:
     up: a signal that comes between the failure and that call is caught there, too.
 
     Handlers, not masks: a mask holds for one thread, and the signal would find another.
+
+    Nor does it raise where `threading` takes or releases a lock in Python code, as a queue does: the
+    lock would stay taken for ever, and who cleans up would wait for it. Then it comes by SIGALRM a
+    moment later.
     """
 
     NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    AGAIN = signal.SIGALRM
 
     def __init__(self) -> None:
         self._held = 0
@@ -29,7 +45,7 @@ class Signals:
 
     def __enter__(self) -> Signals:
         if threading.current_thread() is threading.main_thread():
-            for number in self.NUMBERS:
+            for number in (*self.NUMBERS, self.AGAIN):
                 self._before[number] = signal.signal(number, self._on_signal)
         return self
 
@@ -37,12 +53,18 @@ class Signals:
         self, kind: type[BaseException] | None, error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:  # fmt: skip
+        if self._before:
+            signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _on_signal(self, _number: int, _frame: Any) -> None:
+    def _on_signal(self, _number: int, frame: FrameType | None) -> None:
         self._arrived = True
-        if not self._held:
+        if self._held:
+            return
+        if _at_a_lock(frame):
+            signal.setitimer(signal.ITIMER_REAL, _SOON)
+        else:
             self._raise()
 
     def _raise(self) -> None:

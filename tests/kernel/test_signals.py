@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable
 from dis import opname
 from types import FrameType
@@ -109,3 +112,29 @@ def test_the_handlers_come_back() -> None:
     with Signals():
         assert [signal.getsignal(number) for number in Signals.NUMBERS] != before
     assert [signal.getsignal(number) for number in Signals.NUMBERS] == before
+
+
+def test_no_lock_stays_taken():
+    """Whoever was interrupted at a queue must not find it locked when he cleans up."""
+    for _ in range(300):
+        condition = threading.Condition(threading.Lock())
+        delay = random.random() / 2000
+
+        def shoot(delay: float = delay) -> None:
+            time.sleep(delay)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        thread = threading.Thread(target=shoot)
+        with pytest.raises(KeyboardInterrupt), Signals():
+            thread.start()
+            take_again_and_again(condition)
+        thread.join()
+        assert condition.acquire(timeout=1)
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
+
+
+def take_again_and_again(condition: threading.Condition) -> None:
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        with condition:
+            pass

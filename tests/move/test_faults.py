@@ -153,7 +153,15 @@ def test_killed_in_the_rounds(counter: tuple[Host, Host], victim: str, point: st
     killed_at(source, target, victim, point, "pre-copy")
 
 
+def with_large_file(host: Host) -> None:
+    """Without one, no round of files holds the container."""
+    script = "dd if=/dev/urandom of=/data/large bs=1024 count=512"
+    host.run([MIGRATE, "exec", "counter", "sh", "-c", script])
+
+
 def killed_at(source: Host, target: Host, victim: str, point: str, mode: str) -> None:
+    if point == "files-held":
+        with_large_file(source)
     there = point in {"placed", "unpacked", "restored-there", "committed-there", "thawed-there"}
     held_on, word = (target, "agent") if there else (source, "move")
     arm(held_on, point)
@@ -281,6 +289,8 @@ def test_the_target_reboots_before_commit(counter: tuple[Host, Host], mode: str)
 )
 def test_interrupted_by_ctrl_c(counter: tuple[Host, Host], point: str, mode: str) -> None:
     source, target = counter
+    if point == "files-held":
+        with_large_file(source)
     arm(source, point)
     command = source.popen(
         [MIGRATE, "move", "--mode", mode, "counter", target.ssh_target],
