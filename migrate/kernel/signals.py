@@ -30,7 +30,7 @@ class Signals:
 
     Handlers, not masks: a mask holds for one thread, and the signal would find another.
 
-    Nor does it raise where `threading` takes or releases a lock in Python code, as a queue does: the
+    Nor does it raise where `threading` takes or releases a lock in Python code, as for a queue: the
     lock would stay taken for ever, and who cleans up would wait for it. Then it comes by SIGALRM a
     moment later.
     """

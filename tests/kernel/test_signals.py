@@ -125,16 +125,17 @@ def test_no_lock_stays_taken():
             os.kill(os.getpid(), signal.SIGINT)
 
         thread = threading.Thread(target=shoot)
-        with pytest.raises(KeyboardInterrupt), Signals():
-            thread.start()
-            take_again_and_again(condition)
+        with pytest.raises(KeyboardInterrupt):
+            take_again_and_again(condition, thread)
         thread.join()
         assert condition.acquire(timeout=1)
     assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
 
 
-def take_again_and_again(condition: threading.Condition) -> None:
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
-        with condition:
-            pass
+def take_again_and_again(condition: threading.Condition, shooter: threading.Thread) -> None:
+    with Signals():
+        shooter.start()
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline:
+            with condition:
+                pass
