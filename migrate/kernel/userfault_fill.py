@@ -20,7 +20,6 @@ MESSAGE_SIZE = 32  # struct uffd_msg
 FAULT, FORK, REMAP, REMOVE, UNMAP = 0x12, 0x13, 0x14, 0x15, 0x16
 """The events, first byte of a message."""
 
-_UFFDIO_UNREGISTER = 0x8010_AA01
 _UFFDIO_WAKE = 0x8010_AA02
 _UFFDIO_COPY = 0xC028_AA03
 _UFFDIO_ZEROPAGE = 0xC020_AA04
@@ -104,15 +103,6 @@ def wake_all(uffd: int) -> None:
                 raise
         else:
             return
-
-
-def unregister(uffd: int, start: int, length: int) -> None:
-    """Faults in the range are the kernel's own again; who waits there is woken.
-
-    Raises OSError: ENOMEM when the process has ended, EINVAL when the range holds no region or one
-    that no userfaultfd can serve.
-    """
-    _range("UFFDIO_UNREGISTER", uffd, _UFFDIO_UNREGISTER, start, length)
 
 
 def _place(
