@@ -13,9 +13,9 @@ import click
 from migrate.cli.names import name_argument
 
 if TYPE_CHECKING:
+    from migrate.move.outgoing import Wish
     from migrate.move.plan import Plan
     from migrate.move.progress import Event, Result
-    from migrate.move.sending import Wish
 
 
 @click.command(epilog="Example: migrate move redis root@10.77.0.3")
@@ -84,7 +84,7 @@ def move(
     Everything is checked before anything is frozen. Until the target has the whole copy and COMMIT
     is given, any failure and Ctrl-C leave the container running here.
     """
-    from migrate.move.sending import Wish
+    from migrate.move.outgoing import Wish
 
     wish = Wish(
         mode, remote_command, bandwidth * 125_000 if bandwidth else None, stop_time,

@@ -1,0 +1,116 @@
+"""The source's part of a move while the container is frozen: dumped, sent, restored there."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+
+import msgspec
+
+from migrate.checkpoint import dump as dumping
+from migrate.checkpoint import freezing
+from migrate.checkpoint.files import write_files
+from migrate.checkpoint.state import State, describe
+from migrate.criu import client
+from migrate.errors import MigrateError
+from migrate.kernel import conntrack
+from migrate.move import journal
+from migrate.move.faultpoint import reached
+from migrate.move.outgoing import CALL_LIMIT, Outgoing
+from migrate.move.progress import Event
+from migrate.move.transaction import Source
+from migrate.runtime import records
+from migrate.runtime.lifecycle.stop import stop_locked
+
+STAND_IN_LIMIT = 2.0  # seconds
+
+
+def pause(move: Outgoing, state: State, mode: str) -> None:
+    """From the freeze to a copy that waits, whole and frozen, at the target."""
+    if mode == "cold":
+        names = _stop_and_write(move, state)
+    else:
+        with client.swrk(move.skeleton.environment() if move.skeleton else None) as criu:
+            names = _freeze_and_dump(move, criu)
+    reached(move.paths, "dumped")
+    _send(move, names)
+    move.frozen.enter("restore")
+    done = move.agent.call("move.restore", timeout=CALL_LIMIT)
+    move.frozen.leave()
+    move.report(Event("note", "restored", done))
+    reached(move.paths, "restored")
+
+
+def _hold(move: Outgoing) -> None:
+    """The journal says frozen, the record says held: nobody else lets it run."""
+    assert move.entry
+    move.entry = journal.write(move.paths, move.entry, Source.FROZEN)
+    record = records.find(move.paths, move.record.identifier)
+    records.save(move.paths, msgspec.structs.replace(record, held=move.entry.move))
+
+
+def _stop_and_write(move: Outgoing, state: State) -> list[str]:
+    _hold(move)
+    if move.process:
+        move.frozen.enter("stop")
+        stop_locked(move.paths, move.record, move.wish.stop_seconds)
+    move.frozen.enter("files")
+    names = write_files(move.paths, state, move.out)
+    move.frozen.leave()
+    return names
+
+
+def _freeze_and_dump(move: Outgoing, criu: client.Swrk) -> list[str]:
+    """Freeze; CRIU dumps while this process writes the files."""
+    assert move.process
+    assert move.entry
+    assert criu.process
+    move.entry = msgspec.structs.replace(
+        move.entry, criu_pid=criu.process.pid,
+        criu_start_time=records.process_of(criu.process.pid).start_time,
+    )  # fmt: skip
+    state = describe(move.paths, move.record, move.spec, move.process)
+    _hold(move)
+    move.frozen.enter("freeze")
+    freezing.freeze(move.paths, move.record)
+    if move.rounds:
+        move.rounds.release_brake()
+    hand_over = threading.Thread(
+        target=_hand_over_address, args=(move,), name="address", daemon=True
+    )
+    hand_over.start()
+    reached(move.paths, "frozen")
+    move.frozen.enter("dump")
+    names = dumping.dump_with_files(
+        move.paths, criu, state, move.process, move.out, lambda: _tasks_held(move), move.files
+    )
+    if move.rounds:
+        names += move.rounds.finish()
+    hand_over.join()
+    move.frozen.leave()
+    return names
+
+
+def _tasks_held(move: Outgoing) -> None:
+    """Nothing runs, no packet passes, and CRIU has dumped nothing yet."""
+    assert move.process
+    if move.skeleton and conntrack.tracked(move.process.pid) == 0:
+        move.skeleton.leave_out_connections()
+    if move.rounds:
+        move.rounds.held()
+
+
+def _hand_over_address(move: Outgoing) -> None:
+    """From here on the target takes the container's packets; without that they are lost."""
+    if move.stand_in:
+        with contextlib.suppress(MigrateError):
+            move.agent.call("move.stand_in", timeout=STAND_IN_LIMIT)
+
+
+def _send(move: Outgoing, names: list[str]) -> None:
+    assert move.bulk
+    move.frozen.enter("transfer")
+    total = sum((move.out / name).stat().st_size for name in names)
+    move.bulk.send_files(move.out, names, move.counter("state", total))
+    move.bulk.flush()
+    move.frozen.leave()

@@ -1,0 +1,90 @@
+"""The source's part of a move while the container runs: a place at the target, layers, memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from migrate.checkpoint.state import State
+from migrate.criu.skeleton import filter as dump_filter
+from migrate.criu.skeleton.filter import Skeleton
+from migrate.images.store import Store
+from migrate.move import journal
+from migrate.move.faultpoint import reached
+from migrate.move.filerounds import FileRounds
+from migrate.move.journal import Entry
+from migrate.move.outgoing import CALL_LIMIT, Outgoing
+from migrate.move.plan import Plan
+from migrate.move.receiving import layer_place
+from migrate.move.rounds import Rounds
+from migrate.move.transaction import Source
+from migrate.transfer.bulk import BulkSender
+
+CONNECTIONS = 2
+SKELETON = "skeleton"  # the directory of what CRIU is told to leave out, beside what is sent
+
+
+def enter_journal(move: Outgoing, made: Plan, *, was_running: bool) -> None:
+    """Durably begin."""
+    assert move.there
+    entry = Entry(
+        move=journal.new_move(), role="source", state="", container=move.record.identifier,
+        name=move.record.name, generation=move.record.generation, mode=made.mode,
+        peer=str(move.address), peer_id=move.there.host_id,
+        remote_command=move.wish.remote_command, was_running=was_running,
+    )  # fmt: skip
+    move.entry = journal.write(move.paths, entry, Source.PREPARING)
+
+
+def prepare(move: Outgoing, made: Plan, state: State) -> None:
+    """Everything that can be done before the freeze; the journal knows the move."""
+    entry = move.entry
+    assert entry
+    move.out = journal.outgoing(move.paths, entry.move)
+    (move.out / "criu").mkdir(mode=0o700, parents=True)
+    if dump_filter.is_built():
+        move.skeleton = Skeleton(move.out / SKELETON)
+    move.agent.call(
+        "move.prepare", move=entry.move, generation=entry.generation, mode=made.mode,
+        was_running=entry.was_running, sender=journal.host_id(move.paths), state=state.encode(),
+        timeout=CALL_LIMIT,
+    )  # fmt: skip
+    move.bulk = BulkSender.open(
+        move.address, entry.move, connections=CONNECTIONS,
+        rate_limit=move.wish.rate_limit, command=move.wish.remote_command or None,
+    )  # fmt: skip
+    _send_layers(move, made)
+    move.agent.call("move.place", timeout=CALL_LIMIT)
+    reached(move.paths, "prepared")
+    move.stand_in = move.driver.stand_in(move.own, move.record.network)
+    if made.mode == "pre-copy":
+        _send_memory(move, made)
+
+
+def _send_layers(move: Outgoing, made: Plan) -> None:
+    assert move.bulk
+    store = Store(move.paths.images)
+    sizes = [store.layer_blob_path(d).stat().st_size for d in made.missing_layers]
+    counter = move.counter("layers", sum(sizes))
+    for diff_id in made.missing_layers:
+        with store.open_layer_blob(diff_id) as blob:
+            move.bulk.send_file_from(blob.fileno(), layer_place(Path(), diff_id), counter)
+        move.bulk.flush()
+        move.agent.call("move.add_layer", diff_id=diff_id, timeout=None)
+
+
+def _send_memory(move: Outgoing, made: Plan) -> None:
+    """The rounds, of files first."""
+    assert move.bulk
+    assert move.process
+    if move.there and move.there.staged_files:
+        move.files = FileRounds(move.paths, move.record, move.bulk, move.phases)
+    move.phases.enter("memory")
+    assert move.skeleton
+    move.rounds = Rounds(
+        move.record.identifier, move.process, move.bulk, move.out, move.skeleton, move.report
+    )
+    if move.wish.auto_converge:
+        move.rounds.slow_down_if_need_be(move.record.resources.cpus)
+    count = move.counter("memory", made.memory_bytes)
+    move.rounds.run(move.wish.max_downtime, move.wish.max_rounds, count)
+    reached(move.paths, "memory-sent")
