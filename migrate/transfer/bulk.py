@@ -194,10 +194,26 @@ class BulkSender:
         are read by threads of ours, until the next `flush` returns. `fresh`: none of them was sent
         before. Raises what reading raises.
         """
+        self._send_parts(name, cut(runs), read, progress, fresh=fresh)
+
+    def send_awaited(
+        self, name: str, parts: Iterable[numpy.ndarray], read: Read,
+        progress: Progress | None = None,
+    ) -> None:  # fmt: skip
+        """Like `send_pages`, with each page written down as arrived in `name`.arrived.
+
+        `parts`: runs of at most CHUNK bytes and RUNS runs, asked for when there is room for them.
+        """
+        self._send_parts(name, parts, read, progress, awaited=True)
+
+    def _send_parts(
+        self, name: str, parts: Iterable[numpy.ndarray], read: Read, progress: Progress | None,
+        *, fresh: bool = False, awaited: bool = False,
+    ) -> None:  # fmt: skip
         file = self._new_file(name, size=ADDRESS_SPACE, mode=0o600, descriptor=None)
         try:
-            for part in cut(runs):
-                self._put(PagesPiece(file, part, read, fresh), progress)
+            for part in parts:
+                self._put(PagesPiece(file, part, read, fresh, awaited), progress)
         finally:
             file.release()
 

@@ -23,6 +23,7 @@ UNKNOWN_SIZE = 2**64 - 1
 MAX_SIZE = 2**63 - 1
 SYNC_FLAG = 1
 ZSTD_FLAG = 1
+ARRIVAL_FLAG = 2
 PAGE = 4096
 """Bytes; the unit of PAGES, whatever the machine's own page size is."""
 
@@ -33,12 +34,13 @@ _HOLE = struct.Struct(">Q")
 _DONE = struct.Struct(">QQ")
 _PAGES = struct.Struct(">II")
 _RUN = struct.Struct(">QI")
+_ASKED = struct.Struct("=QQ")
 
 Buffer = bytes | bytearray | memoryview
 
 
 class Kind(enum.IntEnum):
-    """What a frame is; the receiver sends READY, DONE and ERROR, the sender the others."""
+    """What a frame is; the receiver sends READY, DONE, ERROR and ASKED, the sender the others."""
 
     READY = 1
     OPEN = 2
@@ -49,6 +51,8 @@ class Kind(enum.IntEnum):
     DONE = 7
     ERROR = 8
     PAGES = 9
+    WATCH = 10
+    ASKED = 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +167,24 @@ def parse_pages(payload: memoryview) -> Pages:
     if sum(length for _, length in runs[:data]) > MAX_PAYLOAD:
         raise ProtocolError("a PAGES frame names more pages than a frame may hold")
     return Pages(runs[:data], runs[data:], payload[end:])
+
+
+def arrivals(pages: Pages) -> bytes:
+    """What a log of arrivals is given for these: uint64 pairs [start, end), little endian."""
+    runs = [*pages.data, *pages.zeros]
+    return b"".join(struct.pack("<QQ", offset, offset + length) for offset, length in runs)
+
+
+def asked_record(number: int, offset: int) -> bytes:
+    """A request as it goes through the FIFO: the number that a file has for a name, an offset."""
+    return _ASKED.pack(number, offset)
+
+
+def parse_asked(payload: Buffer) -> list[tuple[int, int]]:
+    """(number, offset) of the requests in an ASKED; raises ProtocolError."""
+    if len(payload) % _ASKED.size:
+        raise ProtocolError("an ASKED frame holds no whole number of requests")
+    return [(int(number), int(offset)) for number, offset in _ASKED.iter_unpack(payload)]
 
 
 def done_payload(files: int, payload_bytes: int) -> bytes:

@@ -9,7 +9,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from migrate.transfer.frames import PAGE, ZSTD_FLAG, Buffer, Kind, pack, pages_table
+from migrate.transfer.frames import (
+    ARRIVAL_FLAG,
+    PAGE,
+    ZSTD_FLAG,
+    Buffer,
+    Kind,
+    pack,
+    pages_table,
+)
 
 if TYPE_CHECKING:
     import numpy
@@ -39,6 +47,8 @@ class PagesPiece:
     read: Read
     fresh: bool
     """Nothing was sent for these addresses yet: zeros need not be said."""
+    awaited: bool = False
+    """Somebody waits for them: each is to be written down as arrived, zeros too."""
 
     @property
     def length(self) -> int:
@@ -109,6 +119,8 @@ class Packer:
         if not data and not zeros:
             return [], 0
         content, flags = self._compressed(content)
+        if piece.awaited:
+            flags |= ARRIVAL_FLAG
         payload = [pages_table(data, zeros), content]
         head = pack(Kind.PAGES, *payload, flags=flags, file=piece.file.number)
         return [head, *payload], size

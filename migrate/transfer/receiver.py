@@ -7,7 +7,7 @@ import errno
 import logging
 import os
 import re
-import stat
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +15,13 @@ from typing import Any
 
 from migrate.errors import MigrateError
 from migrate.kernel.blocks import enlarge_pipe, punch_hole, syncfs
-from migrate.kernel.files import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
 from migrate.transfer.agent import describe_failure, take_stdio
+from migrate.transfer.beneath import Beneath, checked_path, open_root
 from migrate.transfer.errors import DataDamaged, PathRefused, ProtocolError
 from migrate.transfer.frames import (
+    ARRIVAL_FLAG,
     DATA_VERSION,
     HEADER_SIZE,
-    MAX_PATH,
     MAX_PAYLOAD,
     MAX_SIZE,
     SYNC_FLAG,
@@ -30,6 +30,7 @@ from migrate.transfer.frames import (
     Buffer,
     Header,
     Kind,
+    arrivals,
     done_payload,
     error_frame,
     frame,
@@ -42,12 +43,12 @@ from migrate.transfer.frames import (
 log = logging.getLogger(__name__)
 
 MAX_OPEN_FILES = 256
-MAX_KNOWN_PARENTS = 100_000
-MAX_DEPTH = 256  # what a recursive removal in Python still gets through
+ARRIVED = ".arrived"
+"""Ending of the log beside a file of pages: which have come; uint64 pairs [start, end)."""
+MAX_ASKED = 32 * 1024  # bytes of requests in one frame
 _AHEAD = 64 * 1024
 _ZEROS = bytes(64 * 1024)
 _TOKEN = re.compile(r"[0-9a-f]{32}")
-_BENEATH = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
 
 
 def receive_stdio(base: Path, token: str) -> int:
@@ -81,7 +82,7 @@ def receive(input_fd: int, output_fd: int, root: Path) -> int:
     """
     enlarge_pipe(input_fd)
     try:
-        root_fd = _open_root(root)
+        root_fd = open_root(root)
         try:
             receiver = _Receiver(input_fd, output_fd, root_fd)
             try:
@@ -100,23 +101,6 @@ def receive(input_fd: int, output_fd: int, root: Path) -> int:
             _write(output_fd, error_frame(told))
         return told.code
     return 0
-
-
-def _open_root(root: Path) -> int:
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        descriptor = os.open(root, flags)
-    except OSError as error:
-        raise PathRefused("the directory of a data connection is refused", cause=str(error)) from (
-            error
-        )
-    status = os.fstat(descriptor)
-    if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
-        os.close(descriptor)
-        raise PathRefused(
-            "the directory of a data connection is refused", cause="others may write or read it"
-        )
-    return descriptor
 
 
 def _write(descriptor: int, data: bytes) -> None:
@@ -151,19 +135,38 @@ class _Input:
         return got
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _File:
     descriptor: int
     had_content: bool
+    path: str
+    arrivals: int = -1  # the descriptor of the log beside it, once it has one
+
+    def close(self) -> None:
+        os.close(self.descriptor)
+        if self.arrivals >= 0:
+            os.close(self.arrivals)
+
+
+class _Answers:
+    """Whole frames to the sender, from two threads."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._lock = threading.Lock()
+
+    def send(self, data: bytes) -> None:
+        with self._lock:
+            _write(self._descriptor, data)
 
 
 class _Receiver:
     def __init__(self, input_fd: int, output_fd: int, root_fd: int) -> None:
         self._input = _Input(input_fd)
-        self._output_fd = output_fd
+        self._output = _Answers(output_fd)
         self._root_fd = root_fd
+        self._beneath = Beneath(root_fd)
         self._files: dict[int, _File] = {}
-        self._known_parents = {""}
         self._opened = 0
         self._written = 0
         self._handlers: dict[Kind, Callable[[Header, memoryview], None]] = {
@@ -173,12 +176,13 @@ class _Receiver:
             Kind.CLOSE: self._close,
             Kind.FLUSH: self._flush,
             Kind.PAGES: self._pages,
+            Kind.WATCH: self._watch,
         }
         self._decompressor: Any = None
 
     def run(self) -> None:
         """Handle frames until the input ends between two of them."""
-        _write(self._output_fd, frame(Kind.READY, offset=DATA_VERSION))
+        self._output.send(frame(Kind.READY, offset=DATA_VERSION))
         head = memoryview(bytearray(HEADER_SIZE))
         body = memoryview(bytearray(MAX_PAYLOAD))
         while got := self._input.fill(head):
@@ -197,52 +201,22 @@ class _Receiver:
     def close_files(self) -> None:
         """Close what is still open."""
         for file in self._files.values():
-            os.close(file.descriptor)
+            file.close()
         self._files.clear()
 
     def _open(self, header: Header, payload: memoryview) -> None:
         if header.file in self._files or len(self._files) >= MAX_OPEN_FILES:
             raise ProtocolError(f"file {header.file} is open already, or too many files are")
-        path = _checked_path(bytes(payload))
+        path = checked_path(bytes(payload))
         if header.offset != UNKNOWN_SIZE:
             _check_range(header.offset, 0)
-        descriptor = self._open_beneath(path, 0o600 | header.mode & 0o100)
+        descriptor = self._beneath.open_file(path, 0o600 | header.mode & 0o100)
         status = os.fstat(descriptor)
-        self._files[header.file] = _File(descriptor, status.st_size > 0)
-        if not stat.S_ISREG(status.st_mode):
-            raise PathRefused(f"{path!r} exists and is no regular file")
+        self._files[header.file] = _File(descriptor, status.st_size > 0, path)
         # No O_TRUNC: another connection may already have written its part of the same file.
         if header.offset not in (UNKNOWN_SIZE, status.st_size):
             os.ftruncate(descriptor, header.offset)
         self._opened += 1
-
-    def _open_beneath(self, path: str, mode: int) -> int:
-        parent = path.rpartition("/")[0]
-        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
-        try:
-            self._make_parents(parent)
-            return openat2(self._root_fd, path, flags, mode=mode, resolve=_BENEATH)
-        except OSError as error:
-            if error.errno in (errno.EXDEV, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENXIO):
-                raise PathRefused(f"{path!r} is refused", cause=str(error)) from error
-            raise
-
-    def _make_parents(self, parent: str) -> None:
-        missing = []
-        while parent not in self._known_parents:
-            missing.append(parent)
-            parent = parent.rpartition("/")[0]
-        for directory in reversed(missing):
-            above, _, name = directory.rpartition("/")
-            flags = os.O_PATH | os.O_DIRECTORY
-            above_fd = openat2(self._root_fd, above or ".", flags, resolve=_BENEATH)
-            try:
-                with contextlib.suppress(FileExistsError):
-                    os.mkdir(name, 0o700, dir_fd=above_fd)
-            finally:
-                os.close(above_fd)
-            if len(self._known_parents) < MAX_KNOWN_PARENTS:
-                self._known_parents.add(directory)
 
     def _data(self, header: Header, payload: memoryview) -> None:
         file = self._file(header)
@@ -278,6 +252,27 @@ class _Receiver:
         for offset, length in pages.zeros:
             punch_hole(file.descriptor, offset, length)
         self._written += size
+        if header.flags & ARRIVAL_FLAG:
+            self._log_arrival(file, arrivals(pages))
+
+    def _log_arrival(self, file: _File, runs: bytes) -> None:
+        """What is written is told by what follows it: whoever reads the log finds whole pages."""
+        if file.arrivals < 0:
+            file.arrivals = self._beneath.open_file(file.path + ARRIVED, 0o600, os.O_APPEND)
+        if os.write(file.arrivals, runs) != len(runs):
+            raise OSError(errno.ENOSPC, f"the log of {file.path!r} can't be written")
+
+    def _watch(self, _header: Header, payload: memoryview) -> None:
+        """Relay what is written into a FIFO to the sender, until the process ends."""
+        descriptor = self._beneath.open_fifo(checked_path(bytes(payload)))
+        threading.Thread(
+            target=self._relay, args=(descriptor,), name="requests", daemon=True
+        ).start()
+
+    def _relay(self, descriptor: int) -> None:
+        with contextlib.suppress(OSError):
+            while asked := os.read(descriptor, MAX_ASKED):
+                self._output.send(frame(Kind.ASKED, asked))
 
     def _decompressed(self, content: Buffer, size: int) -> bytes:
         """Bounded by `size`, whatever the content's own head says; raises DataDamaged."""
@@ -299,13 +294,13 @@ class _Receiver:
         if header.offset != UNKNOWN_SIZE:
             _check_range(header.offset, 0)
             os.ftruncate(file.descriptor, header.offset)
-        os.close(self._files.pop(header.file).descriptor)
+        self._files.pop(header.file).close()
 
     def _flush(self, header: Header, _payload: memoryview) -> None:
         if header.flags & SYNC_FLAG:
             syncfs(self._root_fd)
         payload = done_payload(self._opened, self._written)
-        _write(self._output_fd, frame(Kind.DONE, payload, offset=header.offset))
+        self._output.send(frame(Kind.DONE, payload, offset=header.offset))
 
     def _file(self, header: Header) -> _File:
         file = self._files.get(header.file)
@@ -329,15 +324,3 @@ def _overwrite_with_zeros(descriptor: int, offset: int, length: int) -> None:
     end = min(offset + length, os.fstat(descriptor).st_size)
     while offset < end:
         offset += os.pwrite(descriptor, _ZEROS[: end - offset], offset)
-
-
-def _checked_path(raw: bytes) -> str:
-    """The path, refused before the kernel is asked if it could never be right."""
-    parts = raw.split(b"/")
-    if not raw or len(raw) > MAX_PATH or b"\0" in raw or not all(parts):
-        raise PathRefused(f"{raw[:200]!r} is no relative path")
-    if b"." in parts or b".." in parts:
-        raise PathRefused(f"{raw[:200]!r} leads out of the directory")
-    if len(parts) > MAX_DEPTH:
-        raise PathRefused(f"a path has {len(parts)} levels, more than {MAX_DEPTH}")
-    return os.fsdecode(raw)

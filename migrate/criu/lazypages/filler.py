@@ -37,7 +37,7 @@ class Filler:
         self._memory = mmap.mmap(-1, CHUNK)
         self._address = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
         self._view = memoryview(self._memory)
-        self._needless = needless
+        self.needless = needless
         self.copied = 0  # bytes
 
     def put(self, task: Task, run: Run) -> int:
@@ -58,7 +58,7 @@ class Filler:
                 at += PAGE
             elif error and not done:
                 break
-        self._needless(task, task.space.cut(run.start, at))
+        self.needless(task, task.space.cut(run.start, at))
         return error if at < run.end else 0
 
     def answer(self, task: Task, address: int) -> tuple[int, bool]:
@@ -72,8 +72,11 @@ class Filler:
             error = 0
         return error, page is None
 
-    def around(self, task: Task, address: int) -> None:
-        """Bring along what stands around a page that was asked for; stops at the first obstacle."""
+    def around(self, task: Task, address: int, here: Callable[[int, int, int], int]) -> None:
+        """Bring along what stands around a page that was asked for; stops at the first obstacle.
+
+        `here(pid, offset, length)`: how many of these bytes are in the store.
+        """
         low = address - address % AROUND
         for start, end in ((address + PAGE, low + AROUND), (low, address)):
             at = start
@@ -81,7 +84,8 @@ class Filler:
                 if run.start < at or run.start >= end:
                     break
                 at = min(run.end, end)
-                if self.put(task, run._replace(end=at)):
+                there = here(task.pid, run.offset, at - run.start)
+                if there and self.put(task, run._replace(end=run.start + there)):
                     return
 
 

@@ -19,6 +19,8 @@ import time
 from typing import Any
 
 from migrate.criu.lazypages import filler, protocol
+from migrate.criu.lazypages.awaited import ARRIVED, ASK_AGAIN, AWAITED, Awaited
+from migrate.criu.lazypages.background import MEMORY_RETRY, Background
 from migrate.criu.lazypages.connection import Connection
 from migrate.criu.lazypages.journal import ADD, CLOSED, CLOSING, Journal, Record
 from migrate.criu.lazypages.spaces import AddressSpace, Run
@@ -28,7 +30,6 @@ from migrate.kernel.userfault_fill import PAGE
 
 BEGIN_ANYWAY = 5.0  # seconds after the restore's end, should nobody say "begin"
 RETRY = 0.0002  # seconds until a changing address space is tried again
-MEMORY_RETRY = 0.05  # seconds, while the container is at its memory limit
 TELL_EVERY = 0.1  # seconds between two writings of the progress
 REFUSED = 3
 """Exit status: the store is bad, and a next server could do no better."""
@@ -46,9 +47,13 @@ class Server:
         self.journal = Journal(launch["state"])
         self.tasks: Tasks = {}
         self.filler = filler.Filler(self._needless)
-        self.recent: Task | None = None
+        self.awaited = Awaited(launch["directory"])
+        self.background = Background(
+            self.tasks, self.filler, self.awaited, launch.get("rate", 0),
+            self._end, self._listen, lambda size: self.journal.count("stranded", size),
+        )  # fmt: skip
         self._poll = select.poll()
-        self._not_before = self._told = 0.0
+        self._told = 0.0
         self._begin_at = 0.0
         self._alone = False
         self.connection = Connection(launch["listener"], self.journal)
@@ -62,7 +67,7 @@ class Server:
             for descriptor, _events in self._poll.poll(self._patience() * 1000):
                 self._on_ready(descriptor)
             self._answer_all()
-            self._background()
+            self._fill()
             self._tell()
         self._tell(last=True)
         self.connection.close()
@@ -90,6 +95,7 @@ class Server:
             if task.closing:
                 self._close_now(task)
                 continue
+            self._expect(task)
             self._watch(task)
             uf.wake_all(task.uffd)
         if added_late := self.connection.take_over(set(self.tasks)):
@@ -113,9 +119,11 @@ class Server:
             time.sleep(RETRY)
             return 0
         now = time.monotonic()
-        if self.filling:
-            return 0 if self._alone else max(0.0, self._not_before - now)
-        if self._begin_at:
+        if self.filling and self.background.has_work:
+            return 0 if self._alone else max(0.0, self.background.not_before - now)
+        if self.awaited.asking:
+            return ASK_AGAIN
+        if self._begin_at and not self.journal.begun:
             return max(0.0, self._begin_at - now)
         return 3600
 
@@ -132,6 +140,8 @@ class Server:
             self._poll.unregister(descriptor)
             self._alone = True  # the container has ended, or its monitor was killed
             self.journal.begin()
+        elif descriptor == self.awaited.descriptor:
+            self._on_news()
         elif task := self.tasks.get(descriptor):
             self._listen(task)
         elif self.connection.owns(descriptor):
@@ -164,7 +174,15 @@ class Server:
         record = self.journal.append(uffd, ADD, added(pid, content, present))
         self.connection.done()
         apply(self.tasks, record, self._load)
+        self._expect(self.tasks[uffd])
         self._watch(self.tasks[uffd])
+
+    def _expect(self, task: Task) -> None:
+        """What this process lacks may still be on another host."""
+        before = self.awaited.descriptor
+        self.awaited.expect(task.pid, os.fstat(task.content).st_size)
+        if self.awaited.descriptor != before:
+            self._poll.register(self.awaited.descriptor, select.POLLIN)
 
     @staticmethod
     def _load(content: int, present: int) -> list[Run]:
@@ -188,6 +206,7 @@ class Server:
 
     def _follow(self, task: Task, raw: bytes) -> None:
         self._needless(task, apply(self.tasks, Record(task.uffd, raw), self._load))
+        _ask_anew(task)
         if raw[0] == uf.FORK:
             self._watch(self.tasks[uf.parse(raw).first])
         if self.journal.is_long:
@@ -197,6 +216,8 @@ class Server:
         for task in list(self.tasks.values()):
             while task.waiting:
                 address = task.waiting.pop()
+                if self._is_owed(task, address):
+                    continue
                 error, was_zero = self.filler.answer(task, address)
                 if error == errno.ESRCH:
                     self._end(task)
@@ -209,69 +230,44 @@ class Server:
                 self.journal.count("zero_faults", int(was_zero))
                 self._asked_for(task, address)
 
+    def _is_owed(self, task: Task, address: int) -> bool:
+        """Whether that page is on another host: it is asked for then."""
+        page = task.space.piece(address, 0, PAGE)
+        if page is None or self.awaited.here(task.pid, page.offset, PAGE):
+            return False
+        task.owed.add(address)
+        self.awaited.ask(task.pid, page.offset)
+        if self.journal.finished:
+            self.journal.begin()
+        return True
+
     def _asked_for(self, task: Task, address: int) -> None:
         """A process that asks runs: the rest may follow, from here on first."""
-        self.recent, task.cursor = task, address
-        self.filler.around(task, address)
+        self.background.recent, task.cursor = task, address
+        self.filler.around(task, address, self.awaited.here)
         if self.journal.finished:
             self.journal.begin()
         self._close_if_done(task)
 
-    def _background(self) -> None:
-        """One step of the fill."""
+    def _fill(self) -> None:
+        """One step of the fill, if it is time."""
         now = time.monotonic()
         if self._begin_at and now >= self._begin_at:
             self.journal.begin()
-        if not self.filling or (now < self._not_before and not self._alone):
-            return
-        if self.recent is None or self.recent.uffd not in self.tasks:
-            self.recent = next(iter(self.tasks.values()))
-        task = self.recent
-        piece = task.space.next_piece(task.cursor, task.limit or filler.CHUNK)
-        if piece is None:
-            self._close_if_done(task)
-            return
-        before = task.space.remaining
-        error = self.filler.put(task, piece)
-        task.limit = 0 if not error else task.limit
-        task.cursor = piece.end
-        if rate := self.launch.get("rate"):
-            self._not_before = now + (before - task.space.remaining) / rate
-        if error:
-            self._hindered(task, piece, error)
-        self._close_if_done(task)
+        if self.awaited.asking:
+            self.awaited.ask_again()
+        if self.filling and (self._alone or now >= self.background.not_before):
+            self.background.step()
 
-    def _hindered(self, task: Task, piece: Run, error: int) -> None:
-        """What stopped a step: `piece` may be filled in part."""
-        task.cursor = piece.start
-        if error == errno.ESRCH:
-            self._end(task)
-        elif error == errno.EAGAIN:
-            self._listen(task)
-        elif error == errno.ENOMEM:
-            self._not_before = time.monotonic() + MEMORY_RETRY
-        else:
-            self._stranded(task, piece)
-
-    def _stranded(self, task: Task, piece: Run) -> None:
-        """ENOENT: a range that crosses a border, or a page in no region that may be filled.
-
-        A region that is just moving answers the same once, and EAGAIN from then on, until its
-        message is read (Linux, fs/userfaultfd.c, userfaultfd_copy, looks for that before it looks
-        for the region): what answers ENOENT twice is not there.
-        """
-        rest = task.space.next_piece(piece.start, piece.end - piece.start)
-        if rest is None or rest.start >= piece.end:
-            return
-        page = rest._replace(end=rest.start + PAGE)
-        error = self.filler.put(task, page)
-        if not error:
-            task.cursor = page.end
-            task.limit = max(PAGE, (task.limit or filler.CHUNK) // 2 // PAGE * PAGE)
-        elif error == errno.ENOENT and self.filler.put(task, page) == errno.ENOENT:
-            self._needless(task, task.space.cut(page.start, page.end))
-            self.journal.count("stranded", PAGE)
-            task.limit = PAGE
+    def _on_news(self) -> None:
+        """Pages have come: who waits for one is answered, the others are placed."""
+        arrivals = self.awaited.news()
+        self.background.take(arrivals)
+        self.awaited.ask_again()
+        arrived = {arrival.pid for arrival in arrivals}
+        for task in self.tasks.values():
+            if task.pid in arrived:
+                _ask_anew(task)
 
     def _close_if_done(self, task: Task) -> None:
         if self.journal.finished and not task.space.runs and not task.waiting:
@@ -296,6 +292,7 @@ class Server:
         if len(sharing) == 1:
             filler.give_back_others(task.content, filler.still_needed(sharing))
         elif not sharing:
+            self.awaited.forget(task.pid)
             self._drop_files(task)
 
     def _drop_files(self, task: Task) -> None:
@@ -308,6 +305,9 @@ class Server:
                 os.unlink(name, dir_fd=self.launch["directory"])
             with contextlib.suppress(OSError):
                 os.close(descriptor)
+        for ending in (AWAITED, ARRIVED):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{task.pid}{ending}", dir_fd=self.launch["directory"])
 
     def _needless(self, task: Task, runs: list[Run]) -> None:
         if sum(other.content == task.content for other in self.tasks.values()) == 1:
@@ -326,8 +326,15 @@ class Server:
         self.filler.copied = 0
         told = self.journal.counters()
         told["total"] = told["filled"] + sum(t.space.remaining for t in self.tasks.values())
-        text = json.dumps(told | {"processes": len(self.tasks)})
+        told |= {"processes": len(self.tasks), "awaited": self.awaited.remaining}
+        text = json.dumps(told)
         os.pwrite(self.launch["filling"], text.ljust(511).encode() + b"\n", 0)
+
+
+def _ask_anew(task: Task) -> None:
+    """Who waits for a page on another host: it may have come, or be at another address now."""
+    task.waiting |= task.owed
+    task.owed.clear()
 
 
 def is_userfaultfd(descriptor: int) -> bool:

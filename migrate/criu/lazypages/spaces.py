@@ -25,6 +25,7 @@ class AddressSpace:
         """Takes the list over; the runs have to be sorted and apart from each other."""
         self.runs = runs if runs is not None else []
         self.remaining = sum(run.end - run.start for run in self.runs)
+        self._moved = any(run.offset != run.start for run in self.runs)
 
     def copy(self) -> AddressSpace:
         """A child's state after a fork: what is missing in the parent is missing in the child."""
@@ -64,6 +65,22 @@ class AddressSpace:
             start = max(run.start, run.end - limit)
         return Run(start, min(run.end, start + limit), run.offset + start - run.start)
 
+    def of_contents(self, start: int, end: int) -> list[Run]:
+        """What is missing of the contents at the offsets `start` to `end`, wherever it is now."""
+        if not self._moved:
+            first = max(self._after(start) - 1, 0)
+            runs = self.runs[first : bisect_left(self.runs, (end,))]
+        else:
+            runs = self.runs
+        found = []
+        for run in runs:
+            low = max(start, run.offset)
+            high = min(end, run.offset + run.end - run.start)
+            if low < high:
+                shift = run.start - run.offset
+                found.append(Run(low + shift, high + shift, low))
+        return found
+
     def cut(self, start: int, end: int) -> list[Run]:
         """The range is no longer missing: filled, unmapped, or emptied. What was missing of it."""
         if start >= end:
@@ -92,6 +109,7 @@ class AddressSpace:
         gone = self.cut(destination, destination + length)
         shift = destination - source
         index = bisect_left(self.runs, (destination,))
+        self._moved = self._moved or bool(moved)
         self.runs[index:index] = [Run(r.start + shift, r.end + shift, r.offset) for r in moved]
         self.remaining += sum(run.end - run.start for run in moved)
         return gone

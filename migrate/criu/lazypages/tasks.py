@@ -29,6 +29,8 @@ class Task:
     present: int
     space: AddressSpace
     waiting: set[int] = field(default_factory=set)  # addresses of pages that were asked for
+    owed: set[int] = field(default_factory=set)  # the same, of pages that are on another host
+    walk: int = 0  # below this, nothing is left but what is on another host
     cursor: int = 0  # the background goes on here
     limit: int = 0  # bytes at a time; 0 is the server's own
     closing: bool = False
