@@ -64,9 +64,9 @@ class Keeper:
 
     def close(self) -> None:
         self.process.kill()
-        print(self.process.communicate()[1])  # shown when a test fails
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.server, signal.SIGKILL)
+        print(self.process.communicate()[1])  # shown when a test fails
 
 
 @pytest.fixture
