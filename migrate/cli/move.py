@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 @click.argument("target", metavar="USER@HOST[:PORT]")
 @click.option(
     "--mode",
-    type=click.Choice(["auto", "cold", "stop-copy", "pre-copy"]),
+    type=click.Choice(["auto", "cold", "stop-copy", "pre-copy", "hybrid", "post-copy"]),
     default="auto",
     show_default=True,
-    help="How memory goes along: cold: not at all; stop-copy: frozen; pre-copy: while it runs.",
+    help="How memory goes along: cold: not at all; stop-copy: frozen; pre-copy: while it runs; "
+    "post-copy: after the thaw, from here; hybrid: what pre-copy leaves follows after the thaw.",
 )
 @click.option(
     "--max-downtime",

@@ -27,6 +27,7 @@ _WORDS = {
     "transfer": "sending",
     "restore": "restoring at the target",
     "commit": "committing",
+    "serve": "it runs there; sending the rest of its memory",
     "clean up": "cleaning up here",
 }
 
@@ -118,6 +119,8 @@ class MoveView:
         click.echo(f"container  {plan.name} ({plan.container})")
         click.echo(f"target     {plan.target} ({plan.target_name})")
         click.echo(f"mode       {plan.mode}: {plan.reason}")
+        if plan.risk:
+            click.echo(f"risk       {plan.risk}")
         click.echo(f"memory     {human_size(plan.memory_bytes)}")
         click.echo(f"layers     {len(plan.missing_layers)} to send")
         click.echo(f"obstacles  {len(plan.obstacles) or 'none'}")

@@ -32,11 +32,15 @@ def recover(names: tuple[str, ...], address: str, as_json: bool) -> None:  # fmt
     import json
 
     from migrate.move import journal
-    from migrate.move.errors import MoveUncertain
+    from migrate.move.progress import Event
     from migrate.move.recovery import recover as settle
-    from migrate.move.transaction import Source, Target
+    from migrate.move.transaction import Target
     from migrate.runtime import records
     from migrate.runtime.paths import Paths
+
+    def report(event: Event) -> None:
+        if event.kind == "note":
+            click.echo(event.name, err=True)
 
     paths = Paths.from_environment()
     paths.make()
@@ -47,7 +51,7 @@ def recover(names: tuple[str, ...], address: str, as_json: bool) -> None:  # fmt
     open_entries = [e for e in entries if not names or {e.name, e.container} & set(names)]
     outcomes = []
     for entry in open_entries:
-        outcome = settle(paths, entry, address=address)
+        outcome = settle(paths, entry, address=address, report=report)
         outcomes.append({"container": entry.name, "move": entry.move, "role": entry.role,
                          "peer": entry.peer, "outcome": outcome})  # fmt: skip
         if not as_json:
@@ -60,12 +64,27 @@ def recover(names: tuple[str, ...], address: str, as_json: bool) -> None:  # fmt
         click.echo(json.dumps(outcomes, indent=2))
     elif not outcomes:
         click.echo("nothing is open on this host")
+    _raise_open(outcomes)
+
+
+def _raise_open(outcomes: list[dict[str, str]]) -> None:
+    """Raises MoveUncertain, PagesOwed for what could not be settled."""
+    from migrate.move.errors import MoveUncertain, PagesOwed
+    from migrate.move.transaction import Source
+
     doubtful = [o["container"] for o in outcomes if o["outcome"] == Source.COMMITTING]
     if doubtful:
         raise MoveUncertain(
             f"still held frozen: {', '.join(doubtful)}",
             cause="the target does not answer, and may have taken over",
             mend="make the target reachable, then run 'migrate recover' again",
+        )
+    owing = [o["container"] for o in outcomes if o["outcome"] == Source.SERVING]
+    if owing:
+        raise PagesOwed(
+            f"memory that is needed elsewhere is still here: {', '.join(owing)}",
+            cause="the target does not answer",
+            mend="make the target reachable, then run 'migrate recover' again; keep this host up",
         )
 
 
@@ -91,4 +110,5 @@ def _words(role: str, outcome: str, peer: str) -> str:
         "aborted": "rolled back; it runs here",
         "committed": f"finished; it runs on {peer}",
         "committing": f"undecided; held frozen until {peer} answers",
+        "serving": f"it runs on {peer}; memory that it needs is here, held until {peer} answers",
     }.get(outcome, outcome)

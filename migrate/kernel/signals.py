@@ -76,6 +76,10 @@ class Signals:
         """From here on no signal interrupts: the work is done, or being undone."""
         self._raised = True
 
+    def listen(self) -> None:
+        """Signals interrupt again, once; those that came before are forgotten."""
+        self._arrived = self._raised = False
+
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """A step that must not be cut in two; a signal that came meanwhile raises behind it."""

@@ -106,6 +106,18 @@ class ContainerEnded(MigrateError):
     mend = "see 'migrate logs' and 'migrate ps -a' for its output and exit status"
 
 
+class PagesOwed(MigrateError):
+    """The container runs at the target, and some of its memory is still on the source only."""
+
+    code = 107
+
+
+class MemoryGone(MigrateError):
+    """Memory that a container needs was lost with its frozen copy on the source."""
+
+    code = 108
+
+
 def rolled_back(name: str, error: BaseException, *, ended: bool) -> BaseException:
     """What a move that was undone because of `error` tells; an unforeseen error stays as it is.
 

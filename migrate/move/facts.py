@@ -48,6 +48,7 @@ class Facts(msgspec.Struct, frozen=True):
     skeleton: bool = False  # CRIU can leave out memory that has travelled already
     lazy: bool = False  # memory can be filled in after the thaw
     staged_files: bool = False  # contents of files can be sent ahead of what names them
+    awaits_pages: bool = False  # memory can follow from the source after the thaw
 
 
 def gather(paths: Paths) -> Facts:
@@ -62,7 +63,7 @@ def gather(paths: Paths) -> Facts:
         criu=chosen.version if chosen else "", cpu_flags=tuple(_cpu_flags()),
         memory_free=_memory_free(), disk_free=shutil.disk_usage(paths.state).free,
         tracking=_tracking(), skeleton=skeleton.is_built(), lazy=_can_fill(),
-        staged_files=True,
+        staged_files=True, awaits_pages=_can_fill(),
     )  # fmt: skip
 
 

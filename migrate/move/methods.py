@@ -10,7 +10,7 @@ import msgspec
 
 from migrate.checkpoint.state import decode
 from migrate.kernel.tap import FRAME_LIMIT
-from migrate.move import facts, receiving
+from migrate.move import facts, journal, receiving, todo
 from migrate.move.errors import MoveUnknown
 from migrate.move.journal import Entry
 from migrate.move.modes import MODES
@@ -35,6 +35,7 @@ def methods(paths: Paths) -> dict[str, Method]:
         "move.restore": _restore,
         "move.commit": _commit(paths),
         "move.settle": _settle(paths),
+        "move.owed": _owed(paths),
         "move.forget": _forget(paths),
     }
 
@@ -128,6 +129,14 @@ def _settle(paths: Paths) -> Method:
         return str(state) if state else None
 
     return settle
+
+
+def _owed(paths: Paths) -> Method:
+    def owed(context: Context, move: str) -> list[tuple[int, bytes]]:
+        entry = journal.read(paths, move, "target")
+        return todo.encode(receiving.owed(paths, entry)) if entry else []
+
+    return owed
 
 
 def _forget(paths: Paths) -> Method:

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from migrate.move.facts import Facts
 from migrate.runtime.status import Status
 
-MODES = ("auto", "cold", "stop-copy", "pre-copy")
+MODES = ("auto", "cold", "stop-copy", "pre-copy", "hybrid", "post-copy")
+LAZY = frozenset({"pre-copy", "hybrid", "post-copy"})
+"""Those in which memory is filled in after the thaw."""
+LATE = frozenset({"hybrid", "post-copy"})
+"""Those in which some of it is sent after the thaw."""
+RISK = "should this host fail before all memory has followed, the container is lost"
 WORTH_ROUNDS = 32 << 20  # bytes
 
 
@@ -24,6 +29,8 @@ def choose(wanted: str, status: Status, here: Facts, there: Facts, memory: int) 
     """The mode that was asked for, or the best that both hosts can; `memory` in bytes."""
     against = {
         "pre-copy": _against_pre_copy(status, here, there, memory),
+        "hybrid": _against_memory(status, here, there) or lacking_for_late(here, there),
+        "post-copy": _against_memory(status, here, there) or lacking_for_late(here, there),
         "stop-copy": _against_memory(status, here, there),
         "cold": "",
     }
@@ -32,14 +39,18 @@ def choose(wanted: str, status: Status, here: Facts, there: Facts, memory: int) 
         "stop-copy": against["pre-copy"],
         "cold": against["stop-copy"],
     }
-    # Memory is not given up unasked, only where there is none: rather an obstacle is told.
-    best = next(mode for mode, why in against.items() if not why)
+    # Memory is not given up unasked, only where there is none: rather an obstacle is told. Nor is
+    # the container made to depend on two hosts, unless rounds show that it must be (preparing.py).
+    best = next(mode for mode, why in against.items() if not why and mode not in LATE)
     if best == "cold" and _has_memory(status):
         best = "stop-copy"
     if wanted != "auto":
         others = {mode: why or "not asked for" for mode, why in against.items()}
         return Choice(wanted, "asked for", _without(wanted, others))
-    worse = {"stop-copy": "it stops for longer", "cold": "memory would be lost"}
+    worse = {
+        "hybrid": f"only if rounds can't make the pause fit: {RISK}", "post-copy": RISK,
+        "stop-copy": "it stops for longer", "cold": "memory would be lost",
+    }  # fmt: skip
     others = {mode: why or worse.get(mode, "") for mode, why in against.items()}
     return Choice(best, reasons[best], _without(best, others))
 
@@ -78,3 +89,10 @@ def lacking_for_pre_copy(here: Facts, there: Facts) -> str:
     if not there.lazy:
         return "the target's kernel has no userfaultfd to fill memory in after the thaw"
     return ""
+
+
+def lacking_for_late(here: Facts, there: Facts) -> str:
+    """What the hosts lack for memory that follows after the thaw, "" when nothing."""
+    if why := lacking_for_pre_copy(here, there):
+        return why
+    return "" if there.awaits_pages else "the target's migrate is too old for it"

@@ -12,6 +12,7 @@ from migrate.move.filerounds import FileRounds
 from migrate.move.journal import Entry
 from migrate.move.progress import Event, Phases, Report
 from migrate.move.rounds import Rounds
+from migrate.move.serving import Serving
 from migrate.runtime.lifecycle.create import load_spec
 from migrate.runtime.networks import driver_of
 from migrate.runtime.networks.standin import StandIn
@@ -64,6 +65,7 @@ class Outgoing:
         self.rounds: Rounds | None = None
         self.files: FileRounds | None = None
         self.stand_in: StandIn | None = None
+        self.serving: Serving | None = None
 
     def counter(self, what: str, total: int) -> Callable[[int], None]:
         """Tells the progress towards `total` bytes, given those that were just sent."""
@@ -86,3 +88,5 @@ class Outgoing:
             self.rounds.close()
         if self.stand_in:
             self.stand_in.close()
+        if self.serving:
+            self.serving.close()

@@ -86,6 +86,8 @@ def _freeze_and_dump(move: Outgoing, criu: client.Swrk) -> list[str]:
     )
     if move.rounds:
         names += move.rounds.finish()
+        if move.serving:
+            move.serving.expect(move.rounds.owed())
     hand_over.join()
     move.frozen.leave()
     return names

@@ -14,7 +14,7 @@ from migrate.errors import MigrateError
 from migrate.kernel.mounts import read_mountinfo
 from migrate.move.errors import ContainerUnfit, SameHost, TargetUnfit
 from migrate.move.facts import Facts, compare, enough_room
-from migrate.move.modes import lacking_for_pre_copy
+from migrate.move.modes import LATE, LAZY, RISK, lacking_for_late, lacking_for_pre_copy
 from migrate.runtime.networks import driver_of
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import Process, Record
@@ -39,9 +39,15 @@ class Plan:
     other_modes: tuple[tuple[str, str], ...] = ()
     """Each mode that is not taken, with what stands against it."""
 
+    @property
+    def risk(self) -> str:
+        """What can be lost in this mode, "" when nothing."""
+        return RISK if self.mode in LATE else ""
+
     def as_json(self) -> dict[str, Any]:
         """The plan as plain values."""
-        return asdict(self) | {"obstacles": [error.to_wire() for error in self.obstacles]}
+        wire = [error.to_wire() for error in self.obstacles]
+        return asdict(self) | {"obstacles": wire, "risk": self.risk}
 
 
 def obstacles_of(
@@ -52,10 +58,13 @@ def obstacles_of(
         return [SameHost("the target is this very host")]
     if mode == "cold" or process is None:
         return enough_room(there, memory=memory, disk=ROOM)
-    disk = ROOM if mode == "pre-copy" else memory + ROOM
+    disk = ROOM if mode in LAZY else memory + ROOM
     found = compare(here, there, memory=memory + ROOM, disk=disk)
-    if mode == "pre-copy" and (lacking := lacking_for_pre_copy(here, there)):
-        found.append(TargetUnfit("pre-copy is not possible", cause=lacking, mend="use --mode auto"))
+    lacking = ""
+    if mode in LAZY:
+        lacking = (lacking_for_late if mode in LATE else lacking_for_pre_copy)(here, there)
+    if lacking:
+        found.append(TargetUnfit(f"{mode} is not possible", cause=lacking, mend="use --mode auto"))
     found += obstacles_to_dump(state.record, process)
     if state.record.network.driver == "host" and _has_connections(process):
         found.append(

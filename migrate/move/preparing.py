@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+
 from migrate.checkpoint.state import State
 from migrate.criu.skeleton import filter as dump_filter
 from migrate.criu.skeleton.filter import Skeleton
 from migrate.images.store import Store
 from migrate.move import journal
+from migrate.move.facts import gather
 from migrate.move.faultpoint import reached
 from migrate.move.filerounds import FileRounds
 from migrate.move.journal import Entry
+from migrate.move.modes import LAZY, RISK, lacking_for_late
 from migrate.move.outgoing import CALL_LIMIT, Outgoing
 from migrate.move.plan import Plan
+from migrate.move.progress import Event
 from migrate.move.receiving import layer_place
 from migrate.move.rounds import Rounds
+from migrate.move.serving import Serving
 from migrate.move.transaction import Source
 from migrate.transfer.bulk import BulkSender
 
@@ -56,7 +62,7 @@ def prepare(move: Outgoing, made: Plan, state: State) -> None:
     move.agent.call("move.place", timeout=CALL_LIMIT)
     reached(move.paths, "prepared")
     move.stand_in = move.driver.stand_in(move.own, move.record.network)
-    if made.mode == "pre-copy":
+    if made.mode in LAZY:
         _send_memory(move, made)
 
 
@@ -85,6 +91,34 @@ def _send_memory(move: Outgoing, made: Plan) -> None:
     )
     if move.wish.auto_converge:
         move.rounds.slow_down_if_need_be(move.record.resources.cpus)
-    count = move.counter("memory", made.memory_bytes)
-    move.rounds.run(move.wish.max_downtime, move.wish.max_rounds, count)
+    if made.mode == "post-copy":
+        move.rounds.skip()
+    else:
+        count = move.counter("memory", made.memory_bytes)
+        move.rounds.run(move.wish.max_downtime, move.wish.max_rounds, count)
+        move.rounds.late = made.mode == "hybrid" or _better_late(move)
+    if move.rounds.late:
+        _expect_requests(move)
     reached(move.paths, "memory-sent")
+
+
+def _better_late(move: Outgoing) -> bool:
+    """Whether the mode `auto` lets the rest follow: it would not fit the pause."""
+    assert move.rounds
+    assert move.there
+    if move.wish.mode != "auto" or not move.rounds.misses(move.wish.max_downtime):
+        return False
+    if lacking := lacking_for_late(gather(move.paths), move.there):
+        move.report(Event("note", f"the pause will be longer: {lacking}"))
+        return False
+    move.report(Event("note", f"the last pages follow after the thaw (hybrid): {RISK}"))
+    return True
+
+
+def _expect_requests(move: Outgoing) -> None:
+    """Pages can be asked for as soon as the target begins to restore."""
+    assert move.entry
+    mode = "hybrid" if move.rounds and move.rounds.done else "post-copy"
+    move.entry = msgspec.structs.replace(move.entry, mode=mode)
+    move.serving = Serving(move.paths, move.entry, move.report)
+    move.serving.open_link(move.address)

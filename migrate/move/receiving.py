@@ -15,6 +15,7 @@ from migrate.checkpoint.files import clear, put_files, volume_names
 from migrate.checkpoint.restore import Restorer
 from migrate.checkpoint.staged import DIRECTORY as STAGED
 from migrate.checkpoint.state import STATE_FILE, STATE_LIMIT, State, decode
+from migrate.criu.lazypages.spaces import Run
 from migrate.images.store import Store
 from migrate.kernel import rcu
 from migrate.kernel.blocks import sync_file_system
@@ -23,10 +24,13 @@ from migrate.move import journal, pagestore
 from migrate.move.errors import MoveAborted, MoveCommitted, MoveUnknown
 from migrate.move.faultpoint import reached
 from migrate.move.journal import Entry
+from migrate.move.modes import LAZY
 from migrate.move.transaction import Step, Target, accepts_commit, target_alone
 from migrate.runtime import records
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.control import release_fifo
+from migrate.runtime.errors import ContainerUnknown
+from migrate.runtime.filling import is_filling
 from migrate.runtime.lifecycle.create import make_place, prepare_and_launch, unmake
 from migrate.runtime.lifecycle.delete import dismiss_monitor
 from migrate.runtime.networks import driver_of
@@ -57,7 +61,7 @@ class Receiving:
             self._lock.enter_context(records.locked(own, f"move {entry.move}", wait=0))
             journal.incoming(paths).mkdir(mode=0o700, parents=True, exist_ok=True)
             self.root.mkdir(mode=0o700)
-            self.pages = pagestore.make(self.root) if entry.mode == "pre-copy" else None
+            self.pages = pagestore.make(self.root) if entry.mode in LAZY else None
         except BaseException:
             self.close()
             raise
@@ -105,7 +109,7 @@ class Receiving:
         if state.record.identifier != self.entry.container:
             raise CheckpointBad("the data is of another container")
         record = self.record
-        staged = self.root / STAGED if self.entry.mode == "pre-copy" else None
+        staged = self.root / STAGED if self.entry.mode in LAZY else None
         put_files(self.paths, record, self.root, staged)
         files_done = time.monotonic()
         reached(self.paths, "unpacked")
@@ -188,14 +192,31 @@ def let_run(paths: Paths, entry: Entry) -> Record:
 def finish(paths: Paths, entry: Entry) -> None:
     """`let_run`, and the record is free: what need not be inside the pause. Safe to repeat.
 
-    The files are on the disk before the journal says `done`: the source removes its own then.
+    The files are on the disk before the journal says `done`: the source removes its own then. As
+    long as pages are lacking it stays `committed`.
     """
-    record = let_run(paths, entry)
-    reached(paths, "thawed-there")
-    records.save(paths, msgspec.structs.replace(record, held=""))
+    with contextlib.suppress(ContainerUnknown):  # removed meanwhile: it was free to be
+        record = let_run(paths, entry)
+        reached(paths, "thawed-there")
+        if record.held:
+            records.save(paths, msgspec.structs.replace(record, held=""))
+    if owed(paths, entry):
+        return
     sync_file_system(paths.state)
     journal.write(paths, entry, Target.DONE)
     _remove_incoming(paths, entry)
+
+
+def owed(paths: Paths, entry: Entry) -> dict[int, list[Run]]:
+    """By pid, the runs of pages that only the source has; nothing when nobody needs them any more.
+
+    Raises StoreBad, OSError.
+    """
+    own = paths.container(entry.container)
+    process = load_process(own)
+    if entry.mode not in LAZY or not is_filling(own) or process is None or not process.alive:
+        return {}
+    return pagestore.lacking(journal.incoming(paths) / entry.move)
 
 
 def abort(paths: Paths, entry: Entry) -> None:

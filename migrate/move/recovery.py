@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -18,6 +19,9 @@ from migrate.move import journal, receiving
 from migrate.move.brake import give_back
 from migrate.move.errors import PeerChanged
 from migrate.move.journal import Entry
+from migrate.move.modes import LAZY
+from migrate.move.progress import Report
+from migrate.move.serving import Call, Serving
 from migrate.move.transaction import Source, Step, Target, source_alone, source_told
 from migrate.runtime import records
 from migrate.runtime.cgroups.group import ControlGroup
@@ -37,6 +41,17 @@ def ask_target(paths: Paths, entry: Entry, address: str = "") -> Target | None:
 
     Raises PeerChanged when another host answers at that address.
     """
+    with far_side(entry, address) as call:
+        answer = call("move.settle", move=entry.move, timeout=60)
+    return Target(answer) if answer else None
+
+
+@contextlib.contextmanager
+def far_side(entry: Entry, address: str = "") -> Iterator[Call]:
+    """The agent of the move's target, which may have another address now.
+
+    Raises what connecting raises, and PeerChanged when another host answers there.
+    """
     from migrate.transfer.ssh import connect
     from migrate.transfer.target import Target as Address
 
@@ -47,15 +62,27 @@ def ask_target(paths: Paths, entry: Entry, address: str = "") -> Target | None:
                 f"another host answers at {address or entry.peer}",
                 cause=f"its identity is {facts['host_id'][:12]}, not {entry.peer_id[:12]}",
             )
-        answer = far.client.call("move.settle", move=entry.move, timeout=60)
-    return Target(answer) if answer else None
+        yield far.client.call
 
 
-def settle_source(paths: Paths, entry: Entry, *, seconds: float = 0.0, address: str = "") -> Source:
+def _serve(paths: Paths, entry: Entry, address: str, report: Report) -> Target | None:
+    """Send what the target lacks; its state then. Raises PagesOwed, MemoryGone."""
+    from migrate.transfer.target import Target as Address
+
+    serving = Serving(paths, entry, report)
+    where = Address.parse(address or entry.peer)
+    return serving.go_on(where, functools.partial(far_side, entry, address))
+
+
+def settle_source(
+    paths: Paths, entry: Entry, *, seconds: float = 0.0, address: str = "",
+    report: Report = lambda _: None,
+) -> Source:  # fmt: skip
     """Settle the source's side, asking the target where it must; the state it has come to.
 
-    Tries for `seconds` when the target does not answer; then the state stays `committing`, and the
-    copy frozen. The container's lock is held by the caller.
+    Tries for `seconds` when the target does not answer; then the state stays what it is,
+    `committing` or `serving`, and the copy frozen. Where the target lacks pages, they are sent.
+    The container's lock is held by the caller. Raises PagesOwed, MemoryGone.
     """
     step = source_alone(entry.source_state)
     deadline = time.monotonic() + seconds
@@ -64,11 +91,15 @@ def settle_source(paths: Paths, entry: Entry, *, seconds: float = 0.0, address: 
             step = source_told(entry.source_state, ask_target(paths, entry, address))
         except MigrateError:
             if time.monotonic() > deadline:
-                return Source.COMMITTING
+                return entry.source_state
             time.sleep(1)
             continue
-        if step is Step.ASK:
-            return Source.COMMITTING
+        if step is Step.SERVE:
+            if entry.source_state is not Source.SERVING:
+                entry = journal.write(paths, entry, Source.SERVING)
+            step = source_told(Source.SERVING, _serve(paths, entry, address, report))
+        if step in {Step.ASK, Step.SERVE}:
+            return entry.source_state
     if step is Step.ROLL_BACK:
         roll_back(paths, entry)
         return Source.ABORTED
@@ -94,7 +125,7 @@ def roll_back(paths: Paths, entry: Entry) -> None:
         if held:
             record = msgspec.structs.replace(record, held="")
         alive = process is not None and process.alive
-        if alive and entry.mode == "pre-copy":
+        if alive and entry.mode in LAZY:
             group = ControlGroup.of(record.identifier)
             give_back(group, record.resources.cpus)
             if not held:  # a round of files freezes it for a moment
@@ -155,7 +186,9 @@ def _end_criu(entry: Entry) -> None:
         wait_until_gone(entry.criu_pid, CRIU_LIMIT)
 
 
-def recover(paths: Paths, entry: Entry, *, address: str = "") -> str:
+def recover(
+    paths: Paths, entry: Entry, *, address: str = "", report: Report = lambda _: None
+) -> str:
     """Settle one entry of this host's journal, whichever side; the state it has come to."""
     if entry.role == "target":
         state = receiving.settle(paths, entry.move)
@@ -167,8 +200,8 @@ def recover(paths: Paths, entry: Entry, *, address: str = "") -> str:
         current = journal.read(paths, entry.move, "source")
         if current is None:
             return "settled"
-        outcome = settle_source(paths, current, address=address)
-    if outcome is not Source.COMMITTING:
+        outcome = settle_source(paths, current, address=address, report=report)
+    if outcome not in {Source.COMMITTING, Source.SERVING}:
         tell_target(entry, address)
     return str(outcome)
 

@@ -21,11 +21,12 @@ from migrate.criu.skeleton.filter import Skeleton
 from migrate.kernel.memory import read_runs
 from migrate.kernel.processes import status_fields
 from migrate.move.brake import Brake
-from migrate.move.pagestore import DIRECTORY, PRESENT
+from migrate.move.pagestore import AWAITED, DIRECTORY, PRESENT
 from migrate.move.progress import Event, Report
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.records import Process
 from migrate.transfer.bulk import BulkSender
+from migrate.transfer.pages import ADDRESS_SPACE
 
 if TYPE_CHECKING:
     import numpy
@@ -97,7 +98,8 @@ class Rounds:
         self._finals: list[Final] = []
         self._known: set[int] = set()
         self.done: list[Round] = []
-        self.last_bytes = 0
+        self.late = False
+        """Whether what is left at the freeze follows after the thaw."""
         (out / DIRECTORY).mkdir(mode=0o700)
 
     def slow_down_if_need_be(self, usual_cores: float) -> None:
@@ -107,13 +109,22 @@ class Rounds:
         """
         self._brake = Brake(self._group, usual_cores)
 
+    def _track(self) -> Tracker:
+        self._tracker = wp_async.track(self._group.pids, self._process.pid)
+        return self._tracker
+
+    def skip(self) -> None:
+        """No rounds: enter the processes only, and let all of their memory follow."""
+        self._track().round()
+        self.late = True
+
     def run(self, budget: float, most: int, count: Callable[[int], None]) -> str:
         """Rounds until `enough` says why; `budget` in seconds. Raises what sending raises."""
-        self._tracker = wp_async.track(self._group.pids, self._process.pid)
+        tracker = self._track()
         scanned = time.monotonic()
         while True:
             now = time.monotonic()
-            written = self._tracker.round()
+            written = tracker.round()
             begun = time.monotonic()
             for part in written:
                 self._send(part.pid, part.inner_pid, part.runs, count)
@@ -134,6 +145,10 @@ class Rounds:
             )  # fmt: skip
             if why:
                 return why
+
+    def misses(self, budget: float) -> bool:
+        """Whether the last round predicts a pause of more than `budget` seconds."""
+        return self.done[-1].predicted_pause() > budget
 
     def _after_braking(self, why: str) -> str:
         """Why the rounds are over still, when it has been slowed if that is allowed."""
@@ -171,11 +186,26 @@ class Rounds:
     def _send_last(self) -> None:
         try:
             for final in self._finals:
-                self._send(final.pid, final.inner_pid, final.written, None)
-                present = self._out / DIRECTORY / f"{final.inner_pid}{PRESENT}"
-                present.write_bytes(final.present.astype("<u8").tobytes())
+                if self.late:
+                    self._announce(final)
+                else:
+                    self._send(final.pid, final.inner_pid, final.written, None)
+                self._list(final, PRESENT, final.present)
         except Exception as error:  # noqa: BLE001 -- raised again by `finish`
             self._failure = error
+
+    def _announce(self, final: Final) -> None:
+        """What is left follows; its places are there."""
+        if final.inner_pid not in self._known:
+            self._bulk.send_blocks(f"{DIRECTORY}/{final.inner_pid}", ADDRESS_SPACE, ())
+        self._list(final, AWAITED, self._left(final))
+
+    def _left(self, final: Final) -> numpy.ndarray:
+        return final.written if self.done else final.present
+
+    def _list(self, final: Final, ending: str, runs: numpy.ndarray) -> None:
+        path = self._out / DIRECTORY / f"{final.inner_pid}{ending}"
+        path.write_bytes(runs.astype("<u8").tobytes())
 
     def finish(self) -> list[str]:
         """Wait until the last pages are on their way; the files that have to follow them."""
@@ -183,9 +213,13 @@ class Rounds:
         self._sender.join()
         if self._failure is not None:
             raise self._failure
-        self.last_bytes = sum(_size(final.written) for final in self._finals)
-        names = [f"{DIRECTORY}/{final.inner_pid}{PRESENT}" for final in self._finals]
+        endings = (PRESENT, AWAITED) if self.late else (PRESENT,)
+        names = [f"{DIRECTORY}/{f.inner_pid}{ending}" for f in self._finals for ending in endings]
         return names + self._without_pages()
+
+    def owed(self) -> dict[int, numpy.ndarray]:
+        """By pid in the container, the runs that have not been sent; after `finish`."""
+        return {f.inner_pid: self._left(f) for f in self._finals} if self.late else {}
 
     def _without_pages(self) -> list[str]:
         """Empty files for the processes that CRIU dumps whole: no pages of theirs are missing."""

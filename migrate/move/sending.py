@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 
 import msgspec
@@ -11,14 +12,21 @@ from migrate.checkpoint.files import portable
 from migrate.errors import MigrateError, from_wire
 from migrate.kernel.signals import Signals
 from migrate.move import journal, pausing, plan, preparing
-from migrate.move.errors import MoveRefused, MoveRolledBack, MoveUncertain, rolled_back
+from migrate.move.errors import (
+    MemoryGone,
+    MoveRefused,
+    MoveRolledBack,
+    MoveUncertain,
+    rolled_back,
+)
 from migrate.move.facts import Facts, gather
 from migrate.move.faultpoint import reached
 from migrate.move.modes import choose
 from migrate.move.outgoing import CALL_LIMIT, Outgoing, Wish
 from migrate.move.plan import Plan
 from migrate.move.progress import Event, Report, Result
-from migrate.move.recovery import destroy_source, roll_back, settle_source, tell_target
+from migrate.move.recovery import destroy_source, far_side, roll_back, settle_source, tell_target
+from migrate.move.serving import Serving
 from migrate.move.transaction import Source
 from migrate.runtime import records
 from migrate.runtime.cgroups.group import ControlGroup
@@ -26,6 +34,7 @@ from migrate.runtime.filling import await_filled
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import Record, load_process
 from migrate.runtime.status import require
+from migrate.transfer.bulk import BulkSender
 from migrate.transfer.ssh import Connection
 from migrate.transfer.target import Target as Address
 
@@ -83,7 +92,7 @@ class Move(Outgoing):
             finally:
                 self.end_aids()
         return Result(
-            container=made.container, name=made.name, target=str(self.address), mode=made.mode,
+            container=made.container, name=made.name, target=str(self.address), mode=self.mode,
             generation=self.record.generation + 1,
             freeze_seconds=sum(self.frozen.seconds.values()), freeze_phases=self.frozen.seconds,
             phases=self.phases.seconds, total_seconds=time.monotonic() - begun,
@@ -111,6 +120,8 @@ class Move(Outgoing):
         with self.signals.held():
             preparing.enter_journal(self, made, was_running=self.was_running)
         preparing.prepare(self, made, self.state)
+        assert self.entry
+        self.mode = self.entry.mode
         self.phases.leave()
 
     def _undone(self, error: BaseException) -> BaseException:
@@ -164,12 +175,48 @@ class Move(Outgoing):
                 mend=f"when {self.address} answers again, run 'migrate recover {self.record.name}'",
             )
 
+    def _serve(self, serving: Serving) -> None:
+        """Send what the target lacks still; raises PagesOwed, MemoryGone, both for `recover`.
+
+        A signal ends this command, and nothing else: it runs there.
+        """
+        assert self.entry
+        assert self.bulk
+        if journal.read(self.paths, self.entry.move, "source") is None:
+            return  # settled already, in doubt
+        self.phases.enter("serve")
+        self.entry = journal.write(self.paths, self.entry, Source.SERVING)
+        self.signals.listen()
+        try:
+            reached(self.paths, "serving")
+            self._serve_all(serving, self.bulk)
+        except KeyboardInterrupt as error:
+            raise serving.owed(error) from error
+        finally:
+            self.signals.deafen()
+        serving.close()
+        self.phases.leave()
+
+    def _serve_all(self, serving: Serving, bulk: BulkSender) -> None:
+        assert self.entry
+        try:
+            serving.once(self.agent.call, bulk)
+        except MemoryGone:
+            raise
+        except (MigrateError, OSError) as error:
+            self.report(Event("note", f"the rest of memory waits: {error}; connecting anew"))
+            bulk.abort()
+            far = functools.partial(far_side, self.entry)
+            serving.go_on(self.address, far, self.wish.rate_limit)
+
     def _finish(self) -> None:
         """After COMMIT: end the source's copy, tell the target to forget."""
         assert self.entry
         assert self.bulk
+        if self.serving:
+            self._serve(self.serving)
         self.phases.enter("clean up")
-        self._sent = self.bulk.wire_bytes
+        self._sent = self.bulk.wire_bytes + (self.serving.wire_bytes if self.serving else 0)
         if journal.read(self.paths, self.entry.move, "source"):
             with contextlib.suppress(OSError):  # a full disk: the target's journal says it, too
                 self.entry = journal.write(self.paths, self.entry, Source.COMMITTED)

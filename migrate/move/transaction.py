@@ -5,7 +5,7 @@ durable *before* the step that it allows; this module says which entry may follo
 side must do when it finds an entry after a crash.
 
 ```
-source: preparing -> frozen -> committing -> committed -> (removed)
+source: preparing -> frozen -> committing -> [serving ->] committed -> (removed)
                  \\-> aborted     \\-> aborted, only after the target has said that it is aborted
 target: preparing -> restored -> committed -> done -> (removed when the source has finished)
                  \\-> aborted  \\-> aborted
@@ -18,6 +18,8 @@ The rules that keep one copy alive, and never two:
 4. In `committing` the source stays frozen until the target has *answered*: committed, then the
    source's copy is destroyed; aborted (or never heard of), then it is thawed.
 5. The target keeps its entry until the source has finished, so "never heard of" is no commit.
+6. A target that runs and lacks pages (post-copy) stays `committed`, and says so when it has settled
+   itself; in `serving` the source's copy never runs again, and is kept until the target is `done`.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ class Source(StrEnum):
     PREPARING = "preparing"
     FROZEN = "frozen"
     COMMITTING = "committing"
+    SERVING = "serving"
     COMMITTED = "committed"
     ABORTED = "aborted"
 
@@ -50,6 +53,7 @@ class Step(StrEnum):
 
     ROLL_BACK = "roll back"  # source: thaw; target: wipe
     FORWARD = "forward"  # source: destroy its copy; target: thaw and keep
+    SERVE = "serve"  # source: send the pages that the target lacks, then ask again
     ASK = "ask"  # source: ask the target first, frozen until it answers
     NOTHING = "nothing"
 
@@ -58,7 +62,8 @@ _AFTER_SOURCE = {
     None: {Source.PREPARING},
     Source.PREPARING: {Source.FROZEN, Source.ABORTED},
     Source.FROZEN: {Source.COMMITTING, Source.ABORTED},
-    Source.COMMITTING: {Source.COMMITTED, Source.ABORTED},
+    Source.COMMITTING: {Source.SERVING, Source.COMMITTED, Source.ABORTED},
+    Source.SERVING: {Source.COMMITTED},
     Source.COMMITTED: set(),
     Source.ABORTED: set(),
 }
@@ -96,9 +101,11 @@ def source_told(state: Source, target: Target | None) -> Step:
     alone = source_alone(state)
     if alone is not Step.ASK:
         return alone
-    if target in {Target.COMMITTED, Target.DONE}:
+    if target is Target.DONE:
         return Step.FORWARD
-    if target in {None, Target.ABORTED}:
+    if target is Target.COMMITTED:
+        return Step.SERVE
+    if target in {None, Target.ABORTED} and state is Source.COMMITTING:
         return Step.ROLL_BACK
     return Step.ASK
 

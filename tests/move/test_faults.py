@@ -153,6 +153,20 @@ def test_killed_in_the_rounds(counter: tuple[Host, Host], victim: str, point: st
     killed_at(source, target, victim, point, "pre-copy")
 
 
+@pytest.mark.parametrize(
+    ("victim", "point"),
+    [("command", p) for p in ("memory-sent", "frozen", "dumped", "restored", "committing",
+                              "serving", "committed")]
+    + [("agent", p) for p in ("placed", "unpacked", "restored-there", "committed-there",
+                              "thawed-there")]
+    + [("sshd", p) for p in ("memory-sent", "dumped", "restored", "committing", "serving")]
+    + [("criu", p) for p in ("frozen", "unpacked")],
+)  # fmt: skip
+def test_killed_in_post_copy(counter: tuple[Host, Host], victim: str, point: str) -> None:
+    source, target = counter
+    killed_at(source, target, victim, point, "post-copy")
+
+
 def with_large_file(host: Host) -> None:
     """Without one, no round of files holds the container."""
     script = "dd if=/dev/urandom of=/data/large bs=1024 count=512"

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from migrate.move.facts import Facts
-from migrate.move.modes import choose
+from migrate.move.modes import LATE, MODES, RISK, choose, lacking_for_late
 from migrate.runtime.status import Status
 
 RUNNING, MUCH = Status("running"), 1 << 30
@@ -11,7 +11,7 @@ def facts(**changes: object) -> Facts:
     fields = {
         "host_id": "", "name": "", "version": "", "machine": "x86_64", "kernel": "",
         "criu": "4.2.1", "cpu_flags": (), "memory_free": 0, "disk_free": 0,
-        "tracking": "wp-async", "skeleton": True, "lazy": True,
+        "tracking": "wp-async", "skeleton": True, "lazy": True, "awaits_pages": True,
     }  # fmt: skip
     return Facts(**(fields | changes))
 
@@ -19,9 +19,10 @@ def facts(**changes: object) -> Facts:
 def test_auto_takes_the_shortest_pause_that_both_can() -> None:
     taken = choose("auto", RUNNING, facts(), facts(), MUCH)
     assert taken.mode == "pre-copy"
-    assert dict(taken.others) == {
-        "stop-copy": "it stops for longer", "cold": "memory would be lost",
-    }  # fmt: skip
+    others = dict(taken.others)
+    assert (others["stop-copy"], others["cold"]) == ("it stops for longer", "memory would be lost")
+    assert RISK in others["hybrid"]
+    assert RISK in others["post-copy"]
 
 
 def test_auto_falls_back_and_says_why() -> None:
@@ -44,4 +45,15 @@ def test_what_was_asked_for_is_taken() -> None:
     taken = choose("pre-copy", RUNNING, facts(tracking=""), facts(), 1)
     assert (taken.mode, taken.reason) == ("pre-copy", "asked for")
     taken = choose("cold", RUNNING, facts(), facts(skeleton=False), MUCH)
-    assert dict(taken.others) == {"pre-copy": "not asked for", "stop-copy": "not asked for"}
+    assert dict(taken.others) == dict.fromkeys(set(MODES) - {"auto", "cold"}, "not asked for")
+
+
+def test_what_the_late_modes_lack_is_told() -> None:
+    for mode in LATE:
+        for here, there, word in (
+            (facts(tracking=""), facts(), "PAGEMAP_SCAN"),
+            (facts(), facts(lazy=False), "userfaultfd"),
+            (facts(), facts(awaits_pages=False), "too old"),
+        ):
+            assert word in dict(choose("auto", RUNNING, here, there, MUCH).others)[mode]
+            assert word in lacking_for_late(here, there)

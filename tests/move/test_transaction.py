@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import settings
+from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from migrate.move.transaction import (
@@ -22,7 +23,8 @@ class TwoHosts(RuleBasedStateMachine):
     """A source, a target, and a network that loses, delays and repeats messages.
 
     `source_runs` and `target_runs` say whether a copy executes; the journals are what survives a
-    crash of the command or the agent.
+    crash of the command or the agent. `lacking`: the target's copy needs pages that only the
+    source's frozen copy has.
     """
 
     def __init__(self) -> None:
@@ -32,6 +34,7 @@ class TwoHosts(RuleBasedStateMachine):
         self.source_runs, self.source_exists = True, True
         self.target_runs, self.target_exists = False, False
         self.commits_in_flight = 0
+        self.lacking = False
 
     def _write_source(self, state: Source) -> None:
         assert self.source == state or may_follow(self.source, state)
@@ -53,9 +56,10 @@ class TwoHosts(RuleBasedStateMachine):
         self.source_runs = False
 
     @precondition(lambda self: self.source is Source.FROZEN and self.target is Target.PREPARING)
-    @rule()
-    def restore(self) -> None:
+    @rule(late=st.booleans())
+    def restore(self, late: bool) -> None:
         self.target_exists = True
+        self.lacking = late
         self._write_target(Target.RESTORED)
 
     @precondition(lambda self: self.source is Source.FROZEN and self.target is Target.RESTORED)
@@ -80,7 +84,15 @@ class TwoHosts(RuleBasedStateMachine):
     @rule()
     def target_finishes(self) -> None:
         self.target_runs = True
-        self._write_target(Target.DONE)
+        if not self.lacking:
+            self._write_target(Target.DONE)
+
+    @precondition(lambda self: self.source is Source.SERVING)
+    @rule()
+    def pages_arrive(self) -> None:
+        """From this command or another one; until then the source is asked again and again."""
+        assert self.source_exists
+        self.lacking = False
 
     @precondition(lambda self: self.target is not None)
     @rule()
@@ -122,6 +134,8 @@ class TwoHosts(RuleBasedStateMachine):
         elif step is Step.FORWARD:
             self._write_source(Source.COMMITTED)
             self.source_runs = self.source_exists = False
+        elif step is Step.SERVE:
+            self._write_source(Source.SERVING)
 
     @invariant()
     def never_two(self) -> None:
@@ -131,7 +145,11 @@ class TwoHosts(RuleBasedStateMachine):
     def never_none_for_good(self) -> None:
         """There is always a whole copy: at the source, or committed at the target."""
         committed = self.target in {Target.COMMITTED, Target.DONE} and self.target_exists
-        assert self.source_exists or committed
+        assert self.source_exists or (committed and not self.lacking)
+
+    @invariant()
+    def a_source_that_serves_never_runs_again(self) -> None:
+        assert self.source is not Source.SERVING or not self.source_runs
 
     @invariant()
     def settling_ends_it(self) -> None:
@@ -161,6 +179,8 @@ def test_doubt_keeps_the_source_frozen() -> None:
     assert source_alone(Source.COMMITTING) is Step.ASK
     assert source_told(Source.COMMITTING, Target.RESTORED) is Step.ASK
     assert source_told(Source.COMMITTING, None) is Step.ROLL_BACK
+    for lost in (None, Target.ABORTED, Target.RESTORED):
+        assert source_told(Source.SERVING, lost) is Step.ASK
 
 
 def test_a_settled_entry_is_never_rewritten() -> None:

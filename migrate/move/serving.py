@@ -1,0 +1,217 @@
+"""Memory that follows after the thaw: the frozen copy here gives the target the pages it lacks.
+
+Which those are the target says, each time anew, so that any `migrate` on this host can go on: the
+one that moved the container, or `migrate recover` after it was killed. Pages that somebody waits
+for there go first, over a connection of their own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from migrate.checkpoint.tracking.trust import inner_pid
+from migrate.errors import MigrateError
+from migrate.kernel.memory import read_runs
+from migrate.kernel.processes import status_fields
+from migrate.move.errors import MemoryGone, PagesOwed
+from migrate.move.journal import Entry
+from migrate.move.pagestore import DIRECTORY, FIFO
+from migrate.move.progress import Event, Report
+from migrate.move.todo import Owed, Todo, decode
+from migrate.move.transaction import Target
+from migrate.runtime.cgroups.group import ControlGroup
+from migrate.runtime.paths import Paths
+from migrate.runtime.records import load_process
+from migrate.transfer.bulk import BulkSender
+from migrate.transfer.pagelink import PageLink
+from migrate.transfer.target import Target as Address
+
+if TYPE_CHECKING:
+    import numpy
+
+CALL_LIMIT = 120.0  # seconds
+SETTLE_LIMIT = 600.0
+PATIENCE = 60.0
+"""Seconds without a page sent, after which it is given up, until `migrate recover`."""
+LOOK_EVERY = 5.0  # seconds; whether the container still runs there
+RETRY = 1.0  # seconds between two attempts
+
+Call = Callable[..., Any]
+"""The agent's `call`."""
+
+
+class Serving:
+    """What one container's frozen processes have, sent on demand and in the background."""
+
+    def __init__(self, paths: Paths, entry: Entry, report: Report) -> None:
+        """Raises MemoryGone when there is no frozen process here."""
+        process = load_process(paths.container(entry.container))
+        if process is None or not process.alive:
+            raise _gone(entry)
+        depth = len(status_fields(process.pid)["NSpid"].split())
+        pids = ControlGroup.of(entry.container).pids()
+        self._entry, self._report = entry, report
+        self._processes = {inner_pid(pid, depth): pid for pid in pids}
+        self._todo = Todo()
+        self._link: PageLink | None = None
+        self._answering: threading.Thread | None = None
+        self._failure: MigrateError | OSError | None = None
+        self.sent = 0
+        """Bytes of pages; those that were asked for are not counted."""
+        self.wire_bytes = 0
+        self.last_sent = time.monotonic()
+
+    def expect(self, owed: Owed) -> None:
+        """This is what will be lacking; what is asked for is sent from now on."""
+        self._todo.replace(owed)
+
+    def open_link(self, address: Address) -> None:
+        """The connection for what is asked for; raises what opening it raises."""
+        self.close()
+        self._failure = None
+        self._link = PageLink.open(
+            address, self._entry.move, fifo=f"{DIRECTORY}/{FIFO}",
+            command=self._entry.remote_command or None,
+        )  # fmt: skip
+        self._answering = threading.Thread(
+            target=self._answer, args=(self._link,), name="asked-pages", daemon=True
+        )
+        self._answering.start()
+
+    def _answer(self, link: PageLink) -> None:
+        try:
+            while not link.closing:
+                for number, offset in link.asked(1.0):
+                    self._send_asked(link, number, offset)
+        except (MigrateError, OSError) as error:
+            if not link.closing:
+                self._failure = error
+
+    def _send_asked(self, link: PageLink, number: int, offset: int) -> None:
+        pid = self._processes.get(number)
+        if pid is not None:
+            runs = self._todo.around(number, offset)
+            link.send(f"{DIRECTORY}/{number}", runs, self._reader(pid))
+
+    def _reader(self, pid: int) -> Callable[[numpy.ndarray, bytearray], numpy.ndarray]:
+        return functools.partial(_read, self._entry, pid)
+
+    def once(self, call: Call, bulk: BulkSender) -> Target | None:
+        """Send until the target lacks nothing; its state then. Raises what sending raises."""
+        while (state := self._settled(call)) is Target.COMMITTED:
+            owed = decode(call("move.owed", move=self._entry.move, timeout=CALL_LIMIT))
+            self._todo.replace(owed)
+            total = self._todo.remaining
+            for number in list(owed):
+                if (pid := self._processes.get(number)) is None:
+                    raise _gone(self._entry)
+                bulk.send_awaited(
+                    f"{DIRECTORY}/{number}", self._parts(number, call), self._reader(pid),
+                    self._counter(total),
+                )  # fmt: skip
+            bulk.flush()
+        return state
+
+    def _settled(self, call: Call) -> Target | None:
+        answer = call("move.settle", move=self._entry.move, timeout=SETTLE_LIMIT)
+        return Target(answer) if answer else None
+
+    def _parts(self, number: int, call: Call) -> Iterator[numpy.ndarray]:
+        """What is left of a process, as long as anybody needs it."""
+        asked = time.monotonic()
+        for runs in self._todo.parts(number):
+            if self._failure is not None:
+                raise self._failure
+            yield runs
+            if time.monotonic() - asked > LOOK_EVERY:
+                if self._settled(call) is not Target.COMMITTED:
+                    self._todo.replace({})
+                asked = time.monotonic()
+
+    def _counter(self, total: int) -> Callable[[int], None]:
+        def count(size: int) -> None:
+            self.sent += size
+            self.last_sent = time.monotonic()
+            done = max(total - self._todo.remaining, 0)
+            self._report(Event("bytes", "memory", {"done": done, "total": total}))
+
+        return count
+
+    def close(self) -> None:
+        """Answer no more; safe to repeat."""
+        if self._link:
+            self._link.close()
+            self.wire_bytes += self._link.wire_bytes
+        if self._answering:
+            self._answering.join()
+        self._link = self._answering = None
+
+    def go_on(
+        self, address: Address, connect: Connect, rate_limit: int | None = None
+    ) -> Target | None:
+        """Connect anew as often as it takes; as `once`. Raises PagesOwed, MemoryGone."""
+        self.last_sent = time.monotonic()
+        while True:
+            try:
+                with connect() as call, self._bulk(address, rate_limit) as bulk:
+                    self.open_link(address)
+                    return self.once(call, bulk)
+            except MemoryGone:
+                raise
+            except (MigrateError, OSError) as error:
+                if time.monotonic() - self.last_sent > PATIENCE:
+                    raise self.owed(error) from error
+                self._report(Event("note", f"the rest of memory waits: {error}; trying again"))
+                time.sleep(RETRY)
+            finally:
+                self.close()
+
+    @contextlib.contextmanager
+    def _bulk(self, address: Address, rate_limit: int | None) -> Iterator[BulkSender]:
+        command = self._entry.remote_command or None
+        with BulkSender.open(
+            address, self._entry.move, rate_limit=rate_limit, command=command
+        ) as bulk:
+            yield bulk
+        self.wire_bytes += bulk.wire_bytes
+
+    def owed(self, error: BaseException) -> PagesOwed:
+        """The error that says what is not over."""
+        name, peer = self._entry.name, self._entry.peer
+        cause = error.what if isinstance(error, MigrateError) else str(error) or "interrupted"
+        return PagesOwed(
+            f"'{name}' runs on {peer}, but {self._todo.remaining >> 20} MiB of its memory are here",
+            cause=cause,
+            mend=f"run 'migrate recover {name}' when {peer} answers; until then it stands still "
+            "where it needs them, and this host must stay up",
+        )
+
+
+Connect = Callable[[], contextlib.AbstractContextManager[Call]]
+"""Connects to the target's agent; raises what connecting raises."""
+
+
+def _gone(entry: Entry) -> MemoryGone:
+    return MemoryGone(
+        f"the memory that '{entry.name}' still needs is lost",
+        cause="its frozen processes on this host have ended before all of it was sent",
+        mend=f"on {entry.peer}: 'migrate kill {entry.name}', then start it again",
+    )
+
+
+def _read(
+    entry: Entry, pid: int, runs: numpy.ndarray, buffer: bytearray
+) -> numpy.ndarray:  # fmt: skip
+    """All of it, or MemoryGone: what is awaited has nowhere else to come from."""
+    try:
+        there = read_runs(pid, runs, buffer)
+    except ProcessLookupError as error:
+        raise _gone(entry) from error
+    if int((there[:, 1] - there[:, 0]).sum()) != int((runs[:, 1] - runs[:, 0]).sum()):
+        raise _gone(entry)
+    return there

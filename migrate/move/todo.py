@@ -1,0 +1,119 @@
+"""Which awaited pages are still to be sent: one list that two threads take from."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from migrate.criu.lazypages.protocol import HIGHEST_ADDRESS
+from migrate.criu.lazypages.spaces import AddressSpace, Run
+from migrate.transfer.errors import ProtocolError
+from migrate.transfer.frames import PAGE
+from migrate.transfer.pages import CHUNK, RUNS
+
+if TYPE_CHECKING:
+    import numpy
+
+AROUND = 64 << 10
+"""Bytes, aligned to as much, that are sent with a page that was asked for."""
+
+Owed = dict[int, "numpy.ndarray"]
+"""By pid in the container: runs [start, end) in bytes, uint64 of the shape (n, 2), ascending."""
+
+
+def encode(owed: dict[int, list[Run]]) -> list[tuple[int, bytes]]:
+    """As it travels: for each pid the pairs as uint64, little endian."""
+    import numpy as np
+
+    return [
+        (pid, np.array([run[:2] for run in runs], dtype="<u8").tobytes())
+        for pid, runs in owed.items()
+    ]
+
+
+def decode(raw: Any) -> Owed:
+    """What `encode` made; raises ProtocolError for anything that can't be."""
+    import numpy as np
+
+    owed: Owed = {}
+    try:
+        for pid, pairs in raw:
+            runs = np.frombuffer(pairs, dtype="<u8").reshape(-1, 2).astype(np.uint64)
+            flat = runs.reshape(-1)
+            unordered = (flat[1:] < flat[:-1]).any() or (flat > HIGHEST_ADDRESS).any()
+            if unordered or (flat % PAGE).any():
+                raise ProtocolError("the target lacks pages that can't be")
+            owed[int(pid)] = runs
+    except (TypeError, ValueError) as error:
+        raise ProtocolError("what the target lacks can't be read", cause=str(error)) from error
+    return owed
+
+
+class Todo:
+    """Runs by pid; whoever takes some has to send them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._spaces: dict[int, AddressSpace] = {}
+        self._cursors: dict[int, int] = {}
+
+    def replace(self, owed: Owed) -> None:
+        """From now on this is to be sent, and nothing else."""
+        spaces = {
+            pid: AddressSpace([Run(start, end, start) for start, end in runs.tolist()])
+            for pid, runs in owed.items()
+        }
+        with self._lock:
+            self._spaces = spaces
+
+    @property
+    def remaining(self) -> int:
+        """Bytes."""
+        with self._lock:
+            return sum(space.remaining for space in self._spaces.values())
+
+    def around(self, pid: int, address: int) -> numpy.ndarray:
+        """The page at `address`, taken or not, and what is left to be sent around it."""
+        page = address - address % PAGE
+        low = address - address % AROUND
+        with self._lock:
+            space = self._spaces.get(pid, AddressSpace())
+            taken = {(run.start, run.end) for run in space.cut(low, low + AROUND)}
+            self._cursors[pid] = low + AROUND
+        if not any(start <= page < end for start, end in taken):
+            taken.add((page, page + PAGE))
+        return _array(sorted(taken))
+
+    def parts(self, pid: int) -> Iterator[numpy.ndarray]:
+        """Take all that is left of a process, in parts of at most CHUNK bytes and RUNS runs.
+
+        It goes on behind the page that was asked for last.
+        """
+        while part := self._next(pid):
+            yield _array(sorted(part))
+
+    def _next(self, pid: int) -> list[tuple[int, int]]:
+        part: list[tuple[int, int]] = []
+        size = 0
+        with self._lock:
+            space = self._spaces.get(pid, AddressSpace())
+            cursor = self._cursors.get(pid, 0)
+            while space.runs and size < CHUNK and len(part) < RUNS:
+                run = space.next_piece(cursor, CHUNK - size)
+                if run is None or run.start < cursor:
+                    cursor = 0
+                    run = space.next_piece(cursor, CHUNK - size)
+                assert run is not None
+                space.cut(run.start, run.end)
+                part.append((run.start, run.end))
+                size += run.end - run.start
+                cursor = run.end
+            self._cursors[pid] = cursor
+        return part
+
+
+def _array(runs: list[tuple[int, int]]) -> numpy.ndarray:
+    import numpy as np
+
+    return np.array(runs, dtype=np.uint64).reshape(-1, 2)
