@@ -5,6 +5,8 @@ import functools
 import mmap
 import os
 import random
+import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,10 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from migrate.errors import MigrateError
 from migrate.kernel import mounts
 from migrate.kernel.memory import read_runs
 from migrate.transfer.bulk import BulkSender
-from migrate.transfer.frames import PAGE
+from migrate.transfer.frames import PAGE, asked_record
+from migrate.transfer.pagelink import OPEN_FILES, PageLink
 from migrate.transfer.pages import CHUNK, RUNS, cut
 from tests.transfer.conftest import SshServer
 
@@ -76,7 +80,7 @@ def store(far: SshServer) -> Iterator[tuple[str, Path]]:
     try:
         yield token, pages
     finally:
-        mounts.unmount(pages)
+        mounts.unmount(pages, mounts.MNT_DETACH)  # a receiver may be at its end still
 
 
 @pytest.mark.root
@@ -103,6 +107,61 @@ def test_rounds_of_pages_land_at_their_addresses(far: SshServer, store: tuple[st
             memory.map[number * PAGE : (number + 1) * PAGE] if number in sent else bytes(PAGE)
         )
         assert stored(place / "7", memory.page(number)) == expected, number
+
+
+def pairs(path: Path) -> list[tuple[int, int]]:
+    return sorted(struct.iter_unpack("<QQ", path.read_bytes()))
+
+
+@pytest.mark.root
+def test_awaited_pages_are_told_zeros_too(far: SshServer, store: tuple[str, Path]) -> None:
+    memory = Memory(600)
+    fill(memory, list(range(300)))
+    token, place = store
+    read = functools.partial(read_runs, os.getpid())
+    with BulkSender.open(far.target, token) as sender:
+        sender.send_awaited("pages/7", cut(memory.runs((0, 600))), read)
+        sender.flush()
+    told: set[int] = set()
+    for start, end in pairs(place / "7.arrived"):
+        told |= set(range(start, end, PAGE))
+    assert told == {memory.page(number) for number in range(600)}
+    for number in range(600):
+        expected = memory.map[number * PAGE : (number + 1) * PAGE]
+        assert stored(place / "7", memory.page(number)) == expected, number
+
+
+@pytest.mark.root
+def test_a_page_is_asked_for_and_sent(far: SshServer, store: tuple[str, Path]) -> None:
+    memory = Memory(10)
+    fill(memory, list(range(10)))
+    token, place = store
+    link = PageLink.open(far.target, token, fifo="pages/asked")
+    try:
+        assert link.asked(0.05) == []
+        wait_for(place / "asked")
+        fifo = os.open(place / "asked", os.O_RDWR)
+        os.write(fifo, asked_record(7, memory.page(3)) + asked_record(8, memory.page(4)))
+        os.close(fifo)
+        assert link.asked(10) == [(7, memory.page(3)), (8, memory.page(4))]
+        read = functools.partial(read_runs, os.getpid())
+        for number in range(3, 3 + OPEN_FILES + 5):
+            link.send(f"pages/{number}", memory.runs((3, 4)), read)
+        wait_for(place / f"{OPEN_FILES + 7}.arrived")
+        assert pairs(place / "7.arrived") == [(memory.page(3), memory.page(4))]
+        assert stored(place / "7", memory.page(3)) == memory.map[3 * PAGE : 4 * PAGE]
+    finally:
+        link.close()
+    assert link.closing
+    with pytest.raises(MigrateError):
+        link.asked(10)
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 10
+    while not (path.exists() and (path.is_fifo() or path.stat().st_size)):
+        assert time.monotonic() < deadline, path
+        time.sleep(0.01)
 
 
 def test_what_is_not_mapped_any_more_is_left_out() -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from migrate.errors import MigrateError
 from migrate.transfer.errors import DataDamaged, PathRefused, ProtocolError
 from migrate.transfer.frames import (
+    ARRIVAL_FLAG,
     HEADER_SIZE,
     MAX_PAYLOAD,
     UNKNOWN_SIZE,
@@ -89,6 +90,26 @@ def test_a_file(root: Path) -> None:
     assert answers[1][0].offset == 9
     assert parse_done(answers[1][1]) == (1, 5)
     assert (root / "a" / "b").read_bytes() == b"hello"
+
+
+@pytest.mark.parametrize("name", [b"../fifo", b"file", b"file/x", b"link/fifo", b"", b"/fifo"])
+def test_a_fifo_that_is_refused(root: Path, name: bytes) -> None:
+    outside = root.parent / "outside"
+    outside.mkdir()
+    (root / "file").write_bytes(b"whole")
+    (root / "link").symlink_to(outside)
+    error = refused(root, frame(Kind.WATCH, name))
+    assert isinstance(error, PathRefused)
+    assert list(outside.iterdir()) == []
+    assert (root / "file").read_bytes() == b"whole"
+
+
+def test_a_log_of_arrivals_that_is_no_file(root: Path) -> None:
+    (root / "7.arrived").symlink_to(root / "elsewhere")
+    payload = pages_table([(0, 4096)], []) + b"x" * 4096
+    stream = opened(b"7", 4096) + frame(Kind.PAGES, payload, file=1, flags=ARRIVAL_FLAG)
+    assert isinstance(refused(root, stream), PathRefused)
+    assert not (root / "elsewhere").exists()
 
 
 def test_a_hole_in_an_older_version(root: Path) -> None:
