@@ -26,6 +26,7 @@ _WORDS = {
     "files": "writing files",
     "transfer": "sending",
     "restore": "restoring at the target",
+    "verify": "comparing all memory",
     "commit": "committing",
     "serve": "it runs there; sending the rest of its memory",
     "clean up": "cleaning up here",

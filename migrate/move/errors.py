@@ -118,6 +118,13 @@ class MemoryGone(MigrateError):
     code = 108
 
 
+class MemoryDiffers(MigrateError):
+    """With --verify: the copy at the target does not hold what the source holds."""
+
+    code = 109
+    mend = "tell the developers: this must not happen"
+
+
 def rolled_back(name: str, error: BaseException, *, ended: bool) -> BaseException:
     """What a move that was undone because of `error` tells; an unforeseen error stays as it is.
 

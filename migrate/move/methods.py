@@ -20,6 +20,7 @@ from migrate.transfer.agent import Context, Method
 from migrate.transfer.errors import ArgumentsInvalid
 
 CAPABILITIES = ("move-1",)
+MOST_TOLD = 100  # pages that differ
 Session = MutableMapping[str, Any]
 
 
@@ -33,6 +34,7 @@ def methods(paths: Paths) -> dict[str, Method]:
         "move.place": _place,
         "move.stand_in": _stand_in,
         "move.restore": _restore,
+        "move.verify": _verify,
         "move.commit": _commit(paths),
         "move.settle": _settle(paths),
         "move.owed": _owed(paths),
@@ -97,6 +99,11 @@ def _place(context: Context) -> None:
 
 def _restore(context: Context) -> dict[str, float]:
     return _current(context).restore()
+
+
+def _verify(context: Context) -> dict[str, Any]:
+    pages, wrong = _current(context).verify()
+    return {"pages": pages, "differ": len(wrong), "wrong": wrong[:MOST_TOLD]}
 
 
 def _commit(paths: Paths) -> Method:

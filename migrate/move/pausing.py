@@ -7,22 +7,25 @@ import threading
 
 import msgspec
 
+from migrate.checkpoint import digests, freezing
 from migrate.checkpoint import dump as dumping
-from migrate.checkpoint import freezing
 from migrate.checkpoint.files import write_files
 from migrate.checkpoint.state import State, describe
 from migrate.criu import client
 from migrate.errors import MigrateError
 from migrate.kernel import conntrack
 from migrate.move import journal
+from migrate.move.errors import MemoryDiffers
 from migrate.move.faultpoint import reached
 from migrate.move.outgoing import CALL_LIMIT, Outgoing
 from migrate.move.progress import Event
 from migrate.move.transaction import Source
 from migrate.runtime import records
+from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.lifecycle.stop import stop_locked
 
 STAND_IN_LIMIT = 2.0  # seconds
+VERIFY_LIMIT = 3600.0
 
 
 def pause(move: Outgoing, state: State, mode: str) -> None:
@@ -38,7 +41,23 @@ def pause(move: Outgoing, state: State, mode: str) -> None:
     done = move.agent.call("move.restore", timeout=CALL_LIMIT)
     move.frozen.leave()
     move.report(Event("note", "restored", done))
+    if move.wish.verify and mode != "cold":
+        _verify(move)
     reached(move.paths, "restored")
+
+
+def _verify(move: Outgoing) -> None:
+    """Raises MemoryDiffers; then the copy there never runs."""
+    move.frozen.enter("verify")
+    answer = move.agent.call("move.verify", timeout=VERIFY_LIMIT)
+    move.frozen.leave()
+    move.report(Event("note", f"{answer['pages']} pages compared", answer))
+    if wrong := answer["wrong"]:
+        pages = ", ".join(f"{address:#x} of process {pid}" for pid, address in wrong[:5])
+        raise MemoryDiffers(
+            f"memory differs at the target in {answer['differ']} of {answer['pages']} pages",
+            cause=f"the first: {pages}",
+        )
 
 
 def _hold(move: Outgoing) -> None:
@@ -84,6 +103,10 @@ def _freeze_and_dump(move: Outgoing, criu: client.Swrk) -> list[str]:
     names = dumping.dump_with_files(
         move.paths, criu, state, move.process, move.out, lambda: _tasks_held(move), move.files
     )
+    if move.wish.verify:
+        names += [
+            f"{digests.DIRECTORY}/{path.name}" for path in (move.out / digests.DIRECTORY).iterdir()
+        ]
     if move.rounds:
         names += move.rounds.finish()
         if move.serving:
@@ -96,6 +119,9 @@ def _freeze_and_dump(move: Outgoing, criu: client.Swrk) -> list[str]:
 def _tasks_held(move: Outgoing) -> None:
     """Nothing runs, no packet passes, and CRIU has dumped nothing yet."""
     assert move.process
+    if move.wish.verify:
+        group = ControlGroup.of(move.record.identifier)
+        digests.write(digests.by_inner_pid(group.pids(), move.process.pid), move.out)
     if move.skeleton and conntrack.tracked(move.process.pid) == 0:
         move.skeleton.leave_out_connections()
     if move.rounds:

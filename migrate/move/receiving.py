@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from migrate.checkpoint import digests
 from migrate.checkpoint.errors import CheckpointBad
 from migrate.checkpoint.files import clear, put_files, volume_names
 from migrate.checkpoint.restore import Restorer
@@ -123,6 +124,13 @@ class Receiving:
         self.entry = journal.write(self.paths, self.entry, Target.RESTORED)
         reached(self.paths, "restored-there")
         return {"files": files_done - begun, "restore": restored - files_done}
+
+    def verify(self) -> tuple[int, list[tuple[int, int]]]:
+        """Pages compared, and (pid, address) of those that differ from the source's digests."""
+        process = load_process(self.paths.container(self.entry.container))
+        assert process
+        pids = ControlGroup.of(self.entry.container).pids()
+        return digests.differences(digests.by_inner_pid(pids, process.pid), self.root)
 
     def commit(self, frames: list[bytes]) -> dict[str, float]:
         """Durable first, then let it run; raises MoveAborted when it has been wiped meanwhile.

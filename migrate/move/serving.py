@@ -14,10 +14,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from migrate.checkpoint.tracking.trust import inner_pid
+from migrate.checkpoint.digests import by_inner_pid
 from migrate.errors import MigrateError
 from migrate.kernel.memory import read_runs
-from migrate.kernel.processes import status_fields
 from migrate.move.errors import MemoryGone, PagesOwed
 from migrate.move.journal import Entry
 from migrate.move.pagestore import DIRECTORY, FIFO
@@ -53,10 +52,9 @@ class Serving:
         process = load_process(paths.container(entry.container))
         if process is None or not process.alive:
             raise _gone(entry)
-        depth = len(status_fields(process.pid)["NSpid"].split())
         pids = ControlGroup.of(entry.container).pids()
         self._entry, self._report = entry, report
-        self._processes = {inner_pid(pid, depth): pid for pid in pids}
+        self._processes = by_inner_pid(pids, process.pid)
         self._todo = Todo()
         self._link: PageLink | None = None
         self._answering: threading.Thread | None = None

@@ -1,6 +1,7 @@
 """Moves a program that does everything to its memory to and fro: `python -m tests.move.soak [N]`.
 
-N moves (200), in mode pre-copy. It ends at the first one that fails, or page that is wrong.
+N moves (200), the modes with memory in turn, each with all pages of both copies compared before the
+new one runs. It ends at the first one that fails, or page that is wrong.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from tests.hosts.redis import MIGRATE
 
 PROGRAMS = Path(__file__).parent / "programs"
 PROCESSES = 4
+MODES = ("pre-copy", "hybrid", "post-copy", "stop-copy")
 
 
 def wrong(host: Host) -> list[str]:
@@ -39,7 +41,10 @@ def main() -> int:
         ])  # fmt: skip
         for number in range(1, moves + 1):
             time.sleep(0.3)
-            command = [MIGRATE, "move", "--mode", "pre-copy", "stress", target.ssh_target, "--json"]
+            mode = MODES[number % len(MODES)]
+            command = [
+                MIGRATE, "move", "--verify", "--mode", mode, "stress", target.ssh_target, "--json",
+            ]  # fmt: skip
             told = source.run(command).stdout.splitlines()[-1]
             frozen.append(json.loads(told)["result"]["freeze_seconds"])
             source, target = target, source
