@@ -83,30 +83,35 @@ Sample = Callable[[], dict[str, float]]
 """Measures once: figures by unit."""
 
 
-def run(mib: int, runs: int, report: Callable[[str], None]) -> Outcome:
-    """Take turns for `runs` counted pairs after one that does not count; `mib` of each load."""
+def run(
+    mib: int, runs: int, report: Callable[[str], None], seconds: float = SECONDS
+) -> Outcome:  # fmt: skip
+    """Take turns for `runs` counted pairs after one that does not count; `mib` of each load.
+
+    `seconds`: how long one sample takes, about.
+    """
     redis, writer = Redis(mib), Memory(mib, 10_000)
     found: list[Pair] = []
     with hosts.site(report) as site:
         for load in (redis, Redis(mib, redis.keys)):
             report(f"starting {load.describe()}")
             with load.started(site) as session:
-                found += _take_turns(site, load, _requests(session), runs, report)
+                found += _take_turns(site, load, _requests(session, seconds), runs, report)
         report(f"starting {writer.describe()}")
         with writer.started(site) as pages:
-            found += _take_turns(site, writer, _pages(pages), runs, report)
+            found += _take_turns(site, writer, _pages(pages, seconds), runs, report)
     return Outcome(tuple(found))
 
 
-def _requests(session: RedisSession) -> Sample:
-    requests = int(session.usual * SECONDS)
+def _requests(session: RedisSession, seconds: float) -> Sample:
+    requests = int(session.usual * seconds)
     return lambda: {"requests/s": session.throughput(requests)}
 
 
-def _pages(session: PagesSession) -> Sample:
+def _pages(session: PagesSession, seconds: float) -> Sample:
     def sample() -> dict[str, float]:
         session.begin()
-        time.sleep(SECONDS)
+        time.sleep(seconds)
         seen = session.end(time.monotonic())
         return {"pages/s": seen.rate or 0.0, "ms, longest tick": (seen.tick or 0.0) * 1000}
 

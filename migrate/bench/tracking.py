@@ -29,8 +29,11 @@ def track(paths: Paths, name: str) -> dict[str, object]:
     tracker = wp_async.track(ControlGroup.of(record.identifier).pids, process.pid)
     seconds: list[float] = []
     found: list[int] = []
+    ending = False
     try:
-        while True:
+        while not ending:
+            if seconds:
+                ending = bool(select.select([sys.stdin], [], [], EVERY)[0])
             begun = time.monotonic()
             written = tracker.round()
             seconds.append(time.monotonic() - begun)
@@ -42,10 +45,9 @@ def track(paths: Paths, name: str) -> dict[str, object]:
                 raise BenchImpossible("a process of the load can't be tracked", cause=why)
             if len(seconds) == 1:
                 print("tracking", flush=True)
-            if select.select([sys.stdin], [], [], EVERY)[0]:
-                return {"seconds": seconds, "bytes": found}
     finally:
         tracker.close()
+    return {"seconds": seconds, "bytes": found}
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from migrate.bench.errors import BenchImpossible
 from migrate.bench.hosts import Site
@@ -20,7 +19,7 @@ PORT = 6379
 CONNECTIONS = 50
 VALUE = 1000  # bytes; workloads/redisdata.py writes such values
 KEYS_PER_MIB = 940  # such values take 1.09 KiB each with their key
-CALIBRATION = 100_000  # requests
+CALIBRATION = 50_000  # requests
 COUNTER = "pings"
 LIMIT = 600.0  # seconds
 
@@ -56,7 +55,11 @@ class Redis:
             data(site, self, "fill")
             # Each ping is a write that counts: one that got lost would show.
             with Pinger(site, PORT, f"INCR {COUNTER}") as pinger:
-                yield RedisSession(site, self, pinger)
+                session = RedisSession(site, self, pinger)
+                try:
+                    yield session
+                finally:
+                    session.close()
         finally:
             remove(site)
 
@@ -68,34 +71,51 @@ def data(site: Site, redis: Redis, what: str) -> str:
     return str(site.client.run([*command, redis.kind], timeout=LIMIT).stdout)
 
 
-class Benchmark:
-    """One redis-benchmark at the client, on its way."""
+@dataclass(frozen=True)
+class Ran:
+    """One redis-benchmark, from its start to its end on this machine's monotonic clock."""
+
+    begun: float
+    ended: float
+    rate: float
+    """Requests a second."""
+    errors: tuple[str, ...]
+
+
+def benchmark(site: Site, redis: Redis, requests: int) -> Ran:
+    """One redis-benchmark at the client; it ends at the first error."""
+    spread = ["-r", str(min(redis.spread, redis.keys))] if redis.spread else []
+    begun = time.monotonic()
+    done = site.client.run(
+        ["redis-benchmark", "-h", ADDRESS, "-p", str(PORT), "-c", str(CONNECTIONS),
+         "-n", str(requests), "-d", str(VALUE), "-t", "set", "--csv", *spread],
+        check=False, timeout=LIMIT, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    return Ran(begun, time.monotonic(), *outcome(done.stdout, done.returncode))
+
+
+class Pressure:
+    """One redis-benchmark after the other, until one fails or all are told to stop.
+
+    Each runs to its own end: only so does it tell whether all requests were answered.
+    """
 
     def __init__(self, site: Site, redis: Redis, requests: int) -> None:
-        spread = ["-r", str(min(redis.spread, redis.keys))] if redis.spread else []
-        self._process: Any = site.client.popen(
-            ["redis-benchmark", "-h", ADDRESS, "-p", str(PORT), "-c", str(CONNECTIONS),
-             "-n", str(requests), "-d", str(VALUE), "-t", "set", "--csv", *spread],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
-        self._told = ""
-        self.ended = 0.0
-        """On this machine's monotonic clock."""
-        self._thread = threading.Thread(target=self._read, name="redis-benchmark", daemon=True)
+        self._site, self._redis, self._requests = site, redis, requests
+        self._over = threading.Event()
+        self._ran: list[Ran] = []
+        self._thread = threading.Thread(target=self._run, name="redis-benchmark", daemon=True)
         self._thread.start()
 
-    def _read(self) -> None:
-        self._told = self._process.stdout.read()
-        self._process.wait()
-        self.ended = time.monotonic()
+    def _run(self) -> None:
+        while not self._over.is_set() and not (self._ran and self._ran[-1].errors):
+            self._ran.append(benchmark(self._site, self._redis, self._requests))
 
-    def wait(self) -> tuple[float, tuple[str, ...]]:
-        """Requests a second, and what it complained of; both are final."""
-        self._thread.join(LIMIT)
-        if self._thread.is_alive():
-            self._process.kill()
-            self._thread.join()
-        return outcome(self._told, self._process.returncode)
+    def stop(self) -> list[Ran]:
+        """All that ran; the last one ends first."""
+        self._over.set()
+        self._thread.join()
+        return self._ran
 
 
 def outcome(told: str, status: int) -> tuple[float, tuple[str, ...]]:
@@ -112,7 +132,7 @@ def outcome(told: str, status: int) -> tuple[float, tuple[str, ...]]:
 
 
 class RedisSession:
-    """A Redis that was filled; redis-benchmark runs from each `begin` to its `end`."""
+    """A Redis that was filled; redis-benchmark runs from each `begin` to beyond its `end`."""
 
     def __init__(self, site: Site, redis: Redis, pinger: Pinger) -> None:
         self._site, self._redis, self._pinger = site, redis, pinger
@@ -120,31 +140,38 @@ class RedisSession:
         """Requests a second when nothing else goes on."""
         self._seconds = redis.mib / 100 + 3  # how long a move may take
         self._begun = 0.0
-        self._benchmark: Benchmark | None = None
+        self._pressure: Pressure | None = None
 
     def throughput(self, requests: int) -> float:
         """Requests a second of one redis-benchmark; raises BenchImpossible when it fails."""
-        rate, errors = Benchmark(self._site, self._redis, requests).wait()
-        if errors:
-            raise BenchImpossible("redis-benchmark failed", cause=errors[0])
-        return rate
+        ran = benchmark(self._site, self._redis, requests)
+        if ran.errors:
+            raise BenchImpossible("redis-benchmark failed", cause=ran.errors[0])
+        return ran.rate
+
+    def close(self) -> None:
+        """No redis-benchmark runs any more."""
+        if self._pressure:
+            self._pressure.stop()
 
     def begin(self) -> None:
         """See `Session`."""
-        self._benchmark = Benchmark(self._site, self._redis, int(self.usual * self._seconds))
+        self._pressure = Pressure(self._site, self._redis, int(self.usual * self._seconds))
         time.sleep(0.5)  # its connections are there
         self._pinger.mark()
         self._begun = time.monotonic()
 
     def end(self, until: float) -> Seen:
-        """See `Session`; the rate is that of redis-benchmark, its time in the gap included."""
-        assert self._benchmark
+        """See `Session`; the rate is that of the redis-benchmark that was on across the pause."""
+        assert self._pressure
         seen = self._pinger.mark()
         self._seconds = max(self._seconds, 1.5 * (time.monotonic() - self._begun))
-        rate, errors = self._benchmark.wait()
-        if self._benchmark.ended < until:
-            errors += ("redis-benchmark was done before the container was back",)
-        return Seen(seen["gap"], None, rate, errors)
+        ran = self._pressure.stop()
+        across = [one for one in ran if one.begun < until - seen["gap"] and until < one.ended]
+        errors = tuple(error for one in ran for error in one.errors)
+        if not across:
+            errors += ("no redis-benchmark was on across the pause",)
+        return Seen(seen["gap"], None, across[0].rate if across else None, errors)
 
     def wrong(self) -> int:
         """Keys that are not what they must be, keys too many or too few, and pings not counted."""

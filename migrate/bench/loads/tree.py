@@ -18,10 +18,10 @@ class Tree:
     mib: int = 512
     processes: int = 50
     rate: int = 500
-    """Pages written a second by all together."""
+    """Pages written a second by all together; the one that is seen is that of who answers."""
     kind: str = "random"
     name = "tree"
-    unit = "pages/s"
+    unit = "pages/s by one of them"
 
     def describe(self) -> str:
         """See `Load`."""
@@ -29,7 +29,7 @@ class Tree:
 
     @contextmanager
     def started(self, site: Site) -> Iterator[PagesSession]:
-        """See `Load`; the rate that is seen is that of the process that answers."""
+        """See `Load`."""
         try:
             start(
                 site, "ready", "/usr/bin/python3", "-S", f"{IN_CONTAINER}/tree.py",

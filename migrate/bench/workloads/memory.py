@@ -100,13 +100,16 @@ class Server:
                 last = time.monotonic()
 
     def _write(self, passed: float) -> None:
-        """What is due after `passed` seconds; at most 0.1 s of it, so that no pause is made up."""
-        self._owed += passed * self._rate
-        due = min(int(self._owed), max(1, self._rate // 10))
+        """What is due after `passed` seconds, of a pause its last 0.1 s.
+
+        At most 10 ms of it in one go: who waits for an answer does not wait for all of that, too.
+        """
+        self._owed = min(self._owed + passed * self._rate, max(1.0, self._rate / 10))
+        due = min(int(self._owed), max(1, self._rate // 100))
         for _ in range(due):
             self._memory.write(random.randrange(self._memory.pages))  # noqa: S311
         self._written += due
-        self._owed -= int(self._owed)
+        self._owed -= due
 
     def _answer(self) -> bool:
         """Whether it took long, and is to be in no tick."""
