@@ -9,6 +9,7 @@ import click
 
 from migrate.cli.benchdowntime import downtime
 from migrate.cli.benchoptions import json_option, output_option, runs_option, save, say
+from migrate.cli.benchresults import compare, report
 from migrate.cli.benchtracked import tracked
 
 
@@ -56,5 +57,5 @@ def overhead(runs: int, output: Path | None, as_json: bool, check: bool) -> None
         )
 
 
-bench.add_command(downtime)
-bench.add_command(tracked)
+for command in (downtime, tracked, report, compare):
+    bench.add_command(command)
