@@ -51,6 +51,11 @@ def loads_that_must_hold() -> list[Load]:
     return list(dict.fromkeys(goal.load for goal in GOALS))
 
 
+def modes_that_must_hold(available: Sequence[str]) -> list[str]:
+    """The modes of all goals, those that there are."""
+    return [mode for mode in dict.fromkeys(goal.mode for goal in GOALS) if mode in available]
+
+
 def goal_of(row: Row) -> Goal | None:
     """What must hold of this row."""
     return next((g for g in GOALS if (g.load, g.mode) == (row.load, row.mode)), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -60,7 +60,7 @@ HEAD = (
     "modes",
     multiple=True,
     type=click.Choice([mode for mode in MODES if mode != "cold"]),
-    help="A mode; again for more (default: all that keep memory).",
+    help="A mode; again for more (default: all that keep memory, or those that must hold).",
 )
 @runs_option("Counted moves of each.")
 @click.option(
@@ -83,21 +83,24 @@ def downtime(
     loads = goals.loads_that_must_hold() if must_hold else []
     if workloads or not must_hold:
         loads += loads_of(workloads or ("memory",), sizes, rate, kind)
-    chosen = list(modes or module.measured_modes())
-    rows = list(module.run(loads, chosen, runs, say, link))
-    missed = goals.missed(rows)
-    result = {"benchmark": "downtime", "rows": [row.as_json() for row in rows], "missed": missed,
-              **machine()}  # fmt: skip
-    save(output, result)
+    there = module.measured_modes()
+    chosen = list(modes or (goals.modes_that_must_hold(there) if must_hold else there))
+    rows: list[Row] = []
+    result: dict[str, Any] = {}
+    for row in module.run(loads, chosen, runs, say, link):
+        rows.append(row)
+        result = {"benchmark": "downtime", "rows": [row.as_json() for row in rows],
+                  "missed": goals.missed(rows), **machine()}  # fmt: skip
+        save(output, result)  # what is there is kept if a later load fails
     if as_json:
         click.echo(json.dumps(result))
     else:
-        _print(rows, missed)
+        _print(rows, goals.missed(rows))
     if wrong := sum(row.wrong for row in rows):
         raise BenchMissed(
             f"{wrong} pages or keys do not hold what they must", cause="memory was damaged"
         )
-    if check and missed:
+    if check and (missed := goals.missed(rows)):
         raise BenchMissed("not all holds that must hold", cause="; ".join(missed))
 
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from migrate.bench.goals import GOALS, LARGE, SMALL, goal_of, loads_that_must_hold, missed
+from migrate.bench.goals import (
+    GOALS,
+    LARGE,
+    SMALL,
+    goal_of,
+    loads_that_must_hold,
+    missed,
+    modes_that_must_hold,
+)
 from migrate.bench.loads.memory import Memory
 from migrate.bench.loads.redis import Redis
 from migrate.bench.rows import Row
@@ -22,6 +30,7 @@ def test_each_load_that_must_hold_is_run_once() -> None:
     loads = loads_that_must_hold()
     assert len(loads) == len(set(loads)) == len({goal.load for goal in GOALS})
     assert goal_of(row(Memory(7), 0.1)) is None
+    assert modes_that_must_hold(["stop-copy", "pre-copy"]) == ["pre-copy"]
 
 
 def test_a_gap_is_judged_by_its_load_and_mode() -> None:
