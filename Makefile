@@ -2,7 +2,7 @@
 # make demo    two hosts on this machine, a live Redis moved between them and back
 # make test    unit tests, then the root tests with real CRIU, sshd, redis and hosts
 # make check   linters, types, import map
-# make bench   the short benchmarks, about 4 minutes
+# make bench   the short benchmarks, some 7 minutes ('migrate bench downtime --must-hold': the long ones)
 # make soak    200 moves of a program that does everything to its memory, some 5 minutes
 # make clean   everything that the above left in this checkout
 
@@ -36,6 +36,7 @@ check: setup
 bench: setup
 	@$(BIN)/migrate bench overhead
 	@$(BIN)/migrate bench downtime --runs 3
+	@$(BIN)/migrate bench tracked --mib 256 --runs 3
 
 soak: setup
 	@$(BIN)/python -m tests.hosts sweep

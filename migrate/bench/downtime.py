@@ -1,194 +1,126 @@
-"""downtime: how long a container is away while it moves, by memory and how fast it writes.
+"""downtime: how long a container is away while it moves, by what runs in it and by mode.
 
-Workload: one process that holds memory of a known content, writes random pages at a given rate,
-and answers a client's pings over one TCP connection. It moves to and fro between two test hosts
-on this machine, over SSH, in each mode in turn. Three clocks: the service gap (the client's longest
-time without an answer), the tick (the workload's own longest time between two ticks), and the
-freeze time that `migrate move` reports. At the end of each move every page is compared with what
-it must hold.
+A load (`migrate/bench/loads`) runs in a container on one of two test hosts on this machine, and a
+client on a third place asks it again and again over one TCP connection. It moves to and fro over
+SSH, in each mode in turn; the first turn does not count. Three clocks: the service gap (the
+client's longest time without an answer), the tick (the load's own longest time between two ticks,
+where it has a clock), and the freeze time that `migrate move` reports. Where memory is filled in
+after the thaw, the fill is timed from outside. After each move all content is checked.
 """
 
 from __future__ import annotations
 
-import json
-import platform
-import subprocess
-import sys
-import tarfile
-import time
+import statistics
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from migrate.bench import hosts
-from migrate.bench.errors import BenchMissed
+from migrate.bench import hosts, moving
+from migrate.bench.filled import FillWatch
+from migrate.bench.loads.load import Load, Seen, Session
+from migrate.bench.rows import Row, series_of
 from migrate.bench.series import Series
+from migrate.move.modes import MODES
 
-ADDRESS, PORT = "10.77.0.120", 7000
-START_LIMIT = 120.0  # seconds
-PROGRAMS = Path(__file__).parent / "workloads"
-
-
-@dataclass(frozen=True)
-class Load:
-    """What moves: memory in MiB, random pages written a second, and what they hold."""
-
-    mib: int
-    rate: int = 1000
-    kind: str = "random"
+NOT_MEASURED = ("auto", "cold")
+AFTER = 0.5
+"""Seconds; what comes within them after a move belongs to it, too."""
 
 
-@dataclass(frozen=True)
-class Row:
-    """One mode with one load; times in seconds, bytes of the last move."""
-
-    mode: str
-    load: Load
-    gap: Series
-    tick: Series
-    freeze: Series
-    phases: dict[str, float]
-    bytes_sent: int
-    wrong_pages: int
-
-    def as_json(self) -> dict[str, Any]:
-        """The row as plain values."""
-        clocks = {series.name: series.as_json() for series in (self.gap, self.tick, self.freeze)}
-        return {
-            "mode": self.mode, "load": asdict(self.load), "phases": self.phases,
-            "bytes_sent": self.bytes_sent, "wrong_pages": self.wrong_pages, **clocks,
-        }  # fmt: skip
+def measured_modes() -> tuple[str, ...]:
+    """The modes in which memory moves."""
+    return tuple(mode for mode in MODES if mode not in NOT_MEASURED)
 
 
 @dataclass(frozen=True)
 class Once:
-    """One move, as the three clocks saw it."""
+    """One move, as all clocks saw it."""
 
-    gap: float
-    tick: float
-    result: dict[str, Any]
+    seen: Seen
+    filled: float | None
+    moved: moving.Moved
+    wrong: int
+
+
+@dataclass
+class Turns:
+    """The moves of one load in one mode."""
+
+    counted: list[Once] = field(default_factory=list)
+    wrong: int = 0
+    errors: list[str] = field(default_factory=list)
+
+    def add(self, once: Once, counts: bool) -> None:
+        """What is wrong is told of every move, also of those that do not count."""
+        self.wrong += once.wrong
+        self.errors += once.seen.errors
+        if counts:
+            self.counted.append(once)
 
 
 def run(
-    loads: list[Load], modes: list[str], runs: int, report: Callable[[str], None]
-) -> Iterator[Row]:
-    """A row for each load and mode; the modes take turns."""
-    library = hosts.load()
-    with library.Lan() as lan:
-        report("making two hosts")
-        pair = [lan.host("alpha"), lan.host("beta")]
-        client = lan.client("client")
-        migrate = hosts.load("redis").MIGRATE
-        make_image(lan.shared / "bench.tar", pair, migrate)
+    loads: list[Load], modes: list[str], runs: int, report: Callable[[str], None],
+    link: float | None = None,
+) -> Iterator[Row]:  # fmt: skip
+    """A row for each load and mode; the modes take turns. `link`: Mbit/s of the hosts' links."""
+    with hosts.site(report, link) as site:
         for load in loads:
-            with _started(pair[0], client, migrate, load) as pinger:
-                yield from _take_turns(pair, pinger, migrate, load, modes, runs, report)
-            for host in pair:
-                host.run([migrate, "rm", "-f", "load"], check=False)
+            report(f"starting {load.describe()}")
+            with load.started(site) as session:
+                for row in take_turns(site, session, load, modes, runs, report):
+                    yield replace(row, link=link)
 
 
-def make_image(archive: Path, pair: list[Any], migrate: str) -> None:
-    """Empty directories for what is bound, and links as on every Debian."""
-    with tarfile.open(archive, "w") as tar:
-        for name in ("usr", "bench", "etc", "tmp", "proc", "sys", "dev"):
-            member = tarfile.TarInfo(name)
-            member.type, member.mode = tarfile.DIRTYPE, 0o755
-            tar.addfile(member)
-        for name in ("bin", "lib", "lib64"):
-            member = tarfile.TarInfo(name)
-            member.type, member.linkname = tarfile.SYMTYPE, f"usr/{name}"
-            tar.addfile(member)
-    for host in pair:
-        host.run([migrate, "image", "import", str(archive), "bench"])
-
-
-@contextmanager
-def _started(host: Any, client: Any, migrate: str, load: Load) -> Iterator[Any]:
-    """The workload runs on `host`, and a client pings it."""
-    host.run([
-        migrate, "run", "-d", "--name", "load", "--network", "bridge", "--bridge", "br-lan",
-        "--ip", f"{ADDRESS}/24", "-v", "/usr:/usr:ro", "-v", f"{PROGRAMS}:/bench:ro", "bench",
-        "/usr/bin/python3", "-I", "-S", "/bench/memory.py",
-        str(load.mib), str(load.rate), load.kind, str(PORT),
-    ])  # fmt: skip
-    deadline = time.monotonic() + START_LIMIT
-    while "ready" not in host.run([migrate, "logs", "load"]).stdout:
-        if time.monotonic() > deadline:
-            raise BenchMissed("the workload did not start", cause=f"tried for {START_LIMIT:g} s")
-        time.sleep(0.1)
-    process = client.popen(
-        [sys.executable, "-I", "-S", str(PROGRAMS / "pinger.py"), ADDRESS, str(PORT)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    try:
-        if process.stdout.readline().strip() != "connected":
-            raise BenchMissed("the client did not reach the workload")
-        yield process
-    finally:
-        process.stdin.close()
-        process.wait()
-
-
-def _ask(pinger: Any, word: str) -> dict[str, Any]:
-    pinger.stdin.write(f"{word}\n")
-    pinger.stdin.flush()
-    line = pinger.stdout.readline()
-    if not line:
-        raise BenchMissed("the client lost its connection", cause="see its standard error")
-    told: dict[str, Any] = json.loads(line)
-    return told
-
-
-def _take_turns(
-    pair: list[Any], pinger: Any, migrate: str, load: Load, modes: list[str], runs: int,
+def take_turns(
+    site: hosts.Site, session: Session, load: Load, modes: list[str], runs: int,
     report: Callable[[str], None],
 ) -> Iterator[Row]:  # fmt: skip
-    done: dict[str, list[Once]] = {mode: [] for mode in modes}
-    wrong = dict.fromkeys(modes, 0)
-    here = 0
+    """The rows of a load that runs on the site's first host; afterwards it may be on any."""
+    done = {mode: Turns() for mode in modes}
+    source, target = site.pair
     for turn in range(runs + 1):
         for mode in modes:
-            once = _move(pair[here], pair[1 - here], pinger, migrate, mode)
-            here = 1 - here
-            wrong[mode] += _ask(pinger, "verify")["wrong"]
-            report(
-                f"{load.mib} MiB, {load.rate} pages/s, {mode}"
-                f"{' (not counted)' if not turn else ''}: gap {once.gap * 1000:.0f} ms, "
-                f"frozen {once.result['freeze_seconds'] * 1000:.0f} ms, {wrong[mode]} pages wrong"
-            )
-            if turn:
-                done[mode].append(once)
+            once = move(source, target, session, site.migrate, mode)
+            source, target = target, source
+            done[mode].add(once, counts=turn > 0)
+            report(f"{load.describe()}, {mode}{'' if turn else ' (not counted)'}: {told(once)}")
     for mode in modes:
-        yield _row(mode, load, done[mode], wrong[mode])
-    if here:
-        _move(pair[1], pair[0], pinger, migrate, modes[0])
+        yield _row(mode, load, done[mode])
 
 
-def _move(source: Any, target: Any, pinger: Any, migrate: str, mode: str) -> Once:
-    _ask(pinger, "mark")
-    told = source.run([migrate, "move", "--mode", mode, "load", target.ssh_target, "--json"]).stdout
-    time.sleep(0.5)  # what comes after the thaw belongs to it, too
-    seen = _ask(pinger, "mark")
-    return Once(seen["gap"], seen["inside"], json.loads(told.splitlines()[-1])["result"])
+def told(once: Once) -> str:
+    """One move in a line."""
+    words = f"gap {once.seen.gap * 1000:.0f} ms, "
+    words += f"frozen {once.moved.result['freeze_seconds'] * 1000:.0f} ms, "
+    if once.filled is not None:
+        words += f"filled after {once.filled:.2f} s, "
+    return words + f"{once.wrong} wrong" + "".join(f"; {error}" for error in once.seen.errors)
 
 
-def _row(mode: str, load: Load, done: list[Once], wrong: int) -> Row:
-    import statistics
+def move(source: Any, target: Any, session: Session, migrate: str, mode: str) -> Once:
+    """One move, and the check of all content behind it."""
+    session.begin()
+    with FillWatch(target) as watch:
+        moved = moving.move(source, target, migrate, mode)
+        watch.wait(AFTER)
+    seen = session.end(moved.back)
+    return Once(seen, watch.seconds_after(moved.back), moved, session.wrong())
 
-    phases = [once.result["freeze_phases"] for once in done]
+
+def _row(mode: str, load: Load, turns: Turns) -> Row:
+    done = turns.counted
+    results = [once.moved.result for once in done]
+    phases = [result["freeze_phases"] for result in results]
     return Row(
-        mode, load,
-        Series("service gap", tuple(once.gap for once in done)),
-        Series("tick", tuple(once.tick for once in done)),
-        Series("freeze", tuple(once.result["freeze_seconds"] for once in done)),
-        {name: statistics.median(p[name] for p in phases) for name in phases[0]},
-        done[-1].result["bytes_sent"], wrong,
+        mode=mode, load=load,
+        gap=Series("service gap", tuple(once.seen.gap for once in done)),
+        tick=series_of("tick", [once.seen.tick for once in done]),
+        freeze=Series("freeze", tuple(result["freeze_seconds"] for result in results)),
+        filled=series_of("filled", [once.filled for once in done]),
+        rate=series_of("rate", [once.seen.rate for once in done]),
+        phases={
+            name: statistics.median(part.get(name, 0.0) for part in phases) for name in phases[-1]
+        },
+        bytes_sent=results[-1]["bytes_sent"], memory_bytes=results[-1]["memory_bytes"],
+        rounds=done[-1].moved.rounds, wrong=turns.wrong, errors=tuple(turns.errors),
     )  # fmt: skip
-
-
-def machine() -> dict[str, str]:
-    """What the figures were taken on."""
-    return {"kernel": platform.release(), "machine": platform.machine(),
-            "python": platform.python_version()}  # fmt: skip

@@ -4,11 +4,26 @@ from __future__ import annotations
 
 import importlib
 import sys
+import tarfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import migrate
 from migrate.bench.errors import BenchImpossible
+
+IMAGE = "bench"
+
+
+@dataclass(frozen=True)
+class Site:
+    """Two hosts with the image `bench` and the path of `migrate` on them, and a client's place."""
+
+    pair: tuple[Any, Any]
+    client: Any
+    migrate: str
 
 
 def load(name: str = "") -> Any:
@@ -23,3 +38,32 @@ def load(name: str = "") -> Any:
             "the benchmark needs a checkout of migrate", cause=str(error),
             mend="clone the project, run 'make setup', then '.venv/bin/migrate bench'",
         ) from error  # fmt: skip
+
+
+@contextmanager
+def site(report: Callable[[str], None], link: float | None = None) -> Iterator[Site]:
+    """Make it and unmake it; `link`: Mbit/s of each host's link, None for as fast as it goes."""
+    with load().Lan() as lan:
+        report("making two hosts")
+        made = Site(
+            (lan.host("alpha"), lan.host("beta")), lan.client("client"), load("redis").MIGRATE
+        )
+        for host in made.pair:
+            host.set_rate(link)
+        make_image(lan.shared / "bench.tar", list(made.pair), made.migrate)
+        yield made
+
+
+def make_image(archive: Path, pair: list[Any], migrate: str) -> None:
+    """Empty directories for what is bound, and links as on every Debian."""
+    with tarfile.open(archive, "w") as tar:
+        for name in ("usr", "bench", "etc", "tmp", "proc", "sys", "dev"):
+            member = tarfile.TarInfo(name)
+            member.type, member.mode = tarfile.DIRTYPE, 0o755
+            tar.addfile(member)
+        for name in ("bin", "lib", "lib64"):
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = tarfile.SYMTYPE, f"usr/{name}"
+            tar.addfile(member)
+    for host in pair:
+        host.run([migrate, "image", "import", str(archive), IMAGE])

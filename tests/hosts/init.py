@@ -43,8 +43,8 @@ def _start_sshd(orders: dict[str, Any]) -> None:
     )  # fmt: skip
 
 
-def _be_init(orders: dict[str, Any]) -> None:
-    """Set the host up, say so, and reap orphans until killed."""
+def _be_init(orders: dict[str, Any], announced: int) -> None:
+    """Set the host up, say so when `announced` ends, and reap orphans until killed."""
     processes.set_parent_death_signal(signal.SIGKILL)
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # all that runs on the host inherits it
@@ -59,6 +59,8 @@ def _be_init(orders: dict[str, Any]) -> None:
         host_mounts(Path(orders["directory"]), hierarchies, orders["keep"])
         _start_sshd(orders)
     os.chdir("/")
+    os.read(announced, 1)  # the pid is told first, by another process
+    os.close(announced)
     sys.stdout.write("up\n")
     sys.stdout.flush()
     null = os.open("/dev/null", os.O_RDWR)
@@ -78,16 +80,19 @@ def main() -> int:
     cgroups.join(orders["cgroup"], inner=False)
     namespaces.unshare(_FLAGS)
     cgroups.settle(orders["cgroup"])
+    announced, announcing = os.pipe()
     pid = os.fork()
     if pid == 0:
+        os.close(announcing)
         try:
-            _be_init(orders)
+            _be_init(orders, announced)
         finally:
             import traceback
 
             traceback.print_exc()
             os._exit(1)
     print(pid, flush=True)
+    os.close(announcing)
     os.close(1)
     os.waitpid(pid, 0)
     return 0

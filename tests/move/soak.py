@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from migrate.bench import downtime
+from migrate.bench.hosts import make_image
 from tests.hosts import Host, Lan
 from tests.hosts.redis import MIGRATE
 
@@ -33,7 +33,7 @@ def main() -> int:
     frozen = []
     with Lan() as lan:
         source, target = lan.host("alpha"), lan.host("beta")
-        downtime.make_image(lan.shared / "bench.tar", [source, target], MIGRATE)
+        make_image(lan.shared / "bench.tar", [source, target], MIGRATE)
         source.run([
             MIGRATE, "run", "-d", "--name", "stress", "-v", "/usr:/usr:ro",
             "-v", f"{PROGRAMS}:/bench:ro", "-e", "PYTHONDONTWRITEBYTECODE=1", "bench",

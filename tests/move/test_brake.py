@@ -88,10 +88,10 @@ def test_an_idle_one_is_left_alone(group: ControlGroup) -> None:
 @pytest.fixture
 def writer(lan: Lan) -> Iterator[tuple[Host, Host]]:
     """A container on the first host that writes more than its link to the other can carry."""
-    from migrate.bench import downtime
+    from migrate.bench.hosts import make_image
 
     source, target = lan.host("alpha"), lan.host("beta")
-    downtime.make_image(lan.shared / "bench.tar", [source, target], MIGRATE)
+    make_image(lan.shared / "bench.tar", [source, target], MIGRATE)
     source.run([
         MIGRATE, "run", "-d", "--name", "writer", "-v", "/usr:/usr:ro", "-v", f"{BENCH}:/bench:ro",
         "bench", "/usr/bin/python3", "/bench/memory.py", "48", "40000", "random", "7000",

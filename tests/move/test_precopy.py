@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from migrate.bench import downtime
-from migrate.bench.downtime import Load
+from migrate.bench.hosts import make_image
+from migrate.bench.loads.memory import Memory
 from migrate.move.rounds import Round, enough
 from tests.hosts import Host, Lan
 from tests.hosts import redis as redis_in_container
@@ -34,7 +35,7 @@ ADDRESS = "10.77.0.130"
 @pytest.fixture(scope="module")
 def pair(lan: Lan) -> tuple[Host, Host]:
     hosts = lan.host("alpha"), lan.host("beta")
-    downtime.make_image(lan.shared / "bench.tar", list(hosts), MIGRATE)
+    make_image(lan.shared / "bench.tar", list(hosts), MIGRATE)
     redis_in_container.make_image(lan.shared, hosts[0])
     return hosts
 
@@ -102,10 +103,10 @@ def test_redis_under_a_client(lan: Lan, clean: tuple[Host, Host]) -> None:
 @real
 @pytest.mark.timeout(240)
 def test_every_page_of_a_writer_by_the_benchmark() -> None:
-    rows = list(downtime.run([Load(96, 5000, "text")], ["pre-copy"], 2, print))
-    assert [row.wrong_pages for row in rows] == [0]
+    rows = list(downtime.run([Memory(96, 5000, "text")], ["pre-copy"], 2, print))
+    assert [row.wrong for row in rows] == [0]
     assert rows[0].bytes_sent < 0.5 * (96 << 20)
-    assert rows[0].load.mib == 96
+    assert rows[0].load == Memory(96, 5000, "text")
     beyond = [
         gap - freeze for gap, freeze in zip(rows[0].gap.runs, rows[0].freeze.runs, strict=True)
     ]

@@ -2,8 +2,8 @@
 
 `memory.py MIB PAGES_PER_SECOND KIND PORT`. KIND is random, text or zero: what a page holds behind
 its head of 16 bytes, its own number and its version. One connection: a line "p" is answered at once
-with the longest tick so far (us); "r" forgets it; "v" checks every page and answers the number of
-wrong ones.
+with the longest tick so far (us); "r" with that and the number of pages written, and both begin
+anew; "v" checks every page and answers the number of wrong ones.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import socket
 import struct
 import sys
 import time
+from typing import Protocol
 
 PAGE = 4096
 HEAD = struct.Struct("=QQ")
@@ -37,12 +38,14 @@ def body(kind: str) -> bytes:
 class Memory:
     """The pages, and what each of them must hold."""
 
-    def __init__(self, pages: int, kind: str) -> None:
+    def __init__(self, pages: int, kind: str, bodies: list[bytes] | None = None) -> None:
+        """`bodies`: those of another memory of this kind, to have them once."""
         self.pages = pages
+        self.kind = kind
         self.map = mmap.mmap(-1, pages * PAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self.versions = array.array("Q", bytes(8 * pages))
         # A few bodies: making each page's own would take longer than all else.
-        self.bodies = [body(kind) for _ in range(251)]
+        self.bodies = bodies or [body(kind) for _ in range(251)]
         if kind != "zero":
             for number in range(pages):
                 at = number * PAGE
@@ -53,9 +56,9 @@ class Memory:
         self.versions[number] += 1
         HEAD.pack_into(self.map, number * PAGE, number, self.versions[number])
 
-    def wrong(self, zero: bool) -> int:
+    def wrong(self) -> int:
         """How many pages do not hold what they must."""
-        count = 0
+        count, zero = 0, self.kind == "zero"
         for number in range(self.pages):
             at, version = number * PAGE, self.versions[number]
             head = HEAD.pack(number, version) if version or not zero else bytes(HEAD.size)
@@ -63,35 +66,69 @@ class Memory:
         return count
 
 
-def serve(memory: Memory, rate: int, zero: bool, listener: socket.socket) -> None:
-    """Tick and answer for ever."""
-    channel: socket.socket | None = None
-    longest, last, owed = 0.0, time.monotonic(), 0.0
-    while True:
-        ready = select.select([channel or listener], [], [], TICK)[0]
-        now = time.monotonic()
-        longest = max(longest, now - last)
-        owed += (now - last) * rate
-        last = now
-        for _ in range(min(int(owed), rate // 10)):
-            memory.write(random.randrange(memory.pages))  # noqa: S311
-        owed -= int(owed)
-        if not ready:
-            continue
-        if channel is None:
-            channel = listener.accept()[0]
-            channel.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            continue
-        asked = channel.recv(4096)
+class Written(Protocol):
+    """What is written to and checked."""
+
+    pages: int
+
+    def write(self, number: int) -> None:
+        """A new version of a page."""
+
+    def wrong(self) -> int:
+        """How many pages do not hold what they must."""
+
+
+class Server:
+    """One client at a time, and pages written as the clock tells."""
+
+    def __init__(self, memory: Written, rate: int, listener: socket.socket) -> None:
+        self._memory, self._rate, self._listener = memory, rate, listener
+        self._channel: socket.socket | None = None
+        self._longest = self._owed = 0.0
+        self._written = 0
+
+    def serve(self) -> None:
+        """Tick and answer for ever."""
+        last = time.monotonic()
+        while True:
+            ready = select.select([self._channel or self._listener], [], [], TICK)[0]
+            now = time.monotonic()
+            self._longest = max(self._longest, now - last)
+            self._write(now - last)
+            last = now
+            if ready and self._answer():
+                last = time.monotonic()
+
+    def _write(self, passed: float) -> None:
+        """What is due after `passed` seconds, of a pause its last 0.1 s.
+
+        At most 10 ms of it in one go: who waits for an answer does not wait for all of that, too.
+        """
+        self._owed = min(self._owed + passed * self._rate, max(1.0, self._rate / 10))
+        due = min(int(self._owed), max(1, self._rate // 100))
+        for _ in range(due):
+            self._memory.write(random.randrange(self._memory.pages))  # noqa: S311
+        self._written += due
+        self._owed -= due
+
+    def _answer(self) -> bool:
+        """Whether it took long, and is to be in no tick."""
+        if self._channel is None:
+            self._channel = self._listener.accept()[0]
+            self._channel.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return False
+        asked = self._channel.recv(4096)
         if not asked:
-            channel = None
+            self._channel = None
         elif b"v" in asked:
-            channel.sendall(b"%d\n" % memory.wrong(zero))
-            last = time.monotonic()
+            self._channel.sendall(b"%d\n" % self._memory.wrong())
+            return True
+        elif b"r" in asked:
+            self._channel.sendall(b"%d %d\n" % (self._longest * 1e6, self._written))
+            self._longest, self._written = 0.0, 0
         else:
-            channel.sendall(b"%d\n" % int(longest * 1e6) * asked.count(b"\n"))
-            if b"r" in asked:
-                longest = 0.0
+            self._channel.sendall(b"%d\n" % (self._longest * 1e6) * asked.count(b"\n"))
+        return False
 
 
 def main() -> None:
@@ -100,7 +137,8 @@ def main() -> None:
     memory = Memory(size * 1024 * 1024 // PAGE, kind)
     listener = socket.create_server(("0.0.0.0", port))  # noqa: S104 -- the container's own address
     print("ready", flush=True)
-    serve(memory, rate, kind == "zero", listener)
+    Server(memory, rate, listener).serve()
 
 
-main()
+if __name__ == "__main__":
+    main()

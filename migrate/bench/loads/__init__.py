@@ -1,0 +1,1 @@
+"""What moves in a benchmark: each load starts its container, watches it and checks its content."""

@@ -1,0 +1,157 @@
+"""The interface of what moves, and what all loads share: a container and a pinger."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import time
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import migrate
+from migrate.bench.errors import BenchImpossible, BenchMissed
+from migrate.bench.hosts import IMAGE, Site
+
+NAME = "load"
+"""The container."""
+ADDRESS = "10.77.0.120"
+START_LIMIT = 120.0  # seconds
+PROGRAMS = Path(__file__).parents[1] / "workloads"
+PACKAGE = Path(migrate.__file__).parent
+IN_CONTAINER = "/bench/migrate/bench/workloads"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen from `begin` to `end`; times in seconds."""
+
+    gap: float
+    """The client's longest time without an answer."""
+    tick: float | None = None
+    """The load's own longest time between two ticks; None if it has no clock."""
+    rate: float | None = None
+    """What it did a second, in its unit."""
+    errors: tuple[str, ...] = ()
+    """What a client complained of."""
+
+
+class Session(Protocol):
+    """A load that runs, and its clients, who never connect anew."""
+
+    def begin(self) -> None:
+        """Something is about to happen: watch from here on."""
+
+    def end(self, until: float) -> Seen:
+        """What was seen since `begin`; raises BenchMissed when the pinger lost its connection.
+
+        A client that was done before `until` (monotonic), and so proves nothing, is an error.
+        """
+        ...
+
+    def wrong(self) -> int:
+        """How many pieces of its content (pages, keys) are not what they must be."""
+        ...
+
+
+class Load(Protocol):
+    """What moves; equal if it is the same load."""
+
+    @property
+    def name(self) -> str:
+        """A word for its kind."""
+        ...
+
+    @property
+    def mib(self) -> int:
+        """Memory in MiB."""
+        ...
+
+    @property
+    def unit(self) -> str:
+        """What its rate counts."""
+        ...
+
+    def describe(self) -> str:
+        """It and its parameters, in a few words."""
+        ...
+
+    def started(self, site: Site) -> AbstractContextManager[Session]:
+        """It runs in the container NAME on the site's first host, and is watched by the client."""
+        ...
+
+
+def start(site: Site, ready: str, *command: str) -> None:
+    """Run `command` in the container, and wait until it has said the word `ready`.
+
+    The directory IN_CONTAINER holds the programs, which can import `migrate`.
+    """
+    host = site.pair[0]
+    host.run([
+        site.migrate, "run", "-d", "--name", NAME, "--network", "bridge", "--bridge", "br-lan",
+        "--ip", f"{ADDRESS}/24", "-v", "/usr:/usr:ro", "-v", f"{PACKAGE}:/bench/migrate:ro",
+        "-e", "PYTHONPATH=/bench", IMAGE, *command,
+    ])  # fmt: skip
+    deadline = time.monotonic() + START_LIMIT
+    while ready not in host.run([site.migrate, "logs", NAME]).stdout:
+        if time.monotonic() > deadline:
+            raise BenchImpossible("the load did not start", cause=f"tried for {START_LIMIT:g} s")
+        time.sleep(0.1)
+
+
+def remove(site: Site) -> None:
+    """End and remove the container, wherever it is."""
+    for host in site.pair:
+        host.run([site.migrate, "rm", "-f", NAME], check=False)
+
+
+class Pinger:
+    """`workloads/pinger.py` at the client, over one connection; a context manager."""
+
+    def __init__(self, site: Site, port: int, ping: str) -> None:
+        self._process: Any = site.client.popen(
+            [sys.executable, "-I", "-S", str(PROGRAMS / "pinger.py"), ADDRESS, str(port), ping],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def __enter__(self) -> Pinger:
+        if self._process.stdout.readline().strip() != "connected":
+            self._end()
+            raise BenchMissed("the client did not reach the load")
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        with contextlib.suppress(BrokenPipeError):  # it has died, and an order is in the buffer
+            self._process.stdin.close()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:  # it waits for an answer that does not come any more
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+
+    def mark(self) -> dict[str, Any]:
+        """`gap`, `pings` and `answer` (workloads/pinger.py); it begins anew."""
+        return self._order("mark")
+
+    def ask(self, line: str) -> str:
+        """The server's answer to a line."""
+        return str(self._order(f"ask {line}")["answer"])
+
+    def _order(self, words: str) -> dict[str, Any]:
+        try:
+            self._process.stdin.write(f"{words}\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            raise BenchMissed("the client lost its connection", cause="see its standard error")
+        told: dict[str, Any] = json.loads(line)
+        return told

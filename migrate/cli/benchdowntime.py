@@ -1,0 +1,155 @@
+"""migrate bench downtime: the rows, by load and mode."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from migrate.cli.benchoptions import json_option, output_option, runs_option, save, say
+from migrate.move.modes import MODES
+
+if TYPE_CHECKING:
+    from migrate.bench.loads.load import Load
+    from migrate.bench.rows import Row
+    from migrate.bench.series import Series
+
+WORKLOADS = ("memory", "redis", "redis-spread", "tree", "text")
+HEAD = (
+    "what", "mode", "gap ms", "(min, max)", "tick ms", "frozen ms", "filled s", "sent", "share",
+    "rate", "wrong",
+)  # fmt: skip
+
+
+@click.command(epilog="Example: migrate bench downtime --mib 64 --mib 1024 --workload redis")
+@click.option(
+    "--workload",
+    "workloads",
+    multiple=True,
+    type=click.Choice(WORKLOADS),
+    help="What moves (default: memory); again for more.",
+)
+@click.option(
+    "--must-hold", is_flag=True, help="The rows that must hold, each with its own size and rate."
+)
+@click.option(
+    "--mib",
+    "sizes",
+    multiple=True,
+    type=click.IntRange(min=1),
+    help="Memory in MiB; may be given again.",
+)
+@click.option(
+    "--rate",
+    type=click.IntRange(min=0),
+    default=1000,
+    show_default=True,
+    help="Random pages written a second (memory).",
+)
+@click.option(
+    "--kind",
+    type=click.Choice(["random", "text", "zero"]),
+    default="random",
+    show_default=True,
+    help="What the pages hold (memory).",
+)
+@click.option(
+    "--mode",
+    "modes",
+    multiple=True,
+    type=click.Choice([mode for mode in MODES if mode != "cold"]),
+    help="A mode; again for more (default: all that keep memory, or those that must hold).",
+)
+@runs_option("Counted moves of each.")
+@click.option(
+    "--link", metavar="MBIT", type=click.FloatRange(min=1), help="The rate of the hosts' links."
+)
+@output_option
+@json_option
+@click.option("--check", is_flag=True, help="Fail if a row is worse than what must hold.")
+def downtime(
+    workloads: tuple[str, ...], must_hold: bool, sizes: tuple[int, ...], rate: int, kind: str,
+    modes: tuple[str, ...], runs: int, link: float | None, output: Path | None, as_json: bool,
+    check: bool,
+) -> None:  # fmt: skip
+    """How long a container is away, by what runs in it and by mode."""
+    from migrate.bench import downtime as module
+    from migrate.bench import goals
+    from migrate.bench.errors import BenchMissed
+    from migrate.bench.rows import machine
+
+    loads = goals.loads_that_must_hold() if must_hold else []
+    if workloads or not must_hold:
+        loads += loads_of(workloads or ("memory",), sizes, rate, kind)
+    there = module.measured_modes()
+    chosen = list(modes or (goals.modes_that_must_hold(there) if must_hold else there))
+    rows: list[Row] = []
+    result: dict[str, Any] = {}
+    for row in module.run(loads, chosen, runs, say, link):
+        rows.append(row)
+        result = {"benchmark": "downtime", "rows": [row.as_json() for row in rows],
+                  "missed": goals.missed(rows), **machine()}  # fmt: skip
+        save(output, result)  # what is there is kept if a later load fails
+    if as_json:
+        click.echo(json.dumps(result))
+    else:
+        _print(rows, goals.missed(rows))
+    if wrong := sum(row.wrong for row in rows):
+        raise BenchMissed(
+            f"{wrong} pages or keys do not hold what they must", cause="memory was damaged"
+        )
+    if check and (missed := goals.missed(rows)):
+        raise BenchMissed("not all holds that must hold", cause="; ".join(missed))
+
+
+def loads_of(
+    workloads: tuple[str, ...], sizes: tuple[int, ...], rate: int, kind: str
+) -> list[Load]:
+    """The loads that were asked for; without a size, each has the sizes of its own."""
+    from migrate.bench.loads.memory import Memory
+    from migrate.bench.loads.redis import Redis
+    from migrate.bench.loads.tree import Tree
+
+    loads: list[Load] = []
+    for name in workloads:
+        if name == "memory":
+            loads += [Memory(mib, rate, kind) for mib in sizes or (64, 256, 1024)]
+        elif name == "text":
+            loads += [Memory(mib, 0, "text") for mib in sizes or (1024,)]
+        elif name == "tree":
+            loads += [Tree(mib) for mib in sizes or (512,)]
+        else:
+            plain = [Redis(mib) for mib in sizes or (1024,)]
+            loads += [Redis(r.mib, r.keys) for r in plain] if name == "redis-spread" else plain
+    return loads
+
+
+def _print(rows: list[Row], missed: list[str]) -> None:
+    from migrate.cli.image import human_size
+    from migrate.cli.output import print_table
+
+    print_table(HEAD, map(_cells, rows))
+    for row in rows:
+        parts = ", ".join(f"{name} {seconds * 1000:.1f}" for name, seconds in row.phases.items())
+        click.echo(f"{row.load.describe()}, {row.mode}: {parts} ms (medians)")
+        if row.rounds:
+            click.echo(f"  pages by round: {', '.join(map(human_size, row.rounds))}")
+    for complaint in missed:
+        click.echo(f"missed: {complaint}")
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    from migrate.cli.image import human_size
+
+    extremes = f"({min(row.gap.runs) * 1000:.0f}, {max(row.gap.runs) * 1000:.0f})"
+    return (
+        row.load.describe(), row.mode, _cell(row.gap, 1000), extremes, _cell(row.tick, 1000),
+        _cell(row.freeze, 1000), _cell(row.filled, 1, 2), human_size(row.bytes_sent),
+        f"{row.sent_share * 100:.0f} %", f"{_cell(row.rate, 1)} {row.load.unit}", str(row.wrong),
+    )  # fmt: skip
+
+
+def _cell(series: Series | None, factor: float, digits: int = 0) -> str:
+    return f"{series.median * factor:.{digits}f}" if series else "-"

@@ -1,0 +1,202 @@
+"""Each load through real moves, and what must be noticed: a pause, damage, a lost client."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from migrate.bench import hosts, moving
+from migrate.bench.downtime import move, take_turns
+from migrate.bench.errors import BenchImpossible, BenchMissed
+from migrate.bench.loads.load import ADDRESS, NAME, Load, Session
+from migrate.bench.loads.memory import Memory
+from migrate.bench.loads.redis import PORT, Redis, outcome
+from migrate.bench.loads.tree import Tree
+from tests.hosts import Host, leftovers, snapshot
+from tests.move.test_faults import arm, processes, stopped
+
+LOADS = (Memory(32, 2000), Memory(32, 0, "text"), Redis(32), Redis(32, 2000), Tree(64, 6, 300))
+MIGRATE = Path(sys.executable).with_name("migrate")
+
+
+def real(test: Callable[..., None]) -> Callable[..., None]:
+    """Needs root, CRIU and hosts."""
+    return pytest.mark.root(pytest.mark.criu(pytest.mark.hosts(test)))
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[hosts.Site]:
+    """Two hosts and a client; afterwards nothing of them is left on the machine."""
+    before = snapshot()
+    with hosts.site(print) as made:
+        yield made
+        seen = set().union(*(m.seen_namespaces for m in (*made.pair, made.client)))
+    assert leftovers(before, seen) == []
+
+
+@real
+@pytest.mark.parametrize("load", LOADS, ids=lambda load: load.describe())
+def test_a_load_moves_and_keeps_its_content(site: hosts.Site, load: Load) -> None:
+    with load.started(site) as session:
+        (row,) = take_turns(site, session, load, ["pre-copy"], 1, print)
+    assert (row.mode, row.load, row.wrong, row.errors) == ("pre-copy", load, 0, ())
+    assert row.freeze.median > 0.01
+    assert row.freeze.median - 0.02 < row.gap.median < row.freeze.median + 1
+    assert row.filled is not None
+    assert len(row.rounds) >= 2
+    assert row.rounds[0] > load.mib << 19
+    assert row.rate is not None
+    told = json.loads(json.dumps(row.as_json()))
+    assert told["load"]["mib"] == load.mib
+    if isinstance(load, Redis):
+        assert row.tick is None
+        assert row.rate.median > 1000
+    else:
+        assert row.tick is not None
+        assert 0 < row.tick.median < row.gap.median + 0.05
+    if load == Memory(32, 0, "text"):
+        assert row.sent_share < 0.45
+        assert sum(row.rounds[1:]) < 0.1 * row.rounds[0]
+
+
+def hold_for(host: Host, word: str, seconds: float) -> None:
+    """Let whoever reaches the armed point go on, so much later."""
+    deadline = time.monotonic() + 30
+    while not (held := stopped(processes(host, "migrate", word))):
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.001)
+    time.sleep(seconds)
+    os.kill(held[0], signal.SIGCONT)
+
+
+@real
+def test_a_hidden_sleep_in_the_pause_shows_in_every_clock(site: hosts.Site) -> None:
+    source, target = site.pair
+    with Memory(16).started(site) as session:
+        arm(source, "frozen")
+        helper = threading.Thread(target=hold_for, args=(source, "move", 0.1))
+        helper.start()
+        late = move(source, target, session, site.migrate, "pre-copy")
+        helper.join()
+    frozen = late.moved.result["freeze_seconds"]
+    assert late.moved.result["freeze_phases"]["freeze"] > 0.1
+    assert frozen > 0.11  # and all the rest of the pause
+    assert late.seen.gap > frozen - 0.02
+    assert late.seen.tick is not None
+    assert late.seen.tick > 0.1
+
+
+DAMAGE = """
+import sys
+regions = []
+for line in open(f"/proc/{sys.argv[1]}/maps"):
+    fields = line.split()
+    start, end = (int(word, 16) for word in fields[0].split("-"))
+    if fields[1].startswith("rw") and len(fields) == 5:
+        regions.append((end - start, start))
+with open(f"/proc/{sys.argv[1]}/mem", "r+b", buffering=0) as memory:
+    memory.seek(max(regions)[1] + 7 * 4096 + 1000)
+    memory.write(b"damage")
+"""
+
+
+@real
+def test_one_damaged_page_is_found(site: hosts.Site) -> None:
+    host = site.pair[0]
+    with Memory(16, 0).started(site) as session:
+        assert session.wrong() == 0
+        told = json.loads(host.run([site.migrate, "inspect", NAME]).stdout)
+        host.run([sys.executable, "-c", DAMAGE, str(told["status"]["pid"])])
+        assert session.wrong() == 1
+
+
+@real
+def test_a_process_of_the_tree_that_has_died_is_found(site: hosts.Site) -> None:
+    host = site.pair[0]
+    with Tree(32, 4, 100).started(site) as session:
+        assert session.wrong() == 0
+        pid = json.loads(host.run([site.migrate, "inspect", NAME]).stdout)["status"]["pid"]
+        host.run(["sh", "-c", f"kill -9 $(cut -d' ' -f1 /proc/{pid}/task/{pid}/children)"])
+        assert session.wrong() > 0
+
+
+def say_to_redis(site: hosts.Site, *words: str) -> None:
+    site.client.run(["redis-cli", "-h", ADDRESS, "-p", str(PORT), *words])
+
+
+@real
+def test_lost_and_wrong_keys_of_redis_are_found(site: hosts.Site) -> None:
+    with Redis(16).started(site) as session:
+        assert session.wrong() == 0
+        say_to_redis(site, "DECR", "pings")  # as if one write had been lost
+        assert session.wrong() == 1
+        say_to_redis(site, "SET", "key:000000000011", "x")
+        assert session.wrong() == 2
+        say_to_redis(site, "DEL", "key:000000000012")
+        assert session.wrong() == 4  # a wrong value, and a key too few
+
+
+def end_and_check(session: Session) -> None:
+    """Who has lost its connection in the last moment is missed by the check."""
+    session.end(time.monotonic())
+    session.wrong()
+
+
+@real
+def test_a_client_that_is_thrown_out_is_told(site: hosts.Site) -> None:
+    with Redis(16).started(site) as session:
+        session.begin()
+        say_to_redis(site, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        with pytest.raises(BenchMissed, match="lost its connection"):
+            end_and_check(session)
+
+
+@real
+def test_a_move_that_fails_is_no_row(site: hosts.Site) -> None:
+    source, target = site.pair
+    with Memory(16, 0).started(site) as session:
+        target.cut()
+        try:
+            with pytest.raises(BenchImpossible, match="stop-copy"):
+                moving.move(source, target, site.migrate, "stop-copy")
+        finally:
+            target.mend()
+        assert session.wrong() == 0
+
+
+def test_what_redis_benchmark_says() -> None:
+    head = '"test","rps","avg_latency_ms"\n'
+    assert outcome(head + '"SET","1250.50","0.2"\n', 0) == (1250.5, ())
+    rate, errors = outcome(head + "Error: Server closed the connection\n", 1)
+    assert rate == 0.0
+    assert errors[0] == "Error: Server closed the connection"
+    assert len(errors) == 2
+    assert outcome(head, 0)[1] != ()
+
+
+@real
+def test_a_writer_that_is_too_slow_fails_the_check(tmp_path: Path) -> None:
+    """By the command itself; nothing writes five million pages a second in Python."""
+    result = tmp_path / "downtime.json"
+    done = subprocess.run(
+        [MIGRATE, "bench", "downtime", "--mib", "16", "--rate", "5000000", "--mode", "pre-copy",
+         "--runs", "1", "--check", "--json", "--output", result],
+        capture_output=True, text=True, timeout=110, check=False,
+        cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    assert done.returncode == BenchMissed.code, done.stdout + done.stderr
+    told = json.loads(done.stdout.splitlines()[0])
+    assert told == json.loads(result.read_text())
+    assert [row["wrong"] for row in told["rows"]] == [0]
+    assert "measures another load" in told["missed"][0]
+    assert "not counted" in done.stderr
