@@ -23,6 +23,7 @@ from migrate.kernel import interfaces, mounts, namespaces, processes
 TIME_LIMIT = 30.0
 """Seconds for the whole probe; a good one takes half a second."""
 ANSWER_LIMIT = 5.0
+LAZY_FEATURE = "uffd-noncoop"
 _WORK = Path("/run/probe")
 
 
@@ -44,6 +45,18 @@ def version(criu: Path) -> str:
         return ""
     words = [line.split()[-1] for line in done.stdout.splitlines() if line.startswith("Version:")]
     return words[0] if words else ""
+
+
+def has_feature(criu: Path, name: str) -> bool:
+    """What `criu check --feature NAME` says, of the program and this kernel together."""
+    try:
+        done = subprocess.run(
+            [criu, "check", "--feature", name], stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False, timeout=10,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
 
 
 def probe(criu: Path) -> Verdict:

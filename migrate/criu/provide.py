@@ -23,7 +23,7 @@ from migrate.criu import featurecache, prefix
 from migrate.criu.errors import CriuMissing, CriuProbeFailed
 from migrate.criu.mirror import find_mirror
 from migrate.criu.place import home
-from migrate.criu.probe import probe, version
+from migrate.criu.probe import LAZY_FEATURE, has_feature, probe, version
 from migrate.criu.skeleton import filter as skeleton
 from migrate.kernel import files
 
@@ -41,6 +41,8 @@ class Chosen(msgspec.Struct, frozen=True):
     pycriu: str
     probed: str
     """`featurecache.identity` of the program at the time that it passed the probe."""
+    lazy: bool = True
+    """Whether it can restore memory lazily here (`criu check --feature uffd-noncoop`)."""
 
 
 def read_chosen() -> Chosen | None:
@@ -138,7 +140,10 @@ def _choose(report: Callable[[str], None]) -> Chosen:
         report(f"probing {program} ({number or 'does not start'})")
         verdict = probe(program)
         if verdict.passed:
-            return Chosen(str(program), number, str(pycriu), featurecache.identity(program))
+            return Chosen(
+                str(program), number, str(pycriu), featurecache.identity(program),
+                lazy=has_feature(program, LAZY_FEATURE),
+            )  # fmt: skip
         causes[f"{program} {number}"] = verdict.cause
         report(f"  not usable here: {verdict.cause}")
     raise CriuProbeFailed(

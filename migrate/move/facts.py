@@ -46,7 +46,8 @@ class Facts(msgspec.Struct, frozen=True):
     address: str = ""
     tracking: str = ""  # how written pages are found out; "" where they can't be
     skeleton: bool = False  # CRIU can leave out memory that has travelled already
-    lazy: bool = False  # memory can be filled in after the thaw
+    lazy: bool = False  # the kernel lets memory be filled in after the thaw
+    lazy_criu: bool = True  # and CRIU leaves it to be filled
     staged_files: bool = False  # contents of files can be sent ahead of what names them
     awaits_pages: bool = False  # memory can follow from the source after the thaw
 
@@ -57,13 +58,14 @@ def gather(paths: Paths) -> Facts:
 
     paths.make()
     chosen = read_chosen()
+    lazy = _can_fill()
     return Facts(
         host_id=host_id(paths), name=platform.node(), version=migrate.__version__,
         machine=platform.machine(), kernel=platform.release(),
         criu=chosen.version if chosen else "", cpu_flags=tuple(_cpu_flags()),
         memory_free=_memory_free(), disk_free=shutil.disk_usage(paths.state).free,
-        tracking=_tracking(), skeleton=skeleton.is_built(), lazy=_can_fill(),
-        staged_files=True, awaits_pages=_can_fill(),
+        tracking=_tracking(), skeleton=skeleton.is_built(), staged_files=True,
+        awaits_pages=lazy, lazy=lazy, lazy_criu=chosen is not None and chosen.lazy,
     )  # fmt: skip
 
 

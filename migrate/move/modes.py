@@ -88,6 +88,8 @@ def lacking_for_pre_copy(here: Facts, there: Facts) -> str:
         return "this host lacks the skeleton filter ('migrate doctor --fix' builds it)"
     if not there.lazy:
         return "the target's kernel has no userfaultfd to fill memory in after the thaw"
+    if not there.lazy_criu:
+        return "the target's CRIU can't leave memory to be filled in after the thaw (lazy pages)"
     return ""
 
 

@@ -30,6 +30,7 @@ def test_auto_falls_back_and_says_why() -> None:
         (facts(tracking=""), facts(), "PAGEMAP_SCAN"),
         (facts(skeleton=False), facts(), "filter"),
         (facts(), facts(lazy=False), "userfaultfd"),
+        (facts(), facts(lazy_criu=False), "lazy pages"),
         (facts(), facts(criu=""), "CRIU"),
     ):
         taken = choose("auto", RUNNING, here, there, MUCH)
