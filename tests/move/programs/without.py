@@ -1,4 +1,4 @@
-"""Runs a command on a kernel that lacks `userfaultfd` or `pagemap-scan`: `without.py LACKS COMMAND...`.
+"""`without.py userfaultfd|pagemap-scan COMMAND...`: a kernel that lacks something.
 
 A seccomp filter answers as a kernel without it does; all that the command starts inherits it.
 """
