@@ -14,6 +14,8 @@ LATE = frozenset({"hybrid", "post-copy"})
 """Those in which some of it is sent after the thaw."""
 RISK = "should this host fail before all memory has followed, the container is lost"
 WORTH_ROUNDS = 32 << 20  # bytes
+LITTLE_SHARED = 64 << 20
+"""Bytes, and a quarter of the container's memory: it may need more by that much, unasked."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +27,15 @@ class Choice:
     others: tuple[tuple[str, str], ...] = ()
 
 
-def choose(wanted: str, status: Status, here: Facts, there: Facts, memory: int) -> Choice:
-    """The mode that was asked for, or the best that both hosts can; `memory` in bytes."""
+def choose(
+    wanted: str, status: Status, here: Facts, there: Facts, memory: int, shared: int = 0
+) -> Choice:
+    """The mode that was asked for, or the best that both hosts can.
+
+    `memory` in bytes; `shared`: so much more it would be if processes shared none copy-on-write.
+    """
     against = {
-        "pre-copy": _against_pre_copy(status, here, there, memory),
+        "pre-copy": _against_pre_copy(status, here, there, memory, shared),
         "hybrid": _against_memory(status, here, there) or lacking_for_late(here, there),
         "post-copy": _against_memory(status, here, there) or lacking_for_late(here, there),
         "stop-copy": _against_memory(status, here, there),
@@ -73,10 +80,14 @@ def _against_memory(status: Status, here: Facts, there: Facts) -> str:
     return ""
 
 
-def _against_pre_copy(status: Status, here: Facts, there: Facts, memory: int) -> str:
+def _against_pre_copy(
+    status: Status, here: Facts, there: Facts, memory: int, shared: int
+) -> str:  # fmt: skip
     why = _against_memory(status, here, there) or lacking_for_pre_copy(here, there)
     if not why and memory <= WORTH_ROUNDS:
         return f"{memory >> 20} MiB go as quickly as the rounds of pre-copy"
+    if not why and shared > max(LITTLE_SHARED, memory // 4):
+        return f"its processes share {shared >> 20} MiB, of which each would get a copy of its own"
     return why
 
 

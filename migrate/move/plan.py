@@ -63,6 +63,16 @@ def obstacles_of(
     lacking = ""
     if mode in LAZY:
         lacking = (lacking_for_late if mode in LATE else lacking_for_pre_copy)(here, there)
+    limit = state.record.resources.memory
+    if mode in LAZY and limit and memory > limit:
+        found.append(
+            ContainerUnfit(
+                f"after the move in mode {mode} the container would need {memory >> 20} MiB",
+                cause=f"its processes share memory copy-on-write, of which each gets a copy of its "
+                f"own, and its limit is {limit >> 20} MiB",
+                mend="use --mode stop-copy, which keeps it shared",
+            )
+        )
     if lacking:
         found.append(TargetUnfit(f"{mode} is not possible", cause=lacking, mend="use --mode auto"))
     found += obstacles_to_dump(state.record, process)

@@ -11,7 +11,7 @@ import msgspec
 from migrate.checkpoint.files import portable
 from migrate.errors import MigrateError, from_wire
 from migrate.kernel.signals import Signals
-from migrate.move import journal, pausing, plan, preparing
+from migrate.move import journal, pausing, plan, preparing, sharing
 from migrate.move.errors import (
     MemoryGone,
     MoveRefused,
@@ -21,7 +21,7 @@ from migrate.move.errors import (
 )
 from migrate.move.facts import Facts, gather
 from migrate.move.faultpoint import reached
-from migrate.move.modes import choose
+from migrate.move.modes import LAZY, choose
 from migrate.move.outgoing import CALL_LIMIT, Outgoing, Wish
 from migrate.move.plan import Plan
 from migrate.move.progress import Event, Report, Result
@@ -64,14 +64,16 @@ class Move(Outgoing):
         here = gather(self.paths)
         group = ControlGroup.of(self.record.identifier)
         in_use = group.memory_bytes() if self.process else 0
-        choice = choose(self.wish.mode, status, here, self.there, in_use)
+        shared = sharing.extra_bytes(group) if self.process else 0
+        choice = choose(self.wish.mode, status, here, self.there, in_use, shared)
         mode = self.mode = choice.mode
         self.record = portable(self.paths, self.record)
         state, found = plan.describe_for_plan(
             self.paths, self.record, self.spec, self.process if mode != "cold" else None
         )
         memory = in_use if mode != "cold" else 0
-        obstacles = found + plan.obstacles_of(mode, self.process, state, here, self.there, memory)
+        grown = memory + shared if mode in LAZY else memory
+        obstacles = found + plan.obstacles_of(mode, self.process, state, here, self.there, grown)
         answer = self.agent.call("move.check", state=state.encode(), timeout=CALL_LIMIT)
         obstacles += [from_wire(message) for message in answer["obstacles"]]
         self.phases.leave()

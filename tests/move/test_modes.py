@@ -42,6 +42,14 @@ def test_auto_falls_back_and_says_why() -> None:
     assert (stopped.mode, stopped.reason) == ("cold", "the container has no running processes")
 
 
+def test_processes_that_share_much_keep_it_shared() -> None:
+    taken = choose("auto", RUNNING, facts(), facts(), MUCH, 2 * MUCH)
+    assert taken.mode == "stop-copy"
+    assert "2048 MiB" in taken.reason
+    assert choose("auto", RUNNING, facts(), facts(), MUCH, MUCH // 5).mode == "pre-copy"
+    assert choose("pre-copy", RUNNING, facts(), facts(), MUCH, 2 * MUCH).mode == "pre-copy"
+
+
 def test_what_was_asked_for_is_taken() -> None:
     taken = choose("pre-copy", RUNNING, facts(tracking=""), facts(), 1)
     assert (taken.mode, taken.reason) == ("pre-copy", "asked for")
