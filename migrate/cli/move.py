@@ -50,6 +50,13 @@ if TYPE_CHECKING:
     help="Slow a container that writes memory faster than the link sends, until it is frozen.",
 )
 @click.option(
+    "--tracker",
+    type=click.Choice(["auto", "wp-async", "soft-dirty"]),
+    default="auto",
+    show_default=True,
+    help="How pre-copy finds out which pages are written; auto: the first that works here.",
+)
+@click.option(
     "--explain", is_flag=True, help="Print the plan and why the other modes are not taken."
 )
 @click.option("--dry-run", is_flag=True, help="Check and print the plan; touch nothing.")
@@ -76,8 +83,8 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line: events, the result.")
 def move(
     name: str, target: str, mode: str, max_downtime: int, max_rounds: int, auto_converge: bool,
-    explain: bool, dry_run: bool, bandwidth: int | None, stop_time: float, remote_command: str,
-    as_json: bool,
+    tracker: str, explain: bool, dry_run: bool, bandwidth: int | None, stop_time: float,
+    remote_command: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Move the container NAME to another host, with its open connections alive.
 
@@ -88,7 +95,7 @@ def move(
 
     wish = Wish(
         mode, remote_command, bandwidth * 125_000 if bandwidth else None, stop_time,
-        max_downtime / 1000, max_rounds, auto_converge,
+        max_downtime / 1000, max_rounds, auto_converge, tracker,
     )  # fmt: skip
     if as_json:
         _carry_out(name, target, wish, dry_run or explain, _json_event, _json_plan, _json_result)

@@ -118,6 +118,8 @@ class MoveView:
         click.echo(f"container  {plan.name} ({plan.container})")
         click.echo(f"target     {plan.target} ({plan.target_name})")
         click.echo(f"mode       {plan.mode}: {plan.reason}")
+        if plan.tracker:
+            click.echo(f"tracker    {plan.tracker}")
         click.echo(f"memory     {human_size(plan.memory_bytes)}")
         click.echo(f"layers     {len(plan.missing_layers)} to send")
         click.echo(f"obstacles  {len(plan.obstacles) or 'none'}")

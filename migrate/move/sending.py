@@ -68,6 +68,7 @@ class Wish:
     max_downtime: float = 0.3  # seconds; how long the pause may be, for the modes with rounds
     max_rounds: int = 30
     auto_converge: bool = False
+    tracker: str = "auto"  # or one of tracking.choice.TRACKERS
 
 
 class Move:
@@ -104,7 +105,7 @@ class Move:
         self.process = process if process and process.alive and process.started else None
         self.was_running = status.word == "running"
         self.there = msgspec.convert(self.agent.call("host.facts", timeout=CALL_LIMIT), Facts)
-        here = gather(self.paths)
+        here = gather(self.paths, self.wish.tracker)
         group = ControlGroup.of(self.record.identifier)
         in_use = group.memory_bytes() if self.process else 0
         choice = choose(self.wish.mode, status, here, self.there, in_use)
@@ -122,6 +123,7 @@ class Move:
         return Plan(
             self.record.name, self.record.identifier, str(self.address), self.there.name, mode,
             choice.reason, memory, tuple(answer["missing"]), tuple(obstacles), choice.others,
+            here.tracking if mode == "pre-copy" else "",
         )  # fmt: skip
 
     def carry_out(self, made: Plan) -> Result:
@@ -207,7 +209,13 @@ class Move:
         self.phases.enter("memory")
         assert self.skeleton
         self.rounds = Rounds(
-            self.record.identifier, self.process, self.bulk, self.out, self.skeleton, self.report
+            self.record.identifier,
+            self.process,
+            self.bulk,
+            self.out,
+            self.skeleton,
+            self.report,
+            made.tracker,
         )
         if self.wish.auto_converge:
             self.rounds.slow_down_if_need_be(self.record.resources.cpus)

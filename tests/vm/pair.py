@@ -18,9 +18,8 @@ from tests.vm.machine import MIGRATE, Machine
 PROGRAMS = Path("/opt/programs")
 """Inside: what the tests run in containers."""
 _PROGRAMS = (
-    "tests/move/programs/stress.py", "tests/hosts/redisclient.py",
-    "migrate/bench/workloads/memory.py", "migrate/bench/workloads/pinger.py",
-    "tests/vm/programs/soft_dirty.py",
+    "tests/move/programs/stress.py", "tests/move/programs/remap.py",
+    "tests/hosts/redisclient.py", "migrate/bench/workloads/memory.py",
 )  # fmt: skip
 _PATH = f"{Path(MIGRATE).parent}:{sshd.SYSTEM_PATH}"
 
@@ -89,6 +88,5 @@ class Pair:
             tar.add(machine.directory / "dot-ssh", "/root/.ssh")
             tar.add(machine.directory / "hosts", "/etc/hosts")
             for name in _PROGRAMS:
-                if (CHECKOUT / name).exists():
-                    tar.add(CHECKOUT / name, PROGRAMS / Path(name).name)
+                tar.add(CHECKOUT / name, PROGRAMS / Path(name).name)
         return mail

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.hosts import redis as redis_in_container
@@ -17,9 +19,11 @@ ADDRESS = "10.77.0.130"
 STRESS = ["/usr/bin/python3", "/bench/stress.py", "3"]
 
 
-def to_and_fro(machines: Machines, moves: int, *options: str) -> list[dict[str, object]]:
+def to_and_fro(
+    machines: Machines, moves: int, *options: str, program: list[str] = STRESS
+) -> list[dict[str, Any]]:
     """A program that does everything to its memory, moved again and again."""
-    containers.start(machines[0], "stress", [], STRESS)
+    containers.start(machines[0], "stress", [], program)
     goes_on(machines[0], "stress")
     results = []
     for turn in range(moves):
@@ -44,6 +48,30 @@ def test_stop_copy(clean: Machines) -> None:
 
 def test_pre_copy_by_write_protection(clean: Machines) -> None:
     assert [r["mode"] for r in to_and_fro(clean, 4, "--mode", "pre-copy")] == ["pre-copy"] * 4
+
+
+def test_pre_copy_by_soft_dirty(clean: Machines) -> None:
+    results = to_and_fro(clean, 4, "--mode", "pre-copy", "--tracker", "soft-dirty")
+    for result in results:
+        rounds = [e["bytes"] for e in result["events"] if e.get("event") == "round"]
+        assert len(rounds) >= 2
+        assert rounds[1] < rounds[0] / 2, "what is not written is not sent again"
+
+
+@pytest.mark.parametrize("tracker", ["wp-async", "soft-dirty"])
+def test_page_tables_that_move_whole(clean: Machines, tracker: str) -> None:
+    program = ["/usr/bin/python3", "/bench/remap.py"]
+    to_and_fro(clean, 4, "--mode", "pre-copy", "--tracker", tracker, program=program)
+
+
+def test_the_tracker_is_told(clean: Machines) -> None:
+    containers.start(clean[0], "stress", [], STRESS)
+    for wanted, found in (("auto", "wp-async"), ("soft-dirty", "soft-dirty")):
+        told = clean[0].run([
+            MIGRATE, "move", "stress", clean[1].ssh_target, "--mode", "pre-copy", "--explain",
+            "--tracker", wanted,
+        ]).stdout  # fmt: skip
+        assert f"tracker    {found}\n" in told
 
 
 @pytest.mark.parametrize("mode", ["stop-copy", "pre-copy"])
