@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from migrate.checkpoint.errors import TrackerUnfit
 from migrate.checkpoint.tracking import soft_dirty, wp_async
 from migrate.checkpoint.tracking.tracker import Tracker
 from migrate.runtime.cgroups.group import ControlGroup
 
 AUTO = "auto"
-TRACKERS = (wp_async.NAME, soft_dirty.NAME)
-"""The better one first: write protection needs no freeze for a round."""
+# The better one first: write protection needs no freeze for a round.
 _WHY_NOT = {wp_async.NAME: wp_async.why_not, soft_dirty.NAME: soft_dirty.why_not}
+TRACKERS = tuple(_WHY_NOT)
 
 
 def choose(wanted: str = AUTO) -> tuple[str, str]:
@@ -23,9 +25,14 @@ def choose(wanted: str = AUTO) -> tuple[str, str]:
         if complaint := _WHY_NOT[wanted]():
             raise TrackerUnfit(f"this host can't track by {wanted}", cause=complaint)
         return wanted, ""
+    return first_able(_WHY_NOT)
+
+
+def first_able(why_not: Mapping[str, Callable[[], str]]) -> tuple[str, str]:
+    """The first that has no complaint, and ""; or "" and all complaints."""
     complaints = []
-    for name in TRACKERS:
-        if not (complaint := _WHY_NOT[name]()):
+    for name, ask in why_not.items():
+        if not (complaint := ask()):
             return name, ""
         complaints.append(f"{name}: {complaint}")
     return "", "; ".join(complaints)

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,6 +104,7 @@ class SoftDirty:
         self, pid: int, identity: Identity, identities: dict[int, Identity]
     ) -> _MarkedProcess:
         trust.check_process(pid)
+        _check_marks_are_ours(pid)
         known = self._tracked.get(pid)
         if known is not None and known.identity == identity:
             return known
@@ -141,6 +142,14 @@ class SoftDirty:
         """See `Tracker`. Pages stay write-protected; each is so for its next write only."""
         while self._tracked:
             self._tracked.popitem()[1].close()
+
+
+def _check_marks_are_ours(pid: int) -> None:
+    """Raises Untrackable for a process that clears marks itself; OSError when it is gone."""
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            if entry.readlink().name == "clear_refs":
+                raise Untrackable("has its /proc/PID/clear_refs open")
 
 
 @contextmanager
