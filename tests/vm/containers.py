@@ -52,7 +52,7 @@ def output(machine: Machine, name: str) -> list[str]:
     return machine.run([MIGRATE, "logs", name]).stdout.splitlines()
 
 
-def goes_on(machine: Machine, name: str, limit: float = 60.0) -> None:
+def goes_on(machine: Machine, name: str, limit: float = 120.0) -> None:
     """Wait until it has written twenty lines more."""
     begun = len(output(machine, name))
     deadline = time.monotonic() + limit
