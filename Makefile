@@ -3,14 +3,15 @@
 # make test    unit tests, then the root tests with real CRIU, sshd, redis and hosts
 # make check   linters, types, import map
 # make bench   the short benchmarks, some 7 minutes ('migrate bench downtime --must-hold': the long ones)
+# make test-vm two virtual machines with a stock kernel, made by make setup-vm; some minutes
 # make soak    200 moves of a program that does everything to its memory, some 5 minutes
 # make clean   everything that the above left in this checkout
 
 PYTHON ?= python3
 BIN := .venv/bin
-PLAIN := not root and not criu and not hosts
+PLAIN := not root and not criu and not hosts and not vm
 
-.PHONY: setup demo test check bench soak clean
+.PHONY: setup demo test setup-vm test-vm check bench soak clean
 
 setup:
 	@$(PYTHON) scripts/setup.py
@@ -24,7 +25,14 @@ test: setup
 	export TMPDIR="$$d" && \
 	$(BIN)/pytest -q --basetemp="$$d/p" -m "$(PLAIN)" && \
 	$(BIN)/python -m tests.hosts sweep && \
-	$(BIN)/pytest -q --basetemp="$$d/p" -m "not ($(PLAIN))"
+	$(BIN)/pytest -q --basetemp="$$d/p" -m "not ($(PLAIN)) and not vm"
+
+setup-vm: setup
+	@$(BIN)/python scripts/setup_vm.py
+
+test-vm: setup-vm
+	@d=$$(mktemp -d /tmp/mt.XXX) && trap 'rm -rf "$$d"' EXIT && trap 'exit 130' INT TERM && \
+	export TMPDIR="$$d" && $(BIN)/pytest -q --basetemp="$$d/p" -m vm tests/vm
 
 check: setup
 	@$(BIN)/ruff check -q .
@@ -44,5 +52,5 @@ soak: setup
 
 clean:
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m tests.hosts sweep; fi
-	@rm -rf .venv .criu.lock .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	@rm -rf .venv .vm-cache .criu.lock .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -50,3 +50,10 @@ class StagedFileBad(MigrateError):
 
     code = 71
     mend = "move the container again"
+
+
+class TrackerUnfit(MigrateError):
+    """The way to find written pages that was asked for does not work on this host."""
+
+    code = 72
+    mend = "use --tracker auto; 'migrate doctor' says what this kernel can do"

@@ -51,6 +51,13 @@ if TYPE_CHECKING:
     help="Slow a container that writes memory faster than the link sends, until it is frozen.",
 )
 @click.option(
+    "--tracker",
+    type=click.Choice(["auto", "wp-async", "soft-dirty"]),
+    default="auto",
+    show_default=True,
+    help="How pre-copy finds out which pages are written; auto: the first that works here.",
+)
+@click.option(
     "--verify",
     is_flag=True,
     help="Compare all memory of both copies before the new one may run. For tests: the pause is "
@@ -83,8 +90,8 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line: events, the result.")
 def move(
     name: str, target: str, mode: str, max_downtime: int, max_rounds: int, auto_converge: bool,
-    verify: bool, explain: bool, dry_run: bool, bandwidth: int | None, stop_time: float,
-    remote_command: str, as_json: bool,
+    tracker: str, verify: bool, explain: bool, dry_run: bool, bandwidth: int | None,
+    stop_time: float,    remote_command: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Move the container NAME to another host, with its open connections alive.
 
@@ -95,7 +102,7 @@ def move(
 
     wish = Wish(
         mode, remote_command, bandwidth * 125_000 if bandwidth else None, stop_time,
-        max_downtime / 1000, max_rounds, auto_converge, verify,
+        max_downtime / 1000, max_rounds, auto_converge, tracker, verify,
     )  # fmt: skip
     if as_json:
         _carry_out(name, target, wish, dry_run or explain, _json_event, _json_plan, _json_result)

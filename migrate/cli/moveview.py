@@ -122,6 +122,8 @@ class MoveView:
         click.echo(f"mode       {plan.mode}: {plan.reason}")
         if plan.risk:
             click.echo(f"risk       {plan.risk}")
+        if plan.tracker:
+            click.echo(f"tracker    {plan.tracker}")
         click.echo(f"memory     {human_size(plan.memory_bytes)}")
         click.echo(f"layers     {len(plan.missing_layers)} to send")
         click.echo(f"obstacles  {len(plan.obstacles) or 'none'}")

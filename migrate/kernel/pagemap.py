@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import itertools
+import os
 import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +34,16 @@ PAGE_IS_PFNZERO = 1 << 5
 PAGE_IS_HUGE = 1 << 6
 PAGE_IS_GUARD = 1 << 8
 """MADV_GUARD_INSTALL; such a page is PAGE_IS_SWAPPED, too. Linux 6.15; EINVAL before."""
+
+# Documentation/admin-guide/mm/pagemap.rst: an entry of /proc/PID/pagemap.
+_FRAME = (1 << 55) - 1  # the page frame, or the place in swap space
+_SOFT_DIRTY = 1 << 55
+_SWAPPED, _PRESENT = 1 << 62, 1 << 63
+_PAGE, _ENTRY = 4096, 8
+_NEAR = 512
+"""Pages between two runs up to which one read of both is cheaper."""
+CLEAR_SOFT_DIRTY = "4"
+"""Written to /proc/PID/clear_refs: Documentation/admin-guide/mm/soft-dirty.rst."""
 
 _FIELDS = 3
 _VECTOR_LENGTH = 1 << 16
@@ -118,3 +130,58 @@ def scans_guards() -> bool:
         except OSError:
             return False
     return True
+
+
+def page_numbers(runs: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The page numbers (address / 4096) in runs [start, end) of bytes, ascending."""
+    import numpy as np
+
+    firsts, counts = runs[:, 0] // _PAGE, (runs[:, 1] - runs[:, 0]) // _PAGE
+    offsets = np.arange(int(counts.sum()), dtype=np.uint64)
+    before = np.cumsum(counts) - counts
+    found: NDArray[np.uint64] = offsets + np.repeat(firsts - before, counts.astype(np.int64))
+    return found
+
+
+def page_runs(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Runs [start, end) in bytes of ascending page numbers: the way back from `page_numbers`."""
+    import numpy as np
+
+    starts = numbers * np.uint64(_PAGE)
+    return merge_runs(np.stack((starts, starts + np.uint64(_PAGE)), axis=1))
+
+
+def read_entries(descriptor: int, numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The entries of an open /proc/PID/pagemap for ascending page numbers; raises OSError.
+
+    A page that is gone, or whose address space is, has the entry 0.
+    """
+    import numpy as np
+
+    found = np.zeros(len(numbers), dtype=np.uint64)
+    if not len(numbers):
+        return found
+    breaks = np.flatnonzero(numbers[1:] - numbers[:-1] > _NEAR) + 1
+    edges = [0, *breaks.tolist(), len(numbers)]
+    for begin, end in itertools.pairwise(edges):
+        first, last = int(numbers[begin]), int(numbers[end - 1])
+        data = os.pread(descriptor, (last - first + 1) * _ENTRY, first * _ENTRY)
+        entries = np.frombuffer(data, dtype=np.uint64)
+        if len(entries) == last - first + 1:
+            found[begin:end] = entries[(numbers[begin:end] - numbers[begin]).astype(np.int64)]
+    return found
+
+
+def places(entries: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """What tells where a page is kept: its frame or its place in swap space, and which of both."""
+    import numpy as np
+
+    return entries & np.uint64(_FRAME | _SWAPPED | _PRESENT)
+
+
+def soft_dirty(entries: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Which entries have the soft-dirty bit."""
+    import numpy as np
+
+    marked: NDArray[np.bool_] = (entries & np.uint64(_SOFT_DIRTY)) != 0
+    return marked

@@ -104,6 +104,14 @@ def soft_dirty() -> str:
     return in_child(_soft_dirty)
 
 
+def shows_frames() -> bool:
+    """Whether /proc/PID/pagemap tells page frames; without CAP_SYS_ADMIN they are 0."""
+    with _page() as (_, address), Path("/proc/self/pagemap").open("rb", buffering=0) as pagemap:
+        pagemap.seek(address // PAGE * 8)
+        entry: int = struct.unpack("Q", pagemap.read(8))[0]
+    return bool(entry & (1 << _SOFT_DIRTY_BIT) - 1)
+
+
 def pagemap_scan() -> str:
     """The ioctl PAGEMAP_SCAN (Linux 6.7) on a page of our own."""
     regions = (ctypes.c_uint64 * 3)()

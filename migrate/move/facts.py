@@ -14,7 +14,7 @@ import msgspec
 import migrate
 from migrate.checkpoint.files import refuse_foreign_volumes
 from migrate.checkpoint.state import State
-from migrate.checkpoint.tracking import wp_async
+from migrate.checkpoint.tracking import choice
 from migrate.criu.skeleton import filter as skeleton
 from migrate.errors import MigrateError
 from migrate.images.store import Store
@@ -49,29 +49,26 @@ class Facts(msgspec.Struct, frozen=True):
     lazy: bool = False  # the kernel lets memory be filled in after the thaw
     lazy_criu: bool = True  # and CRIU leaves it to be filled
     staged_files: bool = False  # contents of files can be sent ahead of what names them
+    no_tracking: str = ""  # why `tracking` is ""
     awaits_pages: bool = False  # memory can follow from the source after the thaw
 
 
-def gather(paths: Paths) -> Facts:
-    """This host's facts."""
+def gather(paths: Paths, tracker: str = choice.AUTO) -> Facts:
+    """This host's facts; raises TrackerUnfit when it can't use the tracker that was asked for."""
     from migrate.criu.provide import read_chosen
 
     paths.make()
     chosen = read_chosen()
     lazy = _can_fill()
+    tracking, complaint = choice.choose(tracker)
     return Facts(
         host_id=host_id(paths), name=platform.node(), version=migrate.__version__,
         machine=platform.machine(), kernel=platform.release(),
         criu=chosen.version if chosen else "", cpu_flags=tuple(_cpu_flags()),
         memory_free=_memory_free(), disk_free=shutil.disk_usage(paths.state).free,
-        tracking=_tracking(), skeleton=skeleton.is_built(), staged_files=True,
+        tracking=tracking, no_tracking=complaint, skeleton=skeleton.is_built(), staged_files=True,
         awaits_pages=lazy, lazy=lazy, lazy_criu=chosen is not None and chosen.lazy,
     )  # fmt: skip
-
-
-def _tracking() -> str:
-    """The dirty tracker of this kernel and architecture; asking costs less than 1 ms."""
-    return "" if wp_async.why_not() else wp_async.NAME
 
 
 def _can_fill() -> bool:

@@ -94,7 +94,7 @@ def _against_pre_copy(
 def lacking_for_pre_copy(here: Facts, there: Facts) -> str:
     """What the hosts lack for the mode pre-copy, "" when nothing."""
     if not here.tracking:
-        return "this host's kernel can't tell written pages (PAGEMAP_SCAN, Linux 6.7)"
+        return f"this host can't tell written pages: {here.no_tracking}"
     if not here.skeleton:
         return "this host lacks the skeleton filter ('migrate doctor --fix' builds it)"
     if not there.lazy:

@@ -36,6 +36,7 @@ class Wish:
     max_downtime: float = 0.3  # seconds; how long the pause may be, for the modes with rounds
     max_rounds: int = 30
     auto_converge: bool = False
+    tracker: str = "auto"  # or one of tracking.choice.TRACKERS
     verify: bool = False  # compare all memory before COMMIT
 
 

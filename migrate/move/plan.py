@@ -38,6 +38,8 @@ class Plan:
     obstacles: tuple[MigrateError, ...]
     other_modes: tuple[tuple[str, str], ...] = ()
     """Each mode that is not taken, with what stands against it."""
+    tracker: str = ""
+    """How written pages are found out, where the mode needs to know."""
 
     @property
     def risk(self) -> str:

@@ -87,7 +87,13 @@ def _send_memory(move: Outgoing, made: Plan) -> None:
     move.phases.enter("memory")
     assert move.skeleton
     move.rounds = Rounds(
-        move.record.identifier, move.process, move.bulk, move.out, move.skeleton, move.report
+        move.record.identifier,
+        move.process,
+        move.bulk,
+        move.out,
+        move.skeleton,
+        move.report,
+        made.tracker,
     )
     if move.wish.auto_converge:
         move.rounds.slow_down_if_need_be(move.record.resources.cpus)
@@ -108,7 +114,7 @@ def _better_late(move: Outgoing) -> bool:
     assert move.there
     if move.wish.mode != "auto" or not move.rounds.misses(move.wish.max_downtime):
         return False
-    if lacking := lacking_for_late(gather(move.paths), move.there):
+    if lacking := lacking_for_late(gather(move.paths, move.wish.tracker), move.there):
         move.report(Event("note", f"the pause will be longer: {lacking}"))
         return False
     move.report(Event("note", f"the last pages follow after the thaw (hybrid): {RISK}"))

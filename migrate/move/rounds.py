@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from migrate.checkpoint.tracking import wp_async
+from migrate.checkpoint.tracking import choice
 from migrate.checkpoint.tracking.tracker import Final, Tracker
 from migrate.criu.skeleton.filter import Skeleton
 from migrate.kernel.memory import read_runs
@@ -82,9 +82,10 @@ class Rounds:
 
     def __init__(
         self, container: str, process: Process, bulk: BulkSender, out: Path, skeleton: Skeleton,
-        report: Report,
+        report: Report, tracker: str,
     ) -> None:  # fmt: skip
-        """`out`: the directory of what is sent. Tracks nothing before `run`."""
+        """`out`: the directory of what is sent; `tracker`: of TRACKERS. Nothing is tracked yet."""
+        self._tracker_name = tracker
         self._brake: Brake | None = None
         self._group = ControlGroup.of(container)
         self._process = process
@@ -110,7 +111,7 @@ class Rounds:
         self._brake = Brake(self._group, usual_cores)
 
     def _track(self) -> Tracker:
-        self._tracker = wp_async.track(self._group.pids, self._process.pid)
+        self._tracker = choice.track(self._tracker_name, self._group, self._process.pid)
         return self._tracker
 
     def skip(self) -> None:

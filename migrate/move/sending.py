@@ -61,7 +61,7 @@ class Move(Outgoing):
         self.process = process if process and process.alive and process.started else None
         self.was_running = status.word == "running"
         self.there = msgspec.convert(self.agent.call("host.facts", timeout=CALL_LIMIT), Facts)
-        here = gather(self.paths)
+        here = gather(self.paths, self.wish.tracker)
         group = ControlGroup.of(self.record.identifier)
         in_use = group.memory_bytes() if self.process else 0
         shared = sharing.extra_bytes(group) if self.process else 0
@@ -81,6 +81,7 @@ class Move(Outgoing):
         return Plan(
             self.record.name, self.record.identifier, str(self.address), self.there.name, mode,
             choice.reason, memory, tuple(answer["missing"]), tuple(obstacles), choice.others,
+            here.tracking if mode == "pre-copy" else "",
         )  # fmt: skip
 
     def carry_out(self, made: Plan) -> Result:

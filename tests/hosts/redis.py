@@ -8,8 +8,9 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from tests.hosts.host import Host, Machine
+from tests.hosts.host import Host
 from tests.hosts.rootfs import make_rootfs
 
 REDIS = "/usr/bin/redis-server"
@@ -50,9 +51,12 @@ class Report:
 class Client:
     """`python -m tests.hosts.redisclient` in the position of `machine`, until `finish`."""
 
-    def __init__(self, machine: Machine, address: str, python: str = sys.executable) -> None:
-        program = str(Path(__file__).with_name("redisclient.py"))
-        self._process = machine.popen(
+    def __init__(
+        self, machine: Any, address: str, python: str = sys.executable, program: str = ""
+    ) -> None:
+        """`machine`: whatever has `popen`; python and program are paths there."""
+        program = program or str(Path(__file__).with_name("redisclient.py"))
+        self._process: subprocess.Popen[str] = machine.popen(
             [python, "-I", "-S", program, address, str(PORT)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
@@ -86,12 +90,12 @@ class Client:
             self._process.wait()
 
 
-def wait_for(machine: Machine, address: str, limit: float = 10.0) -> None:
+def wait_for(machine: Any, address: str, limit: float = 10.0, python: str = sys.executable) -> None:
     """Until somebody listens there."""
     probe = (
         f"import socket,sys,time\nend=time.monotonic()+{limit}\n"
         f"while True:\n try:\n  socket.create_connection(('{address}',{PORT}),1).close(); break\n"
         " except OSError:\n  time.sleep(.05)\n  if time.monotonic()>end: sys.exit(1)\n"
     )
-    machine.run([sys.executable, "-I", "-S", "-c", probe])
+    machine.run([python, "-I", "-S", "-c", probe])
     time.sleep(0.05)

@@ -19,6 +19,11 @@ from migrate.kernel.pagemap import (
     PM_SCAN_WP_MATCHING,
     PagemapScanner,
     merge_runs,
+    page_numbers,
+    page_runs,
+    places,
+    read_entries,
+    soft_dirty,
 )
 
 PAGE = mmap.PAGESIZE
@@ -136,3 +141,29 @@ def test_neighbours_are_joined():
     runs = np.array([[0, 4, 1], [4, 8, 2], [12, 16, 1], [20, 24, 1], [24, 28, 1]], dtype=np.uint64)
     assert merge_runs(runs).tolist() == [[0, 8], [12, 16], [20, 28]]
     assert merge_runs(runs[:0]).shape == (0, 2)
+
+
+def test_page_numbers_and_back() -> None:
+    runs = np.array(
+        [[PAGE, 3 * PAGE], [7 * PAGE, 8 * PAGE], [1 << 46, (1 << 46) + PAGE]], np.uint64
+    )
+    assert page_numbers(runs).tolist() == [1, 2, 7, (1 << 46) // PAGE]
+    assert page_runs(page_numbers(runs)).tolist() == runs.tolist()
+    assert page_numbers(runs[:0]).tolist() == []
+    assert page_runs(np.empty(0, np.uint64)).tolist() == []
+
+
+def test_entries_tell_where_pages_are() -> None:
+    with memory() as (area, address, descriptor):
+        for at in (0, 1, 5, 4000):
+            area[at * PAGE] = 1
+        numbers = np.array([0, 1, 2, 5, 4000], np.uint64) + np.uint64(address // PAGE)
+        entries = read_entries(descriptor, numbers)
+        assert [bool(place) for place in places(entries)] == [True, True, False, True, True]
+        assert len({int(p) for p in places(entries) if p}) == 4
+        area[0] = 2
+        assert (places(read_entries(descriptor, numbers)) == places(entries)).all()
+        area.madvise(mmap.MADV_DONTNEED, 0, PAGE)
+        assert places(read_entries(descriptor, numbers))[0] == 0
+        assert not soft_dirty(np.zeros(1, np.uint64))[0]
+        assert soft_dirty(np.array([1 << 55], np.uint64))[0]

@@ -27,7 +27,7 @@ def test_auto_takes_the_shortest_pause_that_both_can() -> None:
 
 def test_auto_falls_back_and_says_why() -> None:
     for here, there, word in (
-        (facts(tracking=""), facts(), "PAGEMAP_SCAN"),
+        (facts(tracking="", no_tracking="no PAGEMAP_SCAN"), facts(), "PAGEMAP_SCAN"),
         (facts(skeleton=False), facts(), "filter"),
         (facts(), facts(lazy=False), "userfaultfd"),
         (facts(), facts(lazy_criu=False), "lazy pages"),

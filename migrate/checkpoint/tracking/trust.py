@@ -62,6 +62,19 @@ def identity(pid: int) -> Identity | None:
     return (fields[_START_FIELD], *(fields[index] for index in _IMAGE_FIELDS))
 
 
+def identities(pids: list[int]) -> dict[int, Identity]:
+    """The processes that have memory, by host pid."""
+    found = {}
+    for pid in pids:
+        try:
+            its = identity(pid)
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if its is not None:
+            found[pid] = its
+    return found
+
+
 def inner_pid(pid: int, depth: int) -> int:
     """The pid in the namespace that is `depth` levels from the host's; raises Untrackable.
 
@@ -92,6 +105,24 @@ def check_process(pid: int) -> None:
             # O_DIRECT of a pipe is no direct I/O.
             if link.startswith("/") and _is_direct(pid, entry.name):
                 raise Untrackable(f"has a file open with O_DIRECT: {link}")
+
+
+def check_alone(pid: int, own: Identity, all_of_them: dict[int, Identity]) -> None:
+    """Raises Untrackable for a process that has its memory in common with its maker.
+
+    That is a vfork child before its execve, or a clone with CLONE_VM. The maker itself can be
+    tracked: all writes go through the same page tables, whoever writes. Memory that is shared has
+    the same program in the same place.
+    """
+    for other, its in all_of_them.items():
+        if other == pid or its[1:] != own[1:]:
+            continue
+        try:
+            shared = processes.share_memory(pid, other)
+        except ProcessLookupError:
+            continue
+        if shared and int(its[0]) <= int(own[0]):
+            raise Untrackable(f"shares its memory with process {other}")
 
 
 def userfaultfds(pid: int) -> list[int]:

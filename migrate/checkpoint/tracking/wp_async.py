@@ -76,7 +76,7 @@ class WpAsync:
             raise
 
     def _round(self) -> list[Written]:
-        identities = _identities(self._pids())
+        identities = trust.identities(self._pids())
         for pid in self._tracked.keys() - identities.keys():
             self._tracked.pop(pid).close()
         self.untracked = {}
@@ -88,7 +88,7 @@ class WpAsync:
                 self._refuse(pid, f"it {error}")
             except (SpaceGone, FileNotFoundError, ProcessLookupError):
                 self._refuse(pid, "it executed a program or was ending during the last round")
-                if not _identities([pid]):
+                if not trust.identities([pid]):
                     del self.untracked[pid]  # it has ended
             except OSError as error:
                 self._refuse(pid, f"it can't be tracked: {error.strerror}")
@@ -98,7 +98,7 @@ class WpAsync:
         """See `Tracker`: no task is entered or stopped, and nothing is written to a process."""
         self.untracked = {}
         found = []
-        for pid, identity in _identities(self._pids()).items():
+        for pid, identity in trust.identities(self._pids()).items():
             process = self._tracked.get(pid)
             try:
                 if process is None:
@@ -144,7 +144,7 @@ class WpAsync:
             for process in self._tracked.values():
                 process.take_back(pid)
         trust.check_process(pid)
-        _check_alone(pid, identity, identities)
+        trust.check_alone(pid, identity, identities)
         attempts = self._attempts.get((pid, identity), 0)
         if attempts >= ATTEMPTS:
             raise Untrackable(f"could not be entered, tried {attempts} times")
@@ -152,34 +152,3 @@ class WpAsync:
         process = TrackedProcess(pid, inner, identity, self._scanner, self._guards)
         del self._attempts[pid, identity]
         return process
-
-
-def _identities(pids: list[int]) -> dict[int, Identity]:
-    """The processes that have memory, by host pid."""
-    found = {}
-    for pid in pids:
-        try:
-            identity = trust.identity(pid)
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if identity is not None:
-            found[pid] = identity
-    return found
-
-
-def _check_alone(pid: int, identity: Identity, identities: dict[int, Identity]) -> None:
-    """Raises Untrackable for a process that has its memory in common with its maker.
-
-    That is a vfork child before its execve, or a clone with CLONE_VM. The maker itself can be
-    tracked: all writes go through the same page tables, whoever writes. Memory that is shared has
-    the same program in the same place.
-    """
-    for other, its in identities.items():
-        if other == pid or its[1:] != identity[1:]:
-            continue
-        try:
-            shared = processes.share_memory(pid, other)
-        except ProcessLookupError:
-            continue
-        if shared and int(its[0]) <= int(identity[0]):
-            raise Untrackable(f"shares its memory with process {other}")

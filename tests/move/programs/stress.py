@@ -72,11 +72,16 @@ class Region:
         libc.munmap(self.base, len(self.pages) * PAGE)
 
     def wrong(self):
-        return [
-            f"{self.base + at * PAGE:#x} ({index}, {version})"
-            for at, (index, version) in enumerate(self.pages)
-            if ctypes.string_at(self.base + at * PAGE, PAGE) != content(self.seed, index, version)
-        ]
+        found = []
+        for at, (index, version) in enumerate(self.pages):
+            data = ctypes.string_at(self.base + at * PAGE, PAGE)
+            if data != content(self.seed, index, version):
+                held = next(
+                    (v for v in range(version + 9) if data == content(self.seed, index, v)), "other"
+                )
+                place = self.base + at * PAGE
+                found.append(f"{place:#x} ({index}, {version}) holds {held}, {len(self.pages)}")
+        return found
 
 
 class Shared:
