@@ -104,6 +104,10 @@ class Skeleton:
         """
         (self._directory / str(pid)).write_bytes(ranges.astype("=u8").tobytes())
 
+    def tell_smaps(self, pid: int, text: bytes) -> None:
+        """Have CRIU take this for /proc/PID/smaps; before it looks at the process's mappings."""
+        (self._directory / f"{pid}.smaps").write_bytes(text)
+
     def leave_out_connections(self) -> None:
         """Have CRIU take the table of tracked connections as empty; before it dumps namespaces."""
         (self._directory / _NO_CONNECTIONS).touch(mode=0o600)
