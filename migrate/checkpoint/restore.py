@@ -15,6 +15,7 @@ from migrate.criu import client, pagemap_images
 from migrate.criu.diagnosis import explain
 from migrate.criu.errors import CriuDied, CriuFailed, ImageBad
 from migrate.criu.lazypages.protocol import SOCKET_NAME
+from migrate.criu.skeleton.filter import preloading
 from migrate.runtime import records
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.control import ask, launch_monitor
@@ -63,8 +64,10 @@ class Restorer:
         if self._netns:
             passed.append(os.open(self._own.netns, os.O_RDONLY | os.O_CLOEXEC))
         try:
-            argv = client.swrk_arguments(10)
-            told = ask(self._own, {"do": "criu", "argv": argv}, passed)
+            request = {
+                "do": "criu", "argv": client.swrk_arguments(10), "environment": preloading(),
+            }  # fmt: skip
+            told = ask(self._own, request, passed)
         finally:
             theirs.close()
             for descriptor in passed[1:]:

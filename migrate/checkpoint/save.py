@@ -18,6 +18,7 @@ from migrate.checkpoint.obstacles import obstacles_to_dump
 from migrate.checkpoint.staging import staging
 from migrate.checkpoint.state import describe
 from migrate.criu import client
+from migrate.criu.skeleton.filter import preloading
 from migrate.errors import UsageError
 from migrate.images.errors import disk_full_told
 from migrate.images.rootdir import remove_tree
@@ -115,9 +116,10 @@ class Checkpoint:
         with self.signals, records.locked(self.own, "checkpoint"):
             self.record = records.find(self.paths, self.record.identifier)
             require(self.paths, self.record, "running")
+            environment = {**os.environ, **preloading()}
             try:
                 try:
-                    with self._place() as place, client.swrk() as criu:
+                    with self._place() as place, client.swrk(environment) as criu:
                         size = self._save(place, criu)
                 finally:
                     self.signals.deafen()

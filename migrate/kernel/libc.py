@@ -32,6 +32,7 @@ _OLDER = {
         "rt_sigaction": 13,
         "close": 3,
         "kcmp": 312,
+        "bpf": 321,
     },
     "aarch64": {
         "pivot_root": 41,
@@ -41,6 +42,7 @@ _OLDER = {
         "rt_sigaction": 134,
         "close": 57,
         "kcmp": 272,
+        "bpf": 280,
     },
 }
 

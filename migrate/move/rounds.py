@@ -7,6 +7,7 @@ skeleton.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 import time
@@ -15,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from migrate.checkpoint.smaps import KnownFlags
 from migrate.checkpoint.tracking import choice
-from migrate.checkpoint.tracking.tracker import Final, Tracker
+from migrate.checkpoint.tracking.tracker import Final, Tracker, Written
 from migrate.criu.skeleton.filter import Skeleton
 from migrate.kernel.memory import read_runs
 from migrate.kernel.processes import status_fields
@@ -36,6 +38,8 @@ BASE_PAUSE = 0.08
 NO_HELP = 0.7
 """A round that sends more than this share of the one before does not help."""
 LEAST_ROUNDS = 2
+LARGE = 64 << 20
+"""Bytes of one process from which on its smaps takes CRIU longer than us (`checkpoint.smaps`)."""
 TOO_FAST = "more rounds do not help: it writes as fast as the link sends"
 
 
@@ -98,6 +102,7 @@ class Rounds:
         self._failure: Exception | None = None
         self._finals: list[Final] = []
         self._known: set[int] = set()
+        self._flags: KnownFlags | None = None
         self.done: list[Round] = []
         self.late = False
         """Whether what is left at the freeze follows after the thaw."""
@@ -116,7 +121,7 @@ class Rounds:
 
     def skip(self) -> None:
         """No rounds: enter the processes only, and let all of their memory follow."""
-        self._track().round()
+        self._learn_flags(self._track().round())
         self.late = True
 
     def run(self, budget: float, most: int, count: Callable[[int], None]) -> str:
@@ -130,6 +135,8 @@ class Rounds:
             for part in written:
                 self._send(part.pid, part.inner_pid, part.runs, count)
             self._bulk.flush()
+            if not self.done:
+                self._learn_flags(written)
             done = Round(
                 len(self.done), sum(_size(part.runs) for part in written),
                 time.monotonic() - begun, now - scanned,
@@ -150,6 +157,15 @@ class Rounds:
     def misses(self, budget: float) -> bool:
         """Whether the last round predicts a pause of more than `budget` seconds."""
         return self.done[-1].predicted_pause() > budget
+
+    def _learn_flags(self, written: list[Written]) -> None:
+        """Of large processes, whose mappings are registered from the first round on."""
+        large = [part.pid for part in written if _size(part.runs) >= LARGE]
+        if large:
+            with contextlib.suppress(OSError):  # no BPF here: CRIU reads smaps
+                self._flags = KnownFlags()
+                for pid in large:
+                    self._flags.learn(pid)
 
     def _after_braking(self, why: str) -> str:
         """Why the rounds are over still, when it has been slowed if that is allowed."""
@@ -181,6 +197,10 @@ class Rounds:
         self._finals = self._tracker.final()
         for final in self._finals:
             self._skeleton.leave_out(final.pid, final.regions)
+            if self._flags and _size(final.present) >= LARGE:
+                smaps = self._flags.smaps(final.pid)
+                if smaps:
+                    self._skeleton.tell_smaps(final.pid, smaps)
         self._sender = threading.Thread(target=self._send_last, name="last-pages", daemon=True)
         self._sender.start()
 
@@ -242,6 +262,8 @@ class Rounds:
             self._sender.join()
         if self._tracker:
             self._tracker.close()
+        if self._flags:
+            self._flags.close()
 
 
 def _size(runs: numpy.ndarray) -> int:

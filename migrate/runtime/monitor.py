@@ -7,8 +7,9 @@ Control socket: SOCK_SEQPACKET, one JSON object a packet, descriptors by SCM_RIG
 `{"do": "ping"}`; `{"do": "wait"}` (answered when init has ended: `{"status": n}`);
 `{"do": "drain"}` (all output so far is in the log); `{"do": "criu", "argv": [...], "inherit": n}`
 with descriptors (starts CRIU as a child, the passed descriptors at numbers 10.. and the write ends
-of the log pipes behind them; answers `{"pid", "descriptors": [...]}`); `{"do": "adopt", "pid": n}`
-(a restored init); `{"do": "leave"}` (the monitor ends without recording an exit);
+of the log pipes behind them, with what `"environment"` adds, if it is there; answers
+`{"pid", "descriptors": [...]}`); `{"do": "adopt", "pid": n}` (a restored init);
+`{"do": "leave"}` (the monitor ends without recording an exit);
 `{"do": "pages", "module", "socket", "filling", "options"}` with a directory (starts the page
 server, see `pagekeeper`; answers `{"pid"}`); `{"do": "pages"}` (its state); `{"do": "fill"}` (its
 background fill may begin).
@@ -216,7 +217,8 @@ class Monitor:
                 self._waiting.append(connection)
                 return None
             case "criu":
-                return self._start_criu(request["argv"], descriptors)
+                added = request.get("environment", {})
+                return self._start_criu(request["argv"], {**os.environ, **added}, descriptors)
             case "adopt":
                 self.init = int(request["pid"])
                 self.status = self._early.get(self.init)
@@ -241,7 +243,9 @@ class Monitor:
         """The pipes' names as long as the reading ends are ours."""
         return {n: f"pipe:[{os.fstat(ends[0]).st_ino}]" for n, ends in self.pipes.items()}
 
-    def _start_criu(self, argv: list[str], descriptors: list[int]) -> Launch:
+    def _start_criu(
+        self, argv: list[str], environment: dict[str, str], descriptors: list[int]
+    ) -> Launch:  # fmt: skip
         """CRIU as a child of this process, so that what it restores as its sibling is, too."""
         passed = [*descriptors, *self._streams()]
         numbers = list(range(FIRST_DESCRIPTOR, FIRST_DESCRIPTOR + len(passed)))
@@ -257,7 +261,7 @@ class Monitor:
                 signal.signal(signal.SIGPIPE, signal.SIG_DFL)
                 for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
                     signal.signal(number, signal.SIG_DFL)
-                os.execv(argv[0], argv)
+                os.execve(argv[0], argv, environment)
             os._exit(EXIT_SETUP)
         self._criu.add(pid)
         return {"ok": True, "pid": pid, "descriptors": numbers}

@@ -19,6 +19,12 @@ pytestmark = [pytest.mark.root, pytest.mark.criu]
 KINDS = {
     "files": "deleted_small deleted_large deleted_but_linked mapped_files memory_file locks "
     "inotify_watch deleted_directory shm_file temporary_file",
+    "small tmpfs": "small_tmpfs",
+    "sockets in tmpfs": "shm_socket",
+    "dev": "dev_itself",
+    "open in tmpfs": "shm_open_and_gone shm_file",
+    "large tmpfs": "shm_large shm_holes shm_names",
+    "full tmpfs": "shm_full",
     "ipc": "pipes unix_stream unix_datagrams unix_listener shared_memory sysv",
     "processes": "threads sessions zombie stopped timers clocks descriptors pending_signal",
     "terminals": "pty_pair pty_child",
@@ -38,7 +44,7 @@ def check(place, record, kinds: list[str]) -> None:
     place.wait_for(lambda: place.status(record) == "stopped", str(place.log(record)))
     place.wait_for(lambda: status_of(place.paths, record).exit_status is not None)
     said = [line for line in place.log(record) if not line.startswith("ready")]
-    assert sorted(said) == sorted(f"{kind} intact" for kind in kinds)
+    assert sorted(said) == sorted(f"{kind} intact" for kind in kinds), "\n".join(said)
     assert status_of(place.paths, record).exit_status == 0
 
 
@@ -54,7 +60,8 @@ def test_state_is_kept_over_two_round_trips(place, group):
 
 
 def test_state_is_kept_by_the_one_that_runs_on(place):
-    kinds = [kind for group in KINDS.values() for kind in group.split()]
+    apart = {"small tmpfs", "dev", "full tmpfs"}  # they look at all of it, or fill it
+    kinds = [kind for group, kinds in KINDS.items() if group not in apart for kind in kinds.split()]
     record = begin(place, kinds)
     save(place.paths, record, str(place.directory / "checkpoint"), leave_running=True)
     check(place, record, kinds)

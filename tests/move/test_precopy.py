@@ -88,6 +88,19 @@ def test_a_program_that_does_everything_to_its_memory(clean: tuple[Host, Host]) 
 
 @real
 @pytest.mark.timeout(240)
+def test_flags_of_mappings_that_change_all_the_time(clean: tuple[Host, Host]) -> None:
+    """CRIU is told smaps of a large process by us; what it is told must be of the freeze."""
+    hosts = clean
+    start(hosts[0], "advised", "advised.py", "96")
+    goes_on(hosts[0], "advised")
+    for turn in range(4):
+        move(hosts[turn % 2], hosts[(turn + 1) % 2], "advised", "--mode", "pre-copy")
+        goes_on(hosts[(turn + 1) % 2], "advised")
+    assert [line for line in output(hosts[0], "advised") if "WRONG" in line] == []
+
+
+@real
+@pytest.mark.timeout(240)
 def test_redis_under_a_client(lan: Lan, clean: tuple[Host, Host]) -> None:
     onlooker = lan.client()
     redis_in_container.start(clean[0], "redis", ADDRESS)

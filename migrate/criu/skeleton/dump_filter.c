@@ -11,6 +11,9 @@
  * $MIGRATE_SKELETON/no-connections, the namespace has none, and the kernel is asked for another
  * list that is empty then, of connections about to go.
  *
+ * CRIU reads /proc/PID/smaps, for which the kernel counts all pages of the process. Where there is a
+ * file $MIGRATE_SKELETON/PID.smaps, it reads that.
+ *
  * No header and no start file is used, so that any C compiler will do without a C library's
  * development files; what is declared here comes from the C library that CRIU has loaded.
  */
@@ -29,9 +32,11 @@ extern long lseek(int descriptor, long offset, int whence);
 
 #if defined(__x86_64__)
 #define SYS_IOCTL 16
+#define SYS_OPENAT 257
 #define SYS_SENDMSG 46
 #elif defined(__aarch64__)
 #define SYS_IOCTL 29
+#define SYS_OPENAT 56
 #define SYS_SENDMSG 211
 #else
 #error "not one of the architectures that migrate knows"
@@ -110,28 +115,35 @@ static char *put_text(char *at, const char *text)
 	return at;
 }
 
-/* The PID of a descriptor that is /proc/PID/pagemap, wherever procfs is mounted; else NO_PID. */
-static long pid_of_pagemap(int descriptor)
+static int same(const char *one, const char *other)
 {
-	static const char name[] = "/pagemap";
+	while (*one && *one == *other)
+		one++, other++;
+	return *one == *other;
+}
+
+/* The PID of a descriptor that is /proc/PID and what `ending` says, wherever procfs is mounted;
+ * else NO_PID. */
+static long pid_of(int descriptor, const char *ending)
+{
 	char link[64], target[256];
 	long length, at, pid = 0, unit = 1;
 
 	put_number(put_text(link, "/proc/self/fd/"), descriptor);
-	length = readlink(link, target, sizeof(target));
-	at = length - (long)(sizeof(name) - 1);
-	if (length <= 0 || length == (long)sizeof(target) || at <= 0)
+	length = readlink(link, target, sizeof(target) - 1);
+	if (length <= 0 || length == (long)sizeof(target) - 1)
 		return NO_PID;
-	for (long i = 0; i < (long)sizeof(name) - 1; i++)
-		if (target[at + i] != name[i])
-			return NO_PID;
+	target[length] = 0;
+	for (at = length; at > 0 && !same(target + at, ending);)
+		at--;
 	for (at--; at >= 0 && target[at] >= '0' && target[at] <= '9'; at--, unit *= 10)
 		pid += unit * (target[at] - '0');
-	return unit > 1 ? pid : NO_PID;
+	return unit > 1 && at >= 0 && target[at] == '/' ? pid : NO_PID;
 }
 
-/* The path of a file of ours; 0 where there is no directory, or its name is too long. */
-static int path_of(char *path, const char *name, long number)
+/* The path of a file of ours, a number, if there is one, before its name; 0 where there is no
+ * directory, or its own is too long. */
+static int path_of(char *path, long number, const char *name)
 {
 	const char *directory = getenv("MIGRATE_SKELETON");
 	long size = 0;
@@ -142,10 +154,9 @@ static int path_of(char *path, const char *name, long number)
 		if (++size > PATH_SIZE - 64)
 			return 0;
 	path = put_text(put_text(path, directory), "/");
-	if (name)
-		put_text(path, name);
-	else
-		put_number(path, number);
+	if (number != NO_PID)
+		path = put_number(path, number);
+	put_text(path, name);
 	return 1;
 }
 
@@ -163,7 +174,7 @@ static void learn(long pid)
 	known.pid = pid;
 	known.count = 0;
 	known.ranges = 0;
-	if (!path_of(path, 0, pid))
+	if (!path_of(path, pid, ""))
 		return;
 	descriptor = open(path, 02000000 /* O_CLOEXEC */);
 	if (descriptor < 0)
@@ -239,7 +250,7 @@ int ioctl(int descriptor, unsigned long request, void *argument)
 	struct pm_scan_arg *arg = argument;
 
 	if ((request & 0xffffffff) == PAGEMAP_SCAN && arg && arg->max_pages == 0) {
-		long pid = pid_of_pagemap(descriptor);
+		long pid = pid_of(descriptor, "/pagemap");
 
 		if (pid != NO_PID) {
 			learn(pid);
@@ -250,12 +261,27 @@ int ioctl(int descriptor, unsigned long request, void *argument)
 	return syscall(SYS_IOCTL, (long)descriptor, request, argument);
 }
 
+/* Takes the place of the C library's; `mode` may not be there. */
+int openat64(int directory, const char *path, int flags, unsigned int mode)
+{
+	char ours[PATH_SIZE];
+	long pid, descriptor;
+
+	if (same(path, "smaps") && (pid = pid_of(directory, "")) != NO_PID &&
+	    path_of(ours, pid, ".smaps")) {
+		descriptor = open(ours, flags);
+		if (descriptor >= 0)
+			return descriptor;
+	}
+	return syscall(SYS_OPENAT, (long)directory, path, (long)flags, (long)mode);
+}
+
 static int has_no_connections(void)
 {
 	char path[PATH_SIZE];
 	int descriptor;
 
-	if (!path_of(path, "no-connections", 0))
+	if (!path_of(path, NO_PID, "no-connections"))
 		return 0;
 	descriptor = open(path, 02000000 /* O_CLOEXEC */);
 	if (descriptor < 0)

@@ -1,7 +1,7 @@
-"""The library that is preloaded into `criu dump`: built once, told what to leave out.
+"""The library that is preloaded into CRIU: built once, told what to leave out of a dump.
 
-Its source, `dump_filter.c`, says how it works. CRIU's own `--lazy-pages` dump costs 150 ms for
-1 GiB where this costs 30, since it still looks at every page (design.md, "The page path").
+Its sources say how it works. CRIU's own `--lazy-pages` dump costs 150 ms for 1 GiB where this costs
+30, since it still looks at every page (design.md, "The page path").
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from migrate.criu.place import home
 if TYPE_CHECKING:
     import numpy
 
-SOURCE = Path(__file__).with_name("dump_filter.c")
+_HERE = Path(__file__).parent
+SOURCES = tuple(_HERE / name for name in ("dump_filter.c", "small_tar.c", "small_untar.c"))
+_INCLUDED = (_HERE / "small_tar.inc",)
 _VARIABLE = "MIGRATE_SKELETON"
 _NO_CONNECTIONS = "no-connections"
 _COMPILERS = ("cc", "gcc", "clang", "tcc")
@@ -29,7 +31,8 @@ _TIME_LIMIT = 60.0  # seconds
 
 def library() -> Path:
     """Where the library of this version of the source is, or would be."""
-    digest = hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:12]
+    source = b"".join(path.read_bytes() for path in SOURCES + _INCLUDED)
+    digest = hashlib.sha256(source).hexdigest()[:12]
     return home() / f"dump_filter-{digest}.so"
 
 
@@ -62,7 +65,7 @@ def build() -> bool:
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".filter-") as name:
         made = Path(name) / "filter.so"
         done = subprocess.run(
-            [compiler, "-shared", "-fPIC", "-nostdlib", "-o", made, SOURCE],
+            [compiler, "-shared", "-fPIC", "-nostdlib", "-o", made, *SOURCES],
             stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
             timeout=_TIME_LIMIT,
         )  # fmt: skip
@@ -73,6 +76,14 @@ def build() -> bool:
             stale.unlink()
         made.rename(target)
     return True
+
+
+def preloading() -> dict[str, str]:
+    """What a CRIU that leaves nothing out needs in its environment; nothing, where it is not built.
+
+    With it a small tmpfs costs a dump or a restore no start of other programs (`small_tar.c`).
+    """
+    return {"LD_PRELOAD": str(library())} if is_built() else {}
 
 
 class Skeleton:
@@ -92,6 +103,10 @@ class Skeleton:
         `ranges` has the shape (n, 2), uint64: [start, end) in bytes, ascending.
         """
         (self._directory / str(pid)).write_bytes(ranges.astype("=u8").tobytes())
+
+    def tell_smaps(self, pid: int, text: bytes) -> None:
+        """Have CRIU take this for /proc/PID/smaps; before it looks at the process's mappings."""
+        (self._directory / f"{pid}.smaps").write_bytes(text)
 
     def leave_out_connections(self) -> None:
         """Have CRIU take the table of tracked connections as empty; before it dumps namespaces."""

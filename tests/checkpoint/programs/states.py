@@ -14,6 +14,7 @@ import pty
 import select
 import signal
 import socket
+import stat
 import struct
 import sys
 import tempfile
@@ -187,6 +188,164 @@ def temporary_file():
     os.write(fd, b"unnamed")
     yield
     assert os.pread(fd, 10, 0) == b"unnamed"
+
+
+# -- what is in a tmpfs
+
+
+def seen(top):
+    """All that can be told of what is beneath a directory; times as tar keeps them.
+
+    What is mounted there is passed over, and what holds such: CRIU makes its place anew.
+    """
+    told = {}
+    for place, directories, files in os.walk(top):
+        directories[:] = [name for name in directories if not os.path.ismount(f"{place}/{name}")]
+        for name in [".", *directories, *files]:
+            path = os.path.join(place, name)
+            status = os.lstat(path)
+            if path == "/dev/.":
+                continue
+            content = b""
+            if os.path.islink(path):
+                content = os.readlink(path).encode()
+            elif os.path.isfile(path):
+                content = open(path, "rb").read()
+            told[path] = (
+                status.st_mode,
+                status.st_uid,
+                status.st_gid,
+                status.st_rdev,
+                content,
+                int(status.st_mtime),
+            )
+    return told
+
+
+def kept(top):
+    """Yield once; then all beneath a directory must be as it was."""
+    before = seen(top)
+    yield
+    after = seen(top)
+    assert after == before, sorted(set(after.items()) ^ set(before.items()))
+
+
+def small_kinds(top):
+    """Every kind of file, none of them large."""
+    os.makedirs(f"{top}/deep/er", 0o700)
+    os.chmod(f"{top}/deep", 0o1777)
+    with open(f"{top}/deep/er/text", "w") as file:
+        file.write("what is written here is kept\n" * 300)
+    os.chown(f"{top}/deep/er/text", 1234, 4321)
+    os.chmod(f"{top}/deep/er/text", 0o6755)
+    os.utime(f"{top}/deep/er/text", (1e9, 1.1e9))
+    open(f"{top}/empty", "w").close()
+    os.symlink("nowhere/at/all", f"{top}/link")
+    os.lchown(f"{top}/link", 7, 8)
+    os.mkfifo(f"{top}/fifo", 0o640)
+    os.mknod(f"{top}/device", 0o600 | stat.S_IFCHR, os.makedev(1, 5))
+    for directory in (f"{top}/deep", top):
+        os.utime(directory, (1e9, 1e9))
+
+
+def small_tmpfs():
+    for top in ("/dev/shm/small", "/dev/of-its-own"):
+        os.mkdir(top)
+        small_kinds(top)
+    yield from kept("/dev")
+    assert open("/dev/of-its-own/device", "rb").read(3) == bytes(3)
+
+
+def dev_itself():
+    os.remove("/dev/full")
+    os.symlink("null", "/dev/full")
+    os.chmod("/dev/tty", 0o620)
+    yield from kept("/dev")
+
+
+def shm_socket():
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind("/dev/shm/socket")
+    listener.listen()
+    yield
+    client = socket.socket(socket.AF_UNIX)
+    client.connect("/dev/shm/socket")
+    listener.accept()[0].sendall(b"heard")
+    assert client.recv(10) == b"heard"
+
+
+def shm_large():
+    """More than is done without tar: many MiB, and a name longer than a head of tar holds."""
+    os.mkdir("/dev/shm/large")
+    with open("/dev/shm/large/random", "wb") as file:
+        file.write(os.urandom(5 << 20))
+    with open("/dev/shm/large/" + "n" * 200, "w") as file:
+        file.write("long")
+    yield from kept("/dev/shm/large")
+
+
+def shm_holes():
+    with open("/dev/shm/holes", "wb") as file:
+        file.truncate(1 << 30)
+        file.seek(1 << 29)
+        file.write(b"middle")
+    blocks = os.stat("/dev/shm/holes").st_blocks
+    yield
+    assert os.stat("/dev/shm/holes").st_size == 1 << 30
+    assert os.stat("/dev/shm/holes").st_blocks <= blocks + 64
+    with open("/dev/shm/holes", "rb") as file:
+        file.seek(1 << 29)
+        assert file.read(8) == b"middle\0\0"
+
+
+def shm_names():
+    """One file of two names."""
+    with open("/dev/shm/one", "w") as file:
+        file.write("same")
+    os.link("/dev/shm/one", "/dev/shm/other")
+    yield
+    assert os.path.samefile("/dev/shm/one", "/dev/shm/other")
+    assert open("/dev/shm/other").read() == "same"
+
+
+def shm_open_and_gone():
+    """Shared memory as shm_open(3) and shm_unlink(3) leave it: mapped twice, of no name."""
+    fd = os.open("/dev/shm/gone", os.O_RDWR | os.O_CREAT)
+    os.ftruncate(fd, 40960)
+    os.unlink("/dev/shm/gone")
+    view = mmap.mmap(fd, 40960)
+    view[100:105] = b"ours!"
+    reader, writer = os.pipe()
+
+    def answer():
+        view[200:205] = os.read(reader, 5)
+        sleep_for_ever()
+
+    pid = child(answer)
+    yield
+    assert view[100:105] == b"ours!"
+    os.write(writer, b"heard")
+    deadline = time.monotonic() + 10
+    while view[200:205] != b"heard":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert not os.path.exists("/dev/shm/gone")
+    os.kill(pid, signal.SIGKILL)
+    ended(pid)
+
+
+def shm_full():
+    """Not a page is free, and the limit stays."""
+    size = os.statvfs("/dev/shm").f_blocks
+    fd = os.open("/dev/shm/all", os.O_RDWR | os.O_CREAT)
+    with contextlib.suppress(OSError):
+        while True:
+            os.write(fd, os.urandom(1 << 20))
+    assert os.statvfs("/dev/shm").f_bfree == 0
+    yield
+    assert os.statvfs("/dev/shm").f_blocks == size
+    assert os.statvfs("/dev/shm").f_bfree == 0
+    assert os.fstat(fd).st_size == os.stat("/dev/shm/all").st_size == size * 4096
 
 
 # -- between processes

@@ -86,6 +86,38 @@ def test_other_processes_are_told_whole(skeleton: Skeleton) -> None:
     assert present(memory, 4, skeleton, 16) == [0, 1, 2, 3]
 
 
+OPEN = """
+import ctypes, os, sys
+libc = ctypes.CDLL(None)
+directory = os.open(sys.argv[1], os.O_PATH)
+for name in sys.argv[2:]:
+    descriptor = libc.openat64(directory, name.encode(), os.O_RDONLY, 0)
+    print(os.read(descriptor, 20) if descriptor >= 0 else descriptor)
+"""
+
+
+def opened(skeleton: Skeleton, directory: str, *names: str) -> list[str]:
+    """What a process with the filter reads."""
+    done = subprocess.run(
+        [sys.executable, "-c", OPEN, directory, *names], env=skeleton.environment(), check=True,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    return done.stdout.splitlines()
+
+
+def test_smaps_is_what_was_told(skeleton: Skeleton, tmp_path: Path) -> None:
+    own = f"/proc/{os.getpid()}"
+    before = opened(skeleton, own, "smaps", "maps", "nothing")
+    assert before[2] == "-1"
+    skeleton.tell_smaps(os.getpid(), b"told")
+    assert opened(skeleton, own, "smaps", "maps", "nothing") == [str(b"told"), *before[1:]]
+    assert opened(skeleton, f"/proc/{os.getppid()}", "smaps") != [str(b"told")]
+    for directory in (tmp_path / "smaps", tmp_path / f"x{os.getpid()}"):
+        directory.mkdir()
+        (directory / "smaps").write_text("a file")
+        assert opened(skeleton, str(directory), "smaps") == [str(b"a file")]
+
+
 @pytest.mark.root
 def test_tracked_connections_are_asked_for_and_the_request_stays(skeleton: Skeleton) -> None:
     for _marked in range(2):
