@@ -109,8 +109,6 @@ def _freeze_and_dump(move: Outgoing, criu: client.Swrk) -> list[str]:
         ]
     if move.rounds:
         names += move.rounds.finish()
-        if move.serving:
-            move.serving.expect(move.rounds.owed())
     hand_over.join()
     move.frozen.leave()
     return names
@@ -126,6 +124,8 @@ def _tasks_held(move: Outgoing) -> None:
         move.skeleton.leave_out_connections()
     if move.rounds:
         move.rounds.held()
+    if move.rounds and move.serving:
+        move.serving.expect(move.rounds.owed())
 
 
 def _hand_over_address(move: Outgoing) -> None:
@@ -139,6 +139,7 @@ def _send(move: Outgoing, names: list[str]) -> None:
     assert move.bulk
     move.frozen.enter("transfer")
     total = sum((move.out / name).stat().st_size for name in names)
-    move.bulk.send_files(move.out, names, move.counter("state", total))
-    move.bulk.flush()
+    with move.serving.out_of_the_way() if move.serving else contextlib.nullcontext():
+        move.bulk.send_files(move.out, names, move.counter("state", total))
+        move.bulk.flush()
     move.frozen.leave()

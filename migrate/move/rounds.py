@@ -239,7 +239,7 @@ class Rounds:
         return names + self._without_pages()
 
     def owed(self) -> dict[int, numpy.ndarray]:
-        """By pid in the container, the runs that have not been sent; after `finish`."""
+        """By pid in the container, the runs that have not been sent; after `held`."""
         return {f.inner_pid: self._left(f) for f in self._finals} if self.late else {}
 
     def _without_pages(self) -> list[str]:

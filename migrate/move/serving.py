@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -38,6 +39,11 @@ SETTLE_LIMIT = 600.0
 PATIENCE = 60.0
 """Seconds without a page sent, after which it is given up, until `migrate recover`."""
 LOOK_EVERY = 5.0  # seconds; whether the container still runs there
+SWITCH = 0.0005
+"""Seconds for which a thread that sends in bulk may keep one from answering (Python's own: 5 ms)."""
+EARLY = 256 << 10
+"""Bytes at a time before the thaw: a page that is asked for waits for no more than that."""
+EARLY_MOST = 8 << 20  # bytes: the processors have to restore at the same time
 RETRY = 1.0  # seconds between two attempts
 
 Call = Callable[..., Any]
@@ -58,6 +64,9 @@ class Serving:
         self._todo = Todo()
         self._link: PageLink | None = None
         self._answering: threading.Thread | None = None
+        self._early: threading.Thread | None = None
+        self._clear, self._thawed = threading.Event(), threading.Event()
+        self._clear.set()
         self._failure: MigrateError | OSError | None = None
         self.sent = 0
         """Bytes of pages; those that were asked for are not counted."""
@@ -65,8 +74,37 @@ class Serving:
         self.last_sent = time.monotonic()
 
     def expect(self, owed: Owed) -> None:
-        """This is what will be lacking; what is asked for is sent from now on."""
+        """This is what will be lacking; some of it is sent from now on, as far as nothing waits."""
         self._todo.replace(owed)
+        if self._link:
+            self._early = threading.Thread(
+                target=self._send_early, args=(self._link,), name="early-pages", daemon=True
+            )
+            self._early.start()
+
+    @contextlib.contextmanager
+    def out_of_the_way(self) -> Iterator[None]:
+        """Something else has to be there first: no page goes early meanwhile."""
+        self._clear.clear()
+        try:
+            yield
+        finally:
+            self._clear.set()
+
+    def _send_early(self, link: PageLink) -> None:
+        """While CRIU dumps and restores, the link would be idle: what is touched first may go."""
+        try:
+            sent = 0
+            for number, runs in self._todo.smallest(EARLY):
+                self._clear.wait()
+                if link.closing or self._thawed.is_set() or sent > EARLY_MOST:
+                    return
+                sent += int((runs[:, 1] - runs[:, 0]).sum())
+                if (pid := self._processes.get(number)) is not None:
+                    link.send(f"{DIRECTORY}/{number}", runs, self._reader(pid))
+        except (MigrateError, OSError) as error:
+            if not link.closing:
+                self._failure = error
 
     def open_link(self, address: Address) -> None:
         """The connection for what is asked for; raises what opening it raises."""
@@ -76,6 +114,7 @@ class Serving:
             address, self._entry.move, fifo=f"{DIRECTORY}/{FIFO}",
             command=self._entry.remote_command or None,
         )  # fmt: skip
+        sys.setswitchinterval(SWITCH)
         self._answering = threading.Thread(
             target=self._answer, args=(self._link,), name="asked-pages", daemon=True
         )
@@ -101,6 +140,7 @@ class Serving:
 
     def once(self, call: Call, bulk: BulkSender) -> Target | None:
         """Send until the target lacks nothing; its state then. Raises what sending raises."""
+        self._thawed.set()
         while (state := self._settled(call)) is Target.COMMITTED:
             owed = decode(call("move.owed", move=self._entry.move, timeout=CALL_LIMIT))
             self._todo.replace(owed)
@@ -145,9 +185,11 @@ class Serving:
         if self._link:
             self._link.close()
             self.wire_bytes += self._link.wire_bytes
-        if self._answering:
-            self._answering.join()
-        self._link = self._answering = None
+        self._clear.set()
+        for thread in (self._answering, self._early):
+            if thread:
+                thread.join()
+        self._link = self._answering = self._early = None
 
     def go_on(
         self, address: Address, connect: Connect, rate_limit: int | None = None

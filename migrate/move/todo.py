@@ -93,6 +93,24 @@ class Todo:
         while part := self._next(pid):
             yield _array(sorted(part))
 
+    def smallest(self, most: int) -> Iterator[tuple[int, numpy.ndarray]]:
+        """Take (pid, runs) of at most `most` bytes, the shortest runs of all processes first.
+
+        What a program touches at once is scattered, what it holds in bulk is not.
+        """
+        with self._lock:
+            runs = sorted(
+                (run.end - run.start, pid, run.start)
+                for pid, space in self._spaces.items() for run in space.runs
+            )  # fmt: skip
+        for length, pid, start in runs:
+            for at in range(start, start + length, most):
+                with self._lock:
+                    space = self._spaces.get(pid, AddressSpace())
+                    taken = space.cut(at, min(at + most, start + length))
+                if taken:
+                    yield pid, _array([(run.start, run.end) for run in taken])
+
     def _next(self, pid: int) -> list[tuple[int, int]]:
         part: list[tuple[int, int]] = []
         size = 0

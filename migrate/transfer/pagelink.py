@@ -28,13 +28,14 @@ OPEN_FILES = 128  # at once; a receiver has room for 256
 
 
 class PageLink:
-    """Requests in, pages out. `asked` and `send` are for one thread, `close` for any."""
+    """Requests in, pages out. `asked` is for one thread, `send` and `close` for any."""
 
     def __init__(self, link: DataLink) -> None:
         self._link = link
         self._lane = Lane(link)
         self._files: dict[str, OutgoingFile] = {}
         self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
         self._closing = threading.Event()
 
     @classmethod
@@ -76,9 +77,10 @@ class PageLink:
 
         `runs` and `read` as for `BulkSender.send_pages`. Raises what reading and writing raise.
         """
-        file = self._files.get(name) or self._new_file(name)
         for part in cut(runs):
-            self._lane.send(PagesPiece(file, part, read, fresh=False, awaited=True), None)
+            with self._lock:
+                file = self._files.get(name) or self._new_file(name)
+                self._lane.send(PagesPiece(file, part, read, fresh=False, awaited=True), None)
 
     def _new_file(self, name: str) -> OutgoingFile:
         if len(self._files) == OPEN_FILES:
