@@ -40,7 +40,7 @@ PATIENCE = 60.0
 """Seconds without a page sent, after which it is given up, until `migrate recover`."""
 LOOK_EVERY = 5.0  # seconds; whether the container still runs there
 SWITCH = 0.0005
-"""Seconds for which a thread that sends in bulk may keep one from answering (Python's own: 5 ms)."""
+"""Seconds for which a thread that sends in bulk may keep one from answering (Python: 5 ms)."""
 EARLY = 256 << 10
 """Bytes at a time before the thaw: a page that is asked for waits for no more than that."""
 EARLY_MOST = 8 << 20  # bytes: the processors have to restore at the same time
