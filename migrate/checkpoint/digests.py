@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from migrate.checkpoint.tracking.trust import Untrackable, inner_pid
-from migrate.kernel.maps import Mapping, mappings
+from migrate.kernel.maps import Mapping, flagged, mappings
 from migrate.kernel.memory import PAGE, read_runs
 from migrate.kernel.pagemap import (
     PAGE_IS_GUARD,
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     Digests = NDArray[np.uint64]
 
 _KERNELS = ("[vdso]", "[vvar]", "[vvar_vclock]", "[vsyscall]", "[aio]", "[uprobes]")
+_DROPPABLE = frozenset({"dp"})
+"""VmFlags of memory whose contents may go at any time (vgetrandom's, Linux 6.11)."""
 _AT_ONCE = 1 << 20  # bytes
 DIRECTORY = "digests"
 """Where they travel: a file for each process, by its pid in the container."""
@@ -83,7 +85,10 @@ def digests(pid: int) -> Digests:
     parts = [np.empty((0, 2), dtype=np.uint64)]
     descriptor = os.open(f"/proc/{pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        for mapping in filter(_is_compared, mappings(pid)):
+        dropped = flagged(pid, _DROPPABLE)
+        for mapping in mappings(pid):
+            if not _is_compared(mapping) or mapping.start in dropped:
+                continue
             runs = scanner.scan(
                 descriptor, mapping.start, mapping.end, mask=without, inverted=without,
                 any_of=PAGE_IS_PRESENT | PAGE_IS_SWAPPED,

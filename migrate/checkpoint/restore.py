@@ -104,6 +104,7 @@ class Restorer:
             linkremaps.put_in_place(self._paths, state, images, self._own.rootfs)
             if self._lazy:
                 pagemap_images.make_eager(images)
+                pagemap_images.give_parent(images)
                 # CRIU looks in its working directory, which is that of the images.
                 (images / SOCKET_NAME).unlink(missing_ok=True)
                 (images / SOCKET_NAME).symlink_to(self._own.pages_socket)

@@ -15,6 +15,7 @@ from migrate.criu.errors import ImageBad
 PE_PARENT, PE_LAZY, PE_PRESENT = 1, 2, 4
 """Flags of an entry (CRIU, criu/include/pagemap.h)."""
 
+_PARENT = "parent"  # CRIU, criu/include/image.h, CR_PARENT_LINK
 SIZE_LIMIT = 256 << 20  # bytes of one image: entries of some 20 bytes each
 ENTRY_LIMIT = 4096  # bytes
 PAGES_LIMIT = 1 << 44  # 56 bits of addresses
@@ -30,6 +31,24 @@ def make_eager(images: Path) -> int:
     (nothing is changed in that image), OSError.
     """
     return sum(_make_eager(path) for path in sorted(images.glob("pagemap-*.img")))
+
+
+def give_parent(images: Path) -> None:
+    """An older generation of images, with no pages in it, for each process.
+
+    Only if there is one CRIU keeps the kernel from huge pages until all is restored (CRIU,
+    criu/mem.c, maybe_disable_thp). Otherwise the first page that it restores at once makes the
+    kernel fill 2 MiB around it with zeros, on hosts where huge pages are `always`: pages that ought
+    to be missing are there then, and no page server is ever asked for them. Raises ImageBad,
+    OSError.
+    """
+    parent = images / _PARENT
+    parent.mkdir(mode=0o700)
+    for path in images.glob("pagemap-*.img"):
+        if path.stem.removeprefix("pagemap-").isdigit():
+            head = read(path)[0]
+            write(parent / path.name, [head])
+            (parent / f"pages-{head.pages_id}.img").touch(mode=0o600)
 
 
 def _make_eager(path: Path) -> int:

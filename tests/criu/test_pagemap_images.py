@@ -47,6 +47,17 @@ def test_what_the_images_hold_is_restored_at_once(tmp_path):
     ]  # fmt: skip
 
 
+def test_a_parent_without_pages(tmp_path):
+    image(tmp_path / "pagemap-1.img", (1, 2, 6))
+    image(tmp_path / "pagemap-shmem-77.img", (1, 2, 4))
+    pm.give_parent(tmp_path)
+    parent = tmp_path / "parent"
+    assert sorted(p.name for p in parent.iterdir()) == ["pagemap-1.img", "pages-1.img"]
+    assert [message.pages_id for message in pm.read(parent / "pagemap-1.img")] == [1]
+    assert (parent / "pages-1.img").stat().st_size == 0
+    assert parent.stat().st_mode & 0o777 == 0o700
+
+
 @pytest.mark.parametrize(
     "entries", [[(5, 2, 4), (6, 1, 4)], [(1, 0, 4)], [(1, 1 << 50, 4)], [(2, 1, 4), (1, 1, 4)]]
 )

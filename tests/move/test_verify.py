@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,6 +41,35 @@ print(address)
 
 def inspected(host: Host) -> str:
     return host.run([MIGRATE, "inspect", "stress"]).stdout
+
+
+@pytest.fixture
+def huge_pages_always() -> Iterator[None]:
+    """As on many distributions; the machine's own setting is put back."""
+    setting = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    before = setting.read_text().partition("[")[2].partition("]")[0]
+    setting.write_text("always")
+    yield
+    setting.write_text(before)
+
+
+@pytest.mark.root
+@pytest.mark.criu
+@pytest.mark.hosts
+@pytest.mark.timeout(240)
+@pytest.mark.usefixtures("huge_pages_always")
+def test_huge_pages_hide_no_missing_page(clean: tuple[Host, Host]) -> None:
+    """CRIU restores some pages at once: the kernel must not put zeros around them."""
+    start(clean[0], "stress", "stress.py", "3")
+    goes_on(clean[0], "stress")
+    for turn in range(4):
+        source, target = clean[turn % 2], clean[(turn + 1) % 2]
+        mode = ("pre-copy", "post-copy")[turn // 2]
+        assert move(source, target, "stress", "--mode", mode, "--verify")["mode"] == mode
+        goes_on(target, "stress")
+        pid = json.loads(inspected(target))["status"]["pid"]
+        assert "THP_enabled:\t1" in target.run(["cat", f"/proc/{pid}/status"]).stdout
+    assert [line for line in output(clean[0], "stress") if "WRONG" in line] == []
 
 
 @pytest.mark.root
