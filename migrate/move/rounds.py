@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from migrate.checkpoint.tracking import wp_async
 from migrate.checkpoint.tracking.tracker import Final, Tracker
@@ -34,9 +34,20 @@ if TYPE_CHECKING:
 BASE_PAUSE = 0.08
 """Seconds: all of the pause but the last dirty pages (`migrate bench downtime`)."""
 NO_HELP = 0.7
-"""A round that sends more than this share of the one before does not help."""
+"""A round that leaves more than this share of what the one before left does not help."""
 LEAST_ROUNDS = 2
 TOO_FAST = "more rounds do not help: it writes as fast as the link sends"
+BESIDE = "more rounds do not help: the large files that are written take longer"
+
+
+class Beside(Protocol):
+    """What else travels while the container runs, between the rounds of memory."""
+
+    def again(self) -> None:
+        """Send what has changed since, if it is worth it; raises what sending raises."""
+
+    def predicted_pause(self) -> float:
+        """Seconds for it in the pause, if the container were frozen now."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +58,7 @@ class Round:
     pages_bytes: int
     seconds: float  # of sending
     since_last: float  # in which the pages were written
+    beside: float = 0.0  # of the pause, for what else has changed meanwhile
 
     @property
     def rate(self) -> float:
@@ -58,9 +70,17 @@ class Round:
         """Bytes of pages written a second; nothing is known after the first round."""
         return self.pages_bytes / max(self.since_last, 1e-6) if self.number else 0.0
 
+    def without_pages(self) -> float:
+        """Seconds, if it were frozen now and the last pages followed later."""
+        return BASE_PAUSE + self.beside
+
     def predicted_pause(self) -> float:
         """Seconds, if it were frozen now."""
-        return BASE_PAUSE + self.dirty_rate * self.seconds / max(self.rate, 1.0)
+        return self.without_pages() + self.dirty_rate * self.seconds / max(self.rate, 1.0)
+
+    def left_by(self, rate: float) -> float:
+        """Seconds for what this round had to send, at `rate`, and for what is left beside it."""
+        return self.pages_bytes / max(rate, 1.0) + self.beside
 
 
 def enough(done: list[Round], budget: float, most: int) -> str:
@@ -72,8 +92,8 @@ def enough(done: list[Round], budget: float, most: int) -> str:
         return ""
     if last.predicted_pause() <= budget:
         return "the rest fits the budget"
-    if last.pages_bytes > NO_HELP * done[-2].pages_bytes:
-        return TOO_FAST
+    if last.left_by(last.rate) > NO_HELP * done[-2].left_by(last.rate):
+        return TOO_FAST if last.seconds >= last.beside else BESIDE
     return ""
 
 
@@ -118,11 +138,15 @@ class Rounds:
         self._track().round()
         self.late = True
 
-    def run(self, budget: float, most: int, count: Callable[[int], None]) -> str:
+    def run(
+        self, budget: float, most: int, count: Callable[[int], None], beside: Beside | None = None
+    ) -> str:  # fmt: skip
         """Rounds until `enough` says why; `budget` in seconds. Raises what sending raises."""
         tracker = self._track()
         scanned = time.monotonic()
         while True:
+            if beside and self.done:
+                beside.again()
             now = time.monotonic()
             written = tracker.round()
             begun = time.monotonic()
@@ -132,23 +156,31 @@ class Rounds:
             done = Round(
                 len(self.done), sum(_size(part.runs) for part in written),
                 time.monotonic() - begun, now - scanned,
+                beside.predicted_pause() if beside else 0.0,
             )  # fmt: skip
             scanned = now
             self.done.append(done)
             why = self._after_braking(enough(self.done, budget, most))
-            self._report(
-                Event("round", f"round {done.number + 1}", {
-                    "bytes": done.pages_bytes, "seconds": done.seconds,
-                    "dirty_rate": done.dirty_rate, "predicted_pause": done.predicted_pause(),
-                    "last": why,
-                })
-            )  # fmt: skip
+            self._tell(done, why)
             if why:
                 return why
+
+    def _tell(self, done: Round, why: str) -> None:
+        told = {
+            "bytes": done.pages_bytes, "seconds": done.seconds, "dirty_rate": done.dirty_rate,
+            "files_pause": done.beside, "predicted_pause": done.predicted_pause(), "last": why,
+        }  # fmt: skip
+        self._report(Event("round", f"round {done.number + 1}", told))
 
     def misses(self, budget: float) -> bool:
         """Whether the last round predicts a pause of more than `budget` seconds."""
         return self.done[-1].predicted_pause() > budget
+
+    def pages_miss(self, budget: float) -> bool:
+        """Whether it `misses` for the last pages, rather than for what travels beside them."""
+        last = self.done[-1]
+        pages = last.predicted_pause() - last.without_pages()
+        return self.misses(budget) and (last.without_pages() <= budget or pages >= last.beside)
 
     def _after_braking(self, why: str) -> str:
         """Why the rounds are over still, when it has been slowed if that is allowed."""
