@@ -49,6 +49,7 @@ class Facts(msgspec.Struct, frozen=True):
     lazy: bool = False  # memory can be filled in after the thaw
     staged_files: bool = False  # contents of files can be sent ahead of what names them
     awaits_pages: bool = False  # memory can follow from the source after the thaw
+    xor_pages: bool = False  # a page can be sent as what differs from the one sent before
 
 
 def gather(paths: Paths) -> Facts:
@@ -63,7 +64,7 @@ def gather(paths: Paths) -> Facts:
         criu=chosen.version if chosen else "", cpu_flags=tuple(_cpu_flags()),
         memory_free=_memory_free(), disk_free=shutil.disk_usage(paths.state).free,
         tracking=_tracking(), skeleton=skeleton.is_built(), lazy=_can_fill(),
-        staged_files=True, awaits_pages=_can_fill(),
+        staged_files=True, awaits_pages=_can_fill(), xor_pages=True,
     )  # fmt: skip
 
 

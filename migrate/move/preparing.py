@@ -56,7 +56,8 @@ def prepare(move: Outgoing, made: Plan, state: State) -> None:
     )  # fmt: skip
     move.bulk = BulkSender.open(
         move.address, entry.move, connections=CONNECTIONS,
-        rate_limit=move.wish.rate_limit, command=move.wish.remote_command or None,
+        rate_limit=move.wish.rate_limit,
+        deltas=bool(move.there and move.there.xor_pages), command=move.wish.remote_command or None,
     )  # fmt: skip
     _send_layers(move, made)
     move.agent.call("move.place", timeout=CALL_LIMIT)

@@ -78,9 +78,10 @@ class Round:
         """Seconds, if it were frozen now."""
         return self.without_pages() + self.dirty_rate * self.seconds / max(self.rate, 1.0)
 
-    def left_by(self, rate: float) -> float:
-        """Seconds for what this round had to send, at `rate`, and for what is left beside it."""
-        return self.pages_bytes / max(rate, 1.0) + self.beside
+    @property
+    def left(self) -> float:
+        """Seconds for as much as this round had to send, and for what is left beside it."""
+        return self.seconds + self.beside
 
 
 def enough(done: list[Round], budget: float, most: int) -> str:
@@ -92,7 +93,7 @@ def enough(done: list[Round], budget: float, most: int) -> str:
         return ""
     if last.predicted_pause() <= budget:
         return "the rest fits the budget"
-    if last.left_by(last.rate) > NO_HELP * done[-2].left_by(last.rate):
+    if last.left > NO_HELP * done[-2].left:
         return TOO_FAST if last.seconds >= last.beside else BESIDE
     return ""
 

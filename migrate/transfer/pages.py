@@ -1,10 +1,11 @@
-"""Pages of memory on their way: cut into frames, zeros left out, compressed where that helps.
+"""Pages of memory on their way: cut into frames, zeros left out, made small where that helps.
 
 A page's offset in its file is its address, so that every round of a move writes to the same slot.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,16 +13,19 @@ from typing import TYPE_CHECKING
 from migrate.transfer.frames import (
     ARRIVAL_FLAG,
     PAGE,
+    XOR_FLAG,
     ZSTD_FLAG,
     Buffer,
     Kind,
     pack,
     pages_table,
+    xor_digest,
 )
 
 if TYPE_CHECKING:
     import numpy
 
+    from migrate.transfer.deltas import SentPages
     from migrate.transfer.outgoing import OutgoingFile
 
 ADDRESS_SPACE = 1 << 56
@@ -33,6 +37,10 @@ RUNS = 1024
 _LEVEL = 1  # of zstd
 _WORTH = 0.85  # compressed to more than this share it is not worth the receiver's time
 _SKIPPED = 15  # frames that are then sent as they are
+
+_USUAL_COST = 1.5e-9  # seconds a byte, of keeping a page and of making a delta
+_FAR_COST = 1.7e-9  # seconds a byte of a delta at the receiver (receiver.py)
+_GAIN = 2.0  # times what it costs
 
 Read = Callable[["numpy.ndarray", bytearray], "numpy.ndarray"]
 """Reads runs into a buffer; the runs that were there (migrate.kernel.memory.read_runs)."""
@@ -102,17 +110,43 @@ def _runs(addresses: numpy.ndarray) -> list[tuple[int, int]]:
 
 
 class Packer:
-    """Makes frames of one link; remembers whether compression was worth it."""
+    """Makes frames of one link; remembers what was worth it."""
 
-    def __init__(self) -> None:
+    def __init__(self, sent: SentPages | None = None) -> None:
+        """`sent`: what the other side holds, if it can be given what differs from that."""
         self._buffer = bytearray(CHUNK)
+        self._sent = sent
         self._compressor: object = None
         self._to_skip = 0
+        self._deltas_to_skip = 0
+        self._share = 1.0  # of their size, to which contents were compressed the last time
+        self._cost = _Speed(_USUAL_COST)  # of deltas
+        self._link = _Speed()
 
     def frames(self, piece: PagesPiece) -> tuple[list[Buffer], int]:
         """The frames of a piece, and how many bytes of pages they carry."""
         runs = piece.read(piece.runs, self._buffer)
-        data, zeros, content = self._without_zeros(runs)
+        if self._sent is None or piece.fresh:
+            return self._plain(piece, *self._without_zeros(runs))
+        if piece.awaited or not self._deltas_pay():
+            if len(self._sent):
+                self._sent.forget(piece.file.name, _addresses(runs))
+            return self._plain(piece, *self._without_zeros(runs))
+        return self._with_deltas(piece, runs, self._sent)
+
+    def written(self, count: int, seconds: float) -> None:
+        """So many bytes took the link so long."""
+        self._link.add(count, seconds)
+
+    def _deltas_pay(self) -> bool:
+        """Whether the link is so slow that a byte saved is worth the work of both sides."""
+        cost = self._cost.seconds_a_byte + _FAR_COST
+        return self._link.seconds_a_byte > _GAIN * cost
+
+    def _plain(
+        self, piece: PagesPiece, data: list[tuple[int, int]], zeros: list[tuple[int, int]],
+        content: Buffer,
+    ) -> tuple[list[Buffer], int]:  # fmt: skip
         size = len(content)
         if piece.fresh:
             zeros = []
@@ -121,9 +155,47 @@ class Packer:
         content, flags = self._compressed(content)
         if piece.awaited:
             flags |= ARRIVAL_FLAG
-        payload = [pages_table(data, zeros), content]
-        head = pack(Kind.PAGES, *payload, flags=flags, file=piece.file.number)
-        return [head, *payload], size
+        return _frame(piece, flags, pages_table(data, zeros), content), size
+
+    def _with_deltas(
+        self, piece: PagesPiece, runs: numpy.ndarray, sent: SentPages
+    ) -> tuple[list[Buffer], int]:  # fmt: skip
+        """What is known to the other side as what differs, the rest as it is."""
+        import numpy as np
+
+        name, addresses = piece.file.name, _addresses(runs)
+        pages = np.frombuffer(self._buffer, dtype=np.uint8, count=len(addresses) * PAGE)
+        pages = pages.reshape(-1, PAGE)
+        filled = np.bitwise_or.reduce(pages.view(np.uint64), axis=1) != 0
+        sent.forget(name, addresses[~filled])
+        begun = time.monotonic()
+        known, base = sent.look(name, addresses)
+        delta = self._delta(piece, addresses[known], pages[known], base) if known.any() else []
+        sent.keep(name, addresses[filled], pages[filled])
+        self._cost.add(pages.size, time.monotonic() - begun)
+        rest = filled & ~known if delta else filled
+        frames, size = self._plain(
+            piece, _runs(addresses[rest]), _runs(addresses[~filled]),
+            memoryview(pages[rest].tobytes()),
+        )  # fmt: skip
+        return delta + frames, size + (int(known.sum()) * PAGE if delta else 0)
+
+    def _delta(
+        self, piece: PagesPiece, addresses: numpy.ndarray, pages: numpy.ndarray,
+        base: numpy.ndarray,
+    ) -> list[Buffer]:  # fmt: skip
+        """The frame of what differs from `base`; none where that saves too little."""
+        if self._deltas_to_skip:
+            self._deltas_to_skip -= 1
+            return []
+        packed = self._zstd(memoryview((pages ^ base).tobytes()))
+        if len(packed) > pages.size * min(_WORTH, self._share):
+            self._deltas_to_skip = _SKIPPED
+            return []
+        table = pages_table(_runs(addresses), [])
+        return _frame(
+            piece, XOR_FLAG | ZSTD_FLAG, table, xor_digest(memoryview(pages.tobytes())), packed
+        )
 
     def _without_zeros(
         self, runs: numpy.ndarray
@@ -143,16 +215,42 @@ class Packer:
 
     def _compressed(self, content: Buffer) -> tuple[Buffer, int]:
         """The content as it is to be sent, and the frame's flags."""
-        import zstandard
-
         if self._to_skip or not len(content):
             self._to_skip = max(0, self._to_skip - 1)
             return content, 0
-        if self._compressor is None:
-            self._compressor = zstandard.ZstdCompressor(level=_LEVEL)
-        assert isinstance(self._compressor, zstandard.ZstdCompressor)
-        packed = self._compressor.compress(content)
-        if len(packed) > len(content) * _WORTH:
+        packed = self._zstd(content)
+        self._share = len(packed) / len(content)
+        if self._share > _WORTH:
             self._to_skip = _SKIPPED
             return content, 0
         return packed, ZSTD_FLAG
+
+    def _zstd(self, content: Buffer) -> bytes:
+        import zstandard
+
+        if self._compressor is None:
+            self._compressor = zstandard.ZstdCompressor(level=_LEVEL)
+        assert isinstance(self._compressor, zstandard.ZstdCompressor)
+        packed: bytes = self._compressor.compress(content)
+        return packed
+
+
+class _Speed:
+    """How long a byte takes, over all that was measured."""
+
+    def __init__(self, usual: float = 0.0) -> None:
+        """`usual`: seconds a byte, as long as nothing was measured."""
+        self._usual, self._bytes, self._seconds = usual, 0, 0.0
+
+    def add(self, count: int, seconds: float) -> None:
+        """So many bytes took so long."""
+        self._bytes += count
+        self._seconds += seconds
+
+    @property
+    def seconds_a_byte(self) -> float:
+        return self._seconds / self._bytes if self._bytes else self._usual
+
+
+def _frame(piece: PagesPiece, flags: int, *payload: Buffer) -> list[Buffer]:
+    return [pack(Kind.PAGES, *payload, flags=flags, file=piece.file.number), *payload]
