@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     import numpy
 
 BASE_PAUSE = 0.08
-"""Seconds: all of the pause but the last dirty pages (`migrate bench downtime`)."""
+"""Seconds: all of the pause but what the link takes (`migrate bench downtime`)."""
+STATE_BYTES = 1_200_000
+"""What CRIU's images and the tars of a small container come to."""
 NO_HELP = 0.7
 """A round that leaves more than this share of what the one before left does not help."""
 LEAST_ROUNDS = 2
@@ -59,6 +61,7 @@ class Round:
     seconds: float  # of sending
     since_last: float  # in which the pages were written
     beside: float = 0.0  # of the pause, for what else has changed meanwhile
+    state: float = 0.0  # of the pause, for sending all but pages and large files
 
     @property
     def rate(self) -> float:
@@ -72,7 +75,7 @@ class Round:
 
     def without_pages(self) -> float:
         """Seconds, if it were frozen now and the last pages followed later."""
-        return BASE_PAUSE + self.beside
+        return BASE_PAUSE + self.state + self.beside
 
     def predicted_pause(self) -> float:
         """Seconds, if it were frozen now."""
@@ -144,20 +147,21 @@ class Rounds:
     ) -> str:  # fmt: skip
         """Rounds until `enough` says why; `budget` in seconds. Raises what sending raises."""
         tracker = self._track()
-        scanned = time.monotonic()
+        scanned, most_sent = time.monotonic(), (0, 0.0)
         while True:
             if beside and self.done:
                 beside.again()
             now = time.monotonic()
             written = tracker.round()
-            begun = time.monotonic()
+            begun, on_wire = time.monotonic(), self._bulk.wire_bytes
             for part in written:
                 self._send(part.pid, part.inner_pid, part.runs, count)
             self._bulk.flush()
+            seconds = time.monotonic() - begun
+            most_sent = max(most_sent, (self._bulk.wire_bytes - on_wire, seconds))
             done = Round(
-                len(self.done), sum(_size(part.runs) for part in written),
-                time.monotonic() - begun, now - scanned,
-                beside.predicted_pause() if beside else 0.0,
+                len(self.done), sum(_size(part.runs) for part in written), seconds, now - scanned,
+                beside.predicted_pause() if beside else 0.0, _state_seconds(*most_sent),
             )  # fmt: skip
             scanned = now
             self.done.append(done)
@@ -274,6 +278,11 @@ class Rounds:
             self._sender.join()
         if self._tracker:
             self._tracker.close()
+
+
+def _state_seconds(sent: int, seconds: float) -> float:
+    """For STATE_BYTES, when as many bytes as the largest round has `sent` took that long."""
+    return seconds * min(1.0, STATE_BYTES / max(sent, 1))
 
 
 def _size(runs: numpy.ndarray) -> int:

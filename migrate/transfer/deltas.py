@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 ROOM = 64 * 1024 * 1024
 """Bytes of pages that are kept."""
+USUAL_COST = 1.5e-9
+"""Seconds a byte, of keeping a page and of making a delta, as long as nothing was measured."""
+FAR_COST = 1.7e-9
+"""Seconds a byte of a delta at the receiver (receiver.py)."""
+GAIN = 2.0
+"""Times what it costs; a link that is faster than some 300 MB/s gets pages as they are."""
 _NAME_SHIFT = 56  # above every address (migrate.transfer.pages.ADDRESS_SPACE)
 
 
@@ -40,6 +46,7 @@ class SentPages:
         self._round = 0
         self._is_new_round = False
         self._lock = threading.Lock()
+        self._work, self._link = _Speed(USUAL_COST), _Speed()
 
     def __len__(self) -> int:
         """Pages."""
@@ -48,6 +55,18 @@ class SentPages:
     def end_round(self) -> None:
         """All that was sent is there; whatever comes now belongs to the next round."""
         self._is_new_round = True
+
+    def pay(self) -> bool:
+        """Whether the links are so slow that a byte saved is worth the work of both sides."""
+        return self._link.seconds_a_byte > GAIN * (self._work.seconds_a_byte + FAR_COST)
+
+    def took(self, count: int, seconds: float) -> None:
+        """Keeping so many bytes, and finding what differs, took so long."""
+        self._work.add(count, seconds)
+
+    def link_took(self, count: int, seconds: float) -> None:
+        """A link took so many bytes in that time."""
+        self._link.add(count, seconds)
 
     def look(self, name: bytes, addresses: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
         """Which of a file's pages are here, (n,) bool, and what these hold, (known, PAGE) uint8."""
@@ -101,3 +120,22 @@ class SentPages:
             slot = self._slots[key] = self._slots.pop(oldest)
         self._rounds[slot] = self._round
         return slot
+
+
+class _Speed:
+    """How long a byte takes, over all that several threads have measured."""
+
+    def __init__(self, usual: float = 0.0) -> None:
+        """`usual`: seconds a byte, as long as nothing was measured."""
+        self._usual, self._bytes, self._seconds = usual, 0, 0.0
+        self._lock = threading.Lock()
+
+    def add(self, count: int, seconds: float) -> None:
+        """So many bytes took so long."""
+        with self._lock:
+            self._bytes += count
+            self._seconds += seconds
+
+    @property
+    def seconds_a_byte(self) -> float:
+        return self._seconds / self._bytes if self._bytes else self._usual

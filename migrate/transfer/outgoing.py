@@ -91,6 +91,7 @@ class Lane:
         self.payload_bytes = 0
         self._open: dict[int, OutgoingFile] = {}
         self._buffer = bytearray(CHUNK)
+        self._sent = sent
         self._packer = Packer(sent)
 
     def send(self, piece: Piece | PagesPiece, limiter: RateLimiter | None) -> None:
@@ -115,7 +116,8 @@ class Lane:
         if limiter is not None:
             limiter.take(size)
         self.link.write(frames)
-        self._packer.written(size, time.monotonic() - begun)
+        if self._sent is not None:
+            self._sent.link_took(size, time.monotonic() - begun)
 
     def flush(self, token: int, flags: int) -> None:
         """Close the finished files and send FLUSH."""

@@ -38,10 +38,6 @@ _LEVEL = 1  # of zstd
 _WORTH = 0.85  # compressed to more than this share it is not worth the receiver's time
 _SKIPPED = 15  # frames that are then sent as they are
 
-_USUAL_COST = 1.5e-9  # seconds a byte, of keeping a page and of making a delta
-_FAR_COST = 1.7e-9  # seconds a byte of a delta at the receiver (receiver.py)
-_GAIN = 2.0  # times what it costs
-
 Read = Callable[["numpy.ndarray", bytearray], "numpy.ndarray"]
 """Reads runs into a buffer; the runs that were there (migrate.kernel.memory.read_runs)."""
 
@@ -120,28 +116,17 @@ class Packer:
         self._to_skip = 0
         self._deltas_to_skip = 0
         self._share = 1.0  # of their size, to which contents were compressed the last time
-        self._cost = _Speed(_USUAL_COST)  # of deltas
-        self._link = _Speed()
 
     def frames(self, piece: PagesPiece) -> tuple[list[Buffer], int]:
         """The frames of a piece, and how many bytes of pages they carry."""
         runs = piece.read(piece.runs, self._buffer)
         if self._sent is None or piece.fresh:
             return self._plain(piece, *self._without_zeros(runs))
-        if piece.awaited or not self._deltas_pay():
+        if piece.awaited or not self._sent.pay():
             if len(self._sent):
                 self._sent.forget(piece.file.name, _addresses(runs))
             return self._plain(piece, *self._without_zeros(runs))
         return self._with_deltas(piece, runs, self._sent)
-
-    def written(self, count: int, seconds: float) -> None:
-        """So many bytes took the link so long."""
-        self._link.add(count, seconds)
-
-    def _deltas_pay(self) -> bool:
-        """Whether the link is so slow that a byte saved is worth the work of both sides."""
-        cost = self._cost.seconds_a_byte + _FAR_COST
-        return self._link.seconds_a_byte > _GAIN * cost
 
     def _plain(
         self, piece: PagesPiece, data: list[tuple[int, int]], zeros: list[tuple[int, int]],
@@ -172,7 +157,7 @@ class Packer:
         known, base = sent.look(name, addresses)
         delta = self._delta(piece, addresses[known], pages[known], base) if known.any() else []
         sent.keep(name, addresses[filled], pages[filled])
-        self._cost.add(pages.size, time.monotonic() - begun)
+        sent.took(pages.size, time.monotonic() - begun)
         rest = filled & ~known if delta else filled
         frames, size = self._plain(
             piece, _runs(addresses[rest]), _runs(addresses[~filled]),
@@ -233,23 +218,6 @@ class Packer:
         assert isinstance(self._compressor, zstandard.ZstdCompressor)
         packed: bytes = self._compressor.compress(content)
         return packed
-
-
-class _Speed:
-    """How long a byte takes, over all that was measured."""
-
-    def __init__(self, usual: float = 0.0) -> None:
-        """`usual`: seconds a byte, as long as nothing was measured."""
-        self._usual, self._bytes, self._seconds = usual, 0, 0.0
-
-    def add(self, count: int, seconds: float) -> None:
-        """So many bytes took so long."""
-        self._bytes += count
-        self._seconds += seconds
-
-    @property
-    def seconds_a_byte(self) -> float:
-        return self._seconds / self._bytes if self._bytes else self._usual
 
 
 def _frame(piece: PagesPiece, flags: int, *payload: Buffer) -> list[Buffer]:

@@ -45,8 +45,7 @@ class Source:
         self.memory = bytearray(PAGES * PAGE)
         self.sent = SentPages(room)
         self.packers = [Packer(self.sent) for _ in range(links)]
-        for packer in self.packers:
-            packer.written(1, SLOW)
+        self.sent.link_took(1, SLOW)
         size = len(self.memory)
         self.file = OutgoingFile(1, "7", size=size, mode=0o600, descriptor=None)
         self.stream = frame(Kind.OPEN, b"7", mode=0o600, file=1, offset=size)
@@ -114,9 +113,9 @@ def test_the_other_side_has_what_was_sent(
             place = slice(page * PAGE, page * PAGE + PAGE)
             source.memory[place] = change(bytes(source.memory[place]), how)
         if number % 3 == 2:  # the link is fast for a round
-            source.packers[0].written(1 << 60, 0.0)
+            source.sent.link_took(1 << 60, 0.0)
         source.round(set(changed), awaited=number == late)
-        source.packers[0].written(1, float(1 << 61))
+        source.sent.link_took(1, float(1 << 61))
         assert len(source.sent) <= room
     with tempfile.TemporaryDirectory() as base:
         source.arrives(make_root(Path(base), TOKEN))
@@ -150,7 +149,7 @@ def test_pages_that_are_wholly_new_are_not_tried_for_long(tmp_path: Path) -> Non
 
 def test_a_fast_link_gets_pages_as_they_are(tmp_path: Path) -> None:
     source = Source()
-    source.packers[0].written(1 << 40, 1.0)
+    source.sent.link_took(1 << 40, 1.0)
     source.memory[:] = os.urandom(len(source.memory))
     for _ in range(3):
         source.round(set(range(PAGES)))
