@@ -37,9 +37,16 @@ LEAST_BYTES = 256 * 1024
 MOST_BYTES = 1 << 40
 """Of a larger one the fingerprints take too much memory."""
 MOST_ROUNDS = 4
+"""One after another; others come between the rounds of memory."""
 FEW_BYTES = 4 << 20
 NO_HELP = 0.7
 """A round that sends more than this share of the one before does not help."""
+LEAST_KNOWN = 2
+"""Rounds; what the first one sends tells nothing of what is written."""
+LEAST_GAIN = 0.02
+"""Seconds of the pause that are worth another round, which freezes the container for some ms."""
+LONG = 5.0
+"""Seconds after which a round is due whatever it saves: there may be new files, or busier ones."""
 RACY_NS = 50_000_000
 """File times come from a clock that ticks every 10 ms at worst."""
 STEP_NS = 20_000_000
@@ -82,10 +89,54 @@ class _File:
     used: bool = False
 
 
+@dataclass(frozen=True)
+class FileRound:
+    """What a round of files has sent; times in seconds, `begun` by the monotonic clock."""
+
+    begun: float  # when all was frozen
+    held: float  # for how long
+    sent: int  # bytes of blocks that were written since the round before
+    seconds: float  # of the round
+    reading: float  # of these, what it took to read what could not be vouched for
+    since_last: float  # in which the blocks were written
+
+    @property
+    def dirty_rate(self) -> float:
+        """Bytes of blocks written a second."""
+        return self.sent / max(self.since_last, 1e-6)
+
+
+def predicted_sending(done: list[FileRound], now: float) -> float:
+    """Seconds for the blocks that were written since the last round, at the link's rate.
+
+    That is the rate of the round that sent most: small ones fit into buffers. In a long time the
+    same blocks are written again and again, so the fastest writing counts, not the mean.
+    """
+    if len(done) < LEAST_KNOWN:
+        return 0.0
+    largest = max(done, key=lambda each: each.sent)
+    rate = largest.sent / max(largest.seconds, 1e-6)
+    return max(each.dirty_rate for each in done[1:]) * (now - done[-1].begun) / max(rate, 1.0)
+
+
+def predicted_reading(done: list[FileRound]) -> float:
+    """Seconds for reading again what can't be vouched for."""
+    return done[-1].reading if len(done) >= LEAST_KNOWN else 0.0
+
+
+def is_worth_it(done: list[FileRound], now: float) -> bool:
+    """Whether another round makes the pause shorter by more than it costs."""
+    age = now - done[-1].begun
+    if age < 2 * done[-1].seconds:  # it would be as old again afterwards
+        return False
+    return age > LONG or predicted_sending(done, now) > LEAST_GAIN
+
+
 class FileRounds:
     """The large files of one container on their way to the target (a `checkpoint.staged.Staging`).
 
-    A file is known by its device and inode: its names don't matter.
+    A file is known by its device and inode: its names don't matter. Between the rounds of memory
+    it is a `rounds.Beside`.
     """
 
     def __init__(self, paths: Paths, record: Record, bulk: BulkSender, phases: Phases) -> None:
@@ -104,33 +155,51 @@ class FileRounds:
         self._steady = {root.stat().st_dev for root in self._roots if magic(root) in _STEADY}
         self._files: dict[Identity, _File] = {}
         self._last = Stop()
+        self._reading = 0.0
+        self.done: list[FileRound] = []
         phases.enter("files")
-        self._run()
-
-    def _run(self) -> None:
-        if not any(True for root in self._roots for _ in _large_files(root)):
-            return
-        before = 0
-        for number in range(MOST_ROUNDS):
-            begun = time.monotonic()
-            sent = self._round()
-            seconds = time.monotonic() - begun
-            told = {"bytes": sent, "seconds": seconds, "files": len(self._files)}
-            self._report(Event("note", f"round {number + 1} of files", told))
-            if sent < FEW_BYTES or (number and sent > NO_HELP * before):
+        for _ in range(MOST_ROUNDS):
+            self._round()
+            if self._is_enough():
                 return
-            before = sent
 
-    def _round(self) -> int:
-        """Send what may have changed; the bytes of changed blocks."""
-        stop = self._stop()
+    def _is_enough(self) -> bool:
+        sent = [done.sent for done in self.done]
+        return sent[-1] < FEW_BYTES or (len(sent) > 1 and sent[-1] > NO_HELP * sent[-2])
+
+    def again(self) -> None:
+        """As `Beside.again`."""
+        if is_worth_it(self.done, time.monotonic()):
+            self._round()
+
+    def predicted_pause(self) -> float:
+        """As `Beside.predicted_pause`."""
+        return predicted_reading(self.done) + predicted_sending(self.done, time.monotonic())
+
+    def _round(self) -> None:
+        """Send what may have changed; nothing is frozen where there is no large file."""
+        begun = time.monotonic()
+        self._reading, held, sent = 0.0, 0.0, 0
+        if any(True for root in self._roots for _ in _large_files(root)):
+            stop = self._stop()
+            held = time.monotonic() - begun
+            sent = sum(self._send_changed(root, stop) for root in self._roots)
+            self._bulk.flush()
+        since = begun - self.done[-1].begun if self.done else 0.0
+        seconds = time.monotonic() - begun
+        done = FileRound(begun, held, sent, seconds, self._reading, since)
+        self.done.append(done)
+        if self._files:
+            told = {"bytes": sent, "seconds": seconds, "files": len(self._files), "held": held}
+            self._report(Event("note", f"round {len(self.done)} of files", told))
+
+    def _send_changed(self, root: Path, stop: Stop) -> int:
+        """Send what may have changed beneath a directory; the bytes of changed blocks."""
         sent = 0
-        for root in self._roots:
-            for descriptor, status in _large_files(root):
-                file = self._files.setdefault(_identity(status), _File(len(self._files)))
-                if not self._is_as_sent(file, status):
-                    sent += self._send(file, descriptor, status, stop)
-        self._bulk.flush()
+        for descriptor, status in _large_files(root):
+            file = self._files.setdefault(_identity(status), _File(len(self._files)))
+            if not self._is_as_sent(file, status):
+                sent += self._send(file, descriptor, status, stop)
         return sent
 
     def _stop(self) -> Stop:
@@ -174,12 +243,19 @@ class FileRounds:
 
         def changed() -> Iterator[tuple[int, memoryview]]:
             nonlocal sent
-            for offset, data in file.blocks.delta(descriptor, status.st_size):
-                sent += len(data)
-                yield offset, data
+            blocks = file.blocks.delta(descriptor, status.st_size)
+            while block := self._next(blocks):
+                sent += len(block[1])
+                yield block
 
         self._bulk.send_blocks(f"{DIRECTORY}/{file.number}", status.st_size, changed())
         return sent
+
+    def _next(self, blocks: Iterator[tuple[int, memoryview]]) -> tuple[int, memoryview] | None:
+        begun = time.monotonic()
+        block = next(blocks, None)
+        self._reading += time.monotonic() - begun
+        return block
 
     def look(self) -> None:
         """All is frozen: which files may have a page that was written without new times."""

@@ -56,7 +56,8 @@ def prepare(move: Outgoing, made: Plan, state: State) -> None:
     )  # fmt: skip
     move.bulk = BulkSender.open(
         move.address, entry.move, connections=CONNECTIONS,
-        rate_limit=move.wish.rate_limit, command=move.wish.remote_command or None,
+        rate_limit=move.wish.rate_limit,
+        deltas=bool(move.there and move.there.xor_pages), command=move.wish.remote_command or None,
     )  # fmt: skip
     _send_layers(move, made)
     move.agent.call("move.place", timeout=CALL_LIMIT)
@@ -79,7 +80,7 @@ def _send_layers(move: Outgoing, made: Plan) -> None:
 
 
 def _send_memory(move: Outgoing, made: Plan) -> None:
-    """The rounds, of files first."""
+    """The rounds: of files first, then of memory, with files between them."""
     assert move.bulk
     assert move.process
     if move.there and move.there.staged_files:
@@ -101,7 +102,7 @@ def _send_memory(move: Outgoing, made: Plan) -> None:
         move.rounds.skip()
     else:
         count = move.counter("memory", made.memory_bytes)
-        move.rounds.run(move.wish.max_downtime, move.wish.max_rounds, count)
+        move.rounds.run(move.wish.max_downtime, move.wish.max_rounds, count, move.files)
         move.rounds.late = made.mode == "hybrid" or _better_late(move)
     if move.rounds.late:
         _expect_requests(move)
@@ -113,6 +114,9 @@ def _better_late(move: Outgoing) -> bool:
     assert move.rounds
     assert move.there
     if move.wish.mode != "auto" or not move.rounds.misses(move.wish.max_downtime):
+        return False
+    if not move.rounds.pages_miss(move.wish.max_downtime):
+        move.report(Event("note", "the pause will be longer: too much is written to large files"))
         return False
     if lacking := lacking_for_late(gather(move.paths, move.wish.tracker), move.there):
         move.report(Event("note", f"the pause will be longer: {lacking}"))

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from migrate.checkpoint.smaps import KnownFlags
 from migrate.checkpoint.tracking import choice
@@ -34,13 +34,26 @@ if TYPE_CHECKING:
     import numpy
 
 BASE_PAUSE = 0.08
-"""Seconds: all of the pause but the last dirty pages (`migrate bench downtime`)."""
+"""Seconds: all of the pause but what the link takes (`migrate bench downtime`)."""
+STATE_BYTES = 1_200_000
+"""What CRIU's images and the tars of a small container come to."""
 NO_HELP = 0.7
-"""A round that sends more than this share of the one before does not help."""
+"""A round that leaves more than this share of what the one before left does not help."""
 LEAST_ROUNDS = 2
 LARGE = 64 << 20
 """Bytes of one process from which on its smaps takes CRIU longer than us (`checkpoint.smaps`)."""
 TOO_FAST = "more rounds do not help: it writes as fast as the link sends"
+BESIDE = "more rounds do not help: the large files that are written take longer"
+
+
+class Beside(Protocol):
+    """What else travels while the container runs, between the rounds of memory."""
+
+    def again(self) -> None:
+        """Send what has changed since, if it is worth it; raises what sending raises."""
+
+    def predicted_pause(self) -> float:
+        """Seconds for it in the pause, if the container were frozen now."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +64,8 @@ class Round:
     pages_bytes: int
     seconds: float  # of sending
     since_last: float  # in which the pages were written
+    beside: float = 0.0  # of the pause, for what else has changed meanwhile
+    state: float = 0.0  # of the pause, for sending all but pages and large files
 
     @property
     def rate(self) -> float:
@@ -62,9 +77,18 @@ class Round:
         """Bytes of pages written a second; nothing is known after the first round."""
         return self.pages_bytes / max(self.since_last, 1e-6) if self.number else 0.0
 
+    def without_pages(self) -> float:
+        """Seconds, if it were frozen now and the last pages followed later."""
+        return BASE_PAUSE + self.state + self.beside
+
     def predicted_pause(self) -> float:
         """Seconds, if it were frozen now."""
-        return BASE_PAUSE + self.dirty_rate * self.seconds / max(self.rate, 1.0)
+        return self.without_pages() + self.dirty_rate * self.seconds / max(self.rate, 1.0)
+
+    @property
+    def left(self) -> float:
+        """Seconds for as much as this round had to send, and for what is left beside it."""
+        return self.seconds + self.beside
 
 
 def enough(done: list[Round], budget: float, most: int) -> str:
@@ -76,8 +100,8 @@ def enough(done: list[Round], budget: float, most: int) -> str:
         return ""
     if last.predicted_pause() <= budget:
         return "the rest fits the budget"
-    if last.pages_bytes > NO_HELP * done[-2].pages_bytes:
-        return TOO_FAST
+    if last.left > NO_HELP * done[-2].left:
+        return TOO_FAST if last.seconds >= last.beside else BESIDE
     return ""
 
 
@@ -124,35 +148,42 @@ class Rounds:
         self._learn_flags(self._track().round())
         self.late = True
 
-    def run(self, budget: float, most: int, count: Callable[[int], None]) -> str:
+    def run(
+        self, budget: float, most: int, count: Callable[[int], None], beside: Beside | None = None
+    ) -> str:  # fmt: skip
         """Rounds until `enough` says why; `budget` in seconds. Raises what sending raises."""
         tracker = self._track()
-        scanned = time.monotonic()
+        scanned, most_sent = time.monotonic(), (0, 0.0)
         while True:
+            if beside and self.done:
+                beside.again()
             now = time.monotonic()
             written = tracker.round()
-            begun = time.monotonic()
+            begun, on_wire = time.monotonic(), self._bulk.wire_bytes
             for part in written:
                 self._send(part.pid, part.inner_pid, part.runs, count)
             self._bulk.flush()
+            seconds = time.monotonic() - begun
+            most_sent = max(most_sent, (self._bulk.wire_bytes - on_wire, seconds))
             if not self.done:
                 self._learn_flags(written)
             done = Round(
-                len(self.done), sum(_size(part.runs) for part in written),
-                time.monotonic() - begun, now - scanned,
+                len(self.done), sum(_size(part.runs) for part in written), seconds, now - scanned,
+                beside.predicted_pause() if beside else 0.0, _state_seconds(*most_sent),
             )  # fmt: skip
             scanned = now
             self.done.append(done)
             why = self._after_braking(enough(self.done, budget, most))
-            self._report(
-                Event("round", f"round {done.number + 1}", {
-                    "bytes": done.pages_bytes, "seconds": done.seconds,
-                    "dirty_rate": done.dirty_rate, "predicted_pause": done.predicted_pause(),
-                    "last": why,
-                })
-            )  # fmt: skip
+            self._tell(done, why)
             if why:
                 return why
+
+    def _tell(self, done: Round, why: str) -> None:
+        told = {
+            "bytes": done.pages_bytes, "seconds": done.seconds, "dirty_rate": done.dirty_rate,
+            "files_pause": done.beside, "predicted_pause": done.predicted_pause(), "last": why,
+        }  # fmt: skip
+        self._report(Event("round", f"round {done.number + 1}", told))
 
     def misses(self, budget: float) -> bool:
         """Whether the last round predicts a pause of more than `budget` seconds."""
@@ -166,6 +197,12 @@ class Rounds:
                 self._flags = KnownFlags()
                 for pid in large:
                     self._flags.learn(pid)
+
+    def pages_miss(self, budget: float) -> bool:
+        """Whether it `misses` for the last pages, rather than for what travels beside them."""
+        last = self.done[-1]
+        pages = last.predicted_pause() - last.without_pages()
+        return self.misses(budget) and (last.without_pages() <= budget or pages >= last.beside)
 
     def _after_braking(self, why: str) -> str:
         """Why the rounds are over still, when it has been slowed if that is allowed."""
@@ -264,6 +301,11 @@ class Rounds:
             self._tracker.close()
         if self._flags:
             self._flags.close()
+
+
+def _state_seconds(sent: int, seconds: float) -> float:
+    """For STATE_BYTES, when as many bytes as the largest round has `sent` took that long."""
+    return seconds * min(1.0, STATE_BYTES / max(sent, 1))
 
 
 def _size(runs: numpy.ndarray) -> int:

@@ -67,11 +67,11 @@ class Beneath:
         self._known_parents = {""}
 
     def open_file(self, path: str, mode: int, flags: int = 0) -> int:
-        """A regular file for writing, made if need be, with its directories.
+        """A regular file for reading and writing, made if need be, with its directories.
 
         Raises PathRefused, OSError.
         """
-        flags |= os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+        flags |= os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
         return self._open(path, flags, mode, stat.S_IFREG, "regular file")
 
     def open_fifo(self, path: str) -> int:

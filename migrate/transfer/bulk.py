@@ -20,6 +20,7 @@ from migrate.kernel.files import (
     directory_descriptor,
     openat2,
 )
+from migrate.transfer.deltas import SentPages
 from migrate.transfer.errors import (
     ConnectionLost,
     DataDamaged,
@@ -62,8 +63,11 @@ class BulkSender:
     (but for `send_blocks` and `send_pages`).
     """
 
-    def __init__(self, links: list[DataLink], *, rate_limit: int | None = None) -> None:
-        self._lanes = [Lane(link) for link in links]
+    def __init__(
+        self, links: list[DataLink], *, rate_limit: int | None = None, deltas: bool = False
+    ) -> None:  # fmt: skip
+        self._sent = SentPages() if deltas else None
+        self._lanes = [Lane(link, self._sent) for link in links]
         self._stopped = threading.Event()
         self._limiter = RateLimiter(rate_limit, self._stopped) if rate_limit else None
         self._queue: queue.Queue[_Item | None] = queue.Queue(2 * len(links))
@@ -92,16 +96,19 @@ class BulkSender:
         *,
         connections: int = DEFAULT_CONNECTIONS,
         rate_limit: int | None = None,
+        deltas: bool = False,
         command: str | None = None,
         timeout: float = OPEN_SECONDS,
     ) -> BulkSender:
         """Open and warm the connections: their receivers are ready on return.
 
-        `rate_limit`: bytes a second of all together. `command`: migrate's path at the target.
+        `rate_limit`: bytes a second of all together. `deltas`: the receiver takes pages as what
+        differs from those that it has (its facts say so). `command`: migrate's path at the target.
         Raises what `migrate.transfer.links.open_links` raises.
         """
         line = agent_command_line(command, ("--data", root_token))
-        return cls(open_links(target, line, connections, timeout), rate_limit=rate_limit)
+        links = open_links(target, line, connections, timeout)
+        return cls(links, rate_limit=rate_limit, deltas=deltas)
 
     @property
     def wire_bytes(self) -> int:
@@ -241,6 +248,8 @@ class BulkSender:
             self._fail(error)
             raise
         self._names.clear()
+        if self._sent is not None:
+            self._sent.end_round()
 
     def close(self) -> None:
         """End the connections; what was not flushed may be lost. Safe to repeat."""

@@ -24,6 +24,7 @@ MAX_SIZE = 2**63 - 1
 SYNC_FLAG = 1
 ZSTD_FLAG = 1
 ARRIVAL_FLAG = 2
+XOR_FLAG = 4
 PAGE = 4096
 """Bytes; the unit of PAGES, whatever the machine's own page size is."""
 
@@ -35,6 +36,7 @@ _DONE = struct.Struct(">QQ")
 _PAGES = struct.Struct(">II")
 _RUN = struct.Struct(">QI")
 _ASKED = struct.Struct("=QQ")
+_DIGEST = struct.Struct(">Q")
 
 Buffer = bytes | bytearray | memoryview
 
@@ -167,6 +169,18 @@ def parse_pages(payload: memoryview) -> Pages:
     if sum(length for _, length in runs[:data]) > MAX_PAYLOAD:
         raise ProtocolError("a PAGES frame names more pages than a frame may hold")
     return Pages(runs[:data], runs[data:], payload[end:])
+
+
+def xor_digest(content: Buffer) -> bytes:
+    """What stands before XORed content: a digest of what it has to become."""
+    return _DIGEST.pack(xxhash.xxh3_64_intdigest(content))
+
+
+def parse_xor(content: Buffer) -> tuple[bytes, Buffer]:
+    """Digest and the rest of such a frame's content; raises ProtocolError."""
+    if len(content) < _DIGEST.size:
+        raise ProtocolError("a PAGES frame with XORed content has no digest")
+    return bytes(content[: _DIGEST.size]), content[_DIGEST.size :]
 
 
 def arrivals(pages: Pages) -> bytes:

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass, field
 
 from migrate.kernel.blocks import is_zero
+from migrate.transfer.deltas import SentPages
 from migrate.transfer.frames import (
     UNKNOWN_SIZE,
     Buffer,
@@ -83,13 +84,15 @@ class Piece:
 class Lane:
     """A link with the files that are open on it; used by one thread at a time."""
 
-    def __init__(self, link: DataLink) -> None:
+    def __init__(self, link: DataLink, sent: SentPages | None = None) -> None:
+        """`sent`: pages that the other side can be given as what differs."""
         self.link = link
         self.opened_total = 0
         self.payload_bytes = 0
         self._open: dict[int, OutgoingFile] = {}
         self._buffer = bytearray(CHUNK)
-        self._packer = Packer()
+        self._sent = sent
+        self._packer = Packer(sent)
 
     def send(self, piece: Piece | PagesPiece, limiter: RateLimiter | None) -> None:
         """Send a piece and what has to go before it; raises MigrateError, OSError."""
@@ -108,9 +111,13 @@ class Lane:
         elif piece.length:
             length = self._read(piece)
             self._add_data(frames, file, piece.offset, self._buffer, length)
+        size = sum(map(len, frames))
+        begun = time.monotonic()
         if limiter is not None:
-            limiter.take(sum(map(len, frames)))
+            limiter.take(size)
         self.link.write(frames)
+        if self._sent is not None:
+            self._sent.link_took(size, time.monotonic() - begun)
 
     def flush(self, token: int, flags: int) -> None:
         """Close the finished files and send FLUSH."""

@@ -1,10 +1,11 @@
-"""Pages of memory on their way: cut into frames, zeros left out, compressed where that helps.
+"""Pages of memory on their way: cut into frames, zeros left out, made small where that helps.
 
 A page's offset in its file is its address, so that every round of a move writes to the same slot.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,16 +13,19 @@ from typing import TYPE_CHECKING
 from migrate.transfer.frames import (
     ARRIVAL_FLAG,
     PAGE,
+    XOR_FLAG,
     ZSTD_FLAG,
     Buffer,
     Kind,
     pack,
     pages_table,
+    xor_digest,
 )
 
 if TYPE_CHECKING:
     import numpy
 
+    from migrate.transfer.deltas import SentPages
     from migrate.transfer.outgoing import OutgoingFile
 
 ADDRESS_SPACE = 1 << 56
@@ -102,17 +106,32 @@ def _runs(addresses: numpy.ndarray) -> list[tuple[int, int]]:
 
 
 class Packer:
-    """Makes frames of one link; remembers whether compression was worth it."""
+    """Makes frames of one link; remembers what was worth it."""
 
-    def __init__(self) -> None:
+    def __init__(self, sent: SentPages | None = None) -> None:
+        """`sent`: what the other side holds, if it can be given what differs from that."""
         self._buffer = bytearray(CHUNK)
+        self._sent = sent
         self._compressor: object = None
         self._to_skip = 0
+        self._deltas_to_skip = 0
+        self._share = 1.0  # of their size, to which contents were compressed the last time
 
     def frames(self, piece: PagesPiece) -> tuple[list[Buffer], int]:
         """The frames of a piece, and how many bytes of pages they carry."""
         runs = piece.read(piece.runs, self._buffer)
-        data, zeros, content = self._without_zeros(runs)
+        if self._sent is None or piece.fresh:
+            return self._plain(piece, *self._without_zeros(runs))
+        if piece.awaited or not self._sent.pay():
+            if len(self._sent):
+                self._sent.forget(piece.file.name, _addresses(runs))
+            return self._plain(piece, *self._without_zeros(runs))
+        return self._with_deltas(piece, runs, self._sent)
+
+    def _plain(
+        self, piece: PagesPiece, data: list[tuple[int, int]], zeros: list[tuple[int, int]],
+        content: Buffer,
+    ) -> tuple[list[Buffer], int]:  # fmt: skip
         size = len(content)
         if piece.fresh:
             zeros = []
@@ -121,9 +140,47 @@ class Packer:
         content, flags = self._compressed(content)
         if piece.awaited:
             flags |= ARRIVAL_FLAG
-        payload = [pages_table(data, zeros), content]
-        head = pack(Kind.PAGES, *payload, flags=flags, file=piece.file.number)
-        return [head, *payload], size
+        return _frame(piece, flags, pages_table(data, zeros), content), size
+
+    def _with_deltas(
+        self, piece: PagesPiece, runs: numpy.ndarray, sent: SentPages
+    ) -> tuple[list[Buffer], int]:  # fmt: skip
+        """What is known to the other side as what differs, the rest as it is."""
+        import numpy as np
+
+        name, addresses = piece.file.name, _addresses(runs)
+        pages = np.frombuffer(self._buffer, dtype=np.uint8, count=len(addresses) * PAGE)
+        pages = pages.reshape(-1, PAGE)
+        filled = np.bitwise_or.reduce(pages.view(np.uint64), axis=1) != 0
+        sent.forget(name, addresses[~filled])
+        begun = time.monotonic()
+        known, base = sent.look(name, addresses)
+        delta = self._delta(piece, addresses[known], pages[known], base) if known.any() else []
+        sent.keep(name, addresses[filled], pages[filled])
+        sent.took(pages.size, time.monotonic() - begun)
+        rest = filled & ~known if delta else filled
+        frames, size = self._plain(
+            piece, _runs(addresses[rest]), _runs(addresses[~filled]),
+            memoryview(pages[rest].tobytes()),
+        )  # fmt: skip
+        return delta + frames, size + (int(known.sum()) * PAGE if delta else 0)
+
+    def _delta(
+        self, piece: PagesPiece, addresses: numpy.ndarray, pages: numpy.ndarray,
+        base: numpy.ndarray,
+    ) -> list[Buffer]:  # fmt: skip
+        """The frame of what differs from `base`; none where that saves too little."""
+        if self._deltas_to_skip:
+            self._deltas_to_skip -= 1
+            return []
+        packed = self._zstd(memoryview((pages ^ base).tobytes()))
+        if len(packed) > pages.size * min(_WORTH, self._share):
+            self._deltas_to_skip = _SKIPPED
+            return []
+        table = pages_table(_runs(addresses), [])
+        return _frame(
+            piece, XOR_FLAG | ZSTD_FLAG, table, xor_digest(memoryview(pages.tobytes())), packed
+        )
 
     def _without_zeros(
         self, runs: numpy.ndarray
@@ -143,16 +200,25 @@ class Packer:
 
     def _compressed(self, content: Buffer) -> tuple[Buffer, int]:
         """The content as it is to be sent, and the frame's flags."""
-        import zstandard
-
         if self._to_skip or not len(content):
             self._to_skip = max(0, self._to_skip - 1)
             return content, 0
-        if self._compressor is None:
-            self._compressor = zstandard.ZstdCompressor(level=_LEVEL)
-        assert isinstance(self._compressor, zstandard.ZstdCompressor)
-        packed = self._compressor.compress(content)
-        if len(packed) > len(content) * _WORTH:
+        packed = self._zstd(content)
+        self._share = len(packed) / len(content)
+        if self._share > _WORTH:
             self._to_skip = _SKIPPED
             return content, 0
         return packed, ZSTD_FLAG
+
+    def _zstd(self, content: Buffer) -> bytes:
+        import zstandard
+
+        if self._compressor is None:
+            self._compressor = zstandard.ZstdCompressor(level=_LEVEL)
+        assert isinstance(self._compressor, zstandard.ZstdCompressor)
+        packed: bytes = self._compressor.compress(content)
+        return packed
+
+
+def _frame(piece: PagesPiece, flags: int, *payload: Buffer) -> list[Buffer]:
+    return [pack(Kind.PAGES, *payload, flags=flags, file=piece.file.number), *payload]

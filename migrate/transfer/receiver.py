@@ -26,6 +26,7 @@ from migrate.transfer.frames import (
     MAX_SIZE,
     SYNC_FLAG,
     UNKNOWN_SIZE,
+    XOR_FLAG,
     ZSTD_FLAG,
     Buffer,
     Header,
@@ -36,8 +37,10 @@ from migrate.transfer.frames import (
     frame,
     parse_hole,
     parse_pages,
+    parse_xor,
     unpack,
     verify,
+    xor_digest,
 )
 
 log = logging.getLogger(__name__)
@@ -240,12 +243,19 @@ class _Receiver:
     def _pages(self, header: Header, payload: memoryview) -> None:
         file = self._file(header)
         pages = parse_pages(payload)
-        content = memoryview(pages.content)
+        content, digest = memoryview(pages.content), b""
         size = sum(length for _, length in pages.data)
+        if header.flags & XOR_FLAG:
+            if header.flags & ARRIVAL_FLAG:
+                raise ProtocolError("a PAGES frame can't be of what arrived and differs")
+            digest, rest = parse_xor(content)
+            content = memoryview(rest)
         if header.flags & ZSTD_FLAG:
-            content = memoryview(self._decompressed(pages.content, size))
+            content = memoryview(self._decompressed(content, size))
         if len(content) != size:
             raise ProtocolError(f"a PAGES frame holds {len(content)} bytes instead of {size}")
+        if digest:
+            content = _changed(file.descriptor, pages.data, content, digest)
         for offset, length in pages.data:
             _write_at(file.descriptor, content[:length], offset)
             content = content[length:]
@@ -313,6 +323,22 @@ def _write_at(descriptor: int, data: memoryview, offset: int) -> None:
     while data:
         count = os.pwrite(descriptor, data, offset)
         offset, data = offset + count, data[count:]
+
+
+def _changed(
+    descriptor: int, runs: list[tuple[int, int]], difference: memoryview, digest: bytes
+) -> memoryview:
+    """What the runs hold now, XORed with the difference; raises DataDamaged if it is not as told.
+
+    By Python's own integers, 0.7 GB/s: to import numpy would take as long as 30 MiB of pages.
+    """
+    held = b"".join(os.pread(descriptor, length, offset).ljust(length, b"\0")
+                    for offset, length in runs)  # fmt: skip
+    number = int.from_bytes(held, "little") ^ int.from_bytes(difference, "little")
+    content = number.to_bytes(len(held), "little")
+    if xor_digest(content) != digest:
+        raise DataDamaged("a PAGES frame changes other pages than the ones that are here")
+    return memoryview(content)
 
 
 def _check_range(offset: int, length: int) -> None:

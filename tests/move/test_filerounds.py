@@ -14,12 +14,17 @@ import pytest
 from migrate.checkpoint.mapped import Mapped, shared_files
 from migrate.move import filerounds
 from migrate.move.filerounds import (
+    FEW_BYTES,
     LEAST_BYTES,
+    LONG,
     RACY_NS,
     STEP_NS,
+    FileRound,
     FileRounds,
     Stop,
     _large_files,
+    is_worth_it,
+    predicted_sending,
 )
 from migrate.move.progress import Phases
 from migrate.runtime.paths import Paths
@@ -49,6 +54,38 @@ def test_a_program_that_does_everything_to_its_files(clean: tuple[Host, Host]) -
         assert rounds[0]["bytes"] > 10 << 20
         wait_for(target, "files", len(output(target, "files")) + 6)
         assert [line for line in output(target, "files") if "WRONG" in line] == []
+
+
+@real
+@pytest.mark.timeout(240)
+def test_a_database_that_writes_while_memory_is_sent(clean: tuple[Host, Host]) -> None:
+    """Memory takes seconds; a few MiB of a large file are written all the time."""
+    clean[0].run([
+        MIGRATE, "run", "-d", "--name", "files", "-v", "/usr:/usr:ro", "-v",
+        f"{PROGRAMS}:/bench:ro", "-v", "data:/data", "bench", "/usr/bin/python3", "-B",
+        "/bench/database.py", "/data/file", "256", "4", "128", "200",
+    ])  # fmt: skip
+    wait_for(clean[0], "files", 3)
+    freezes, beyond = [], []
+    for turn in range(3):
+        source, target = clean[turn % 2], clean[(turn + 1) % 2]
+        command = [MIGRATE, "move", "--mode", "pre-copy", "files", target.ssh_target, "--json"]
+        lines = source.run([*command, "--bandwidth", "600"]).stdout.splitlines()
+        told = [json.loads(line) for line in lines]
+        pages = [event for event in told if event.get("event") == "round"]
+        names = [event["name"] for event in told if event.get("event") in {"round", "note"}]
+        last_of_files = max(i for i, name in enumerate(names) if name.endswith("of files"))
+        assert last_of_files > names.index("round 1"), "no files between rounds of memory"
+        assert pages[0]["files_pause"] > 0
+        freezes.append(told[-1]["result"]["freeze_seconds"])
+        beyond.append(freezes[-1] - pages[-1]["predicted_pause"])
+        wait_for(target, "files", len(output(target, "files")) + 1)
+    assert min(freezes) < 0.4  # all blocks again would take 3.6 s
+    assert min(abs(each) for each in beyond) < 0.1
+    target.run(["sh", "-c", "touch /var/lib/migrate/volumes/data/file.check"])
+    wait_for(target, "files", len(output(target, "files")) + 10)
+    assert "checked" in output(target, "files")
+    assert [line for line in output(target, "files") if "WRONG" in line] == []
 
 
 def wait_for(host: Host, name: str, lines: int) -> None:
@@ -198,6 +235,45 @@ def test_what_has_not_changed_is_not_read_again(upper: Path, tmp_path: Path) -> 
     assert last(rounds, upper / "a") is None  # a number serves once
     (upper / "c").write_bytes(os.urandom(LEAST_BYTES))
     assert last(rounds, upper / "c") is None  # newer than the rounds: in the tar
+
+
+@pytest.mark.root
+def test_a_round_between_those_of_memory(
+    upper: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = upper / "file"
+    path.write_bytes(os.urandom(FEW_BYTES))
+    rounds, target = begin(tmp_path)
+    rounds_before = len(rounds.done)
+    rounds.again()
+    assert len(rounds.done) == rounds_before  # it would be of no use so early
+    with path.open("r+b") as file:
+        file.write(os.urandom(LEAST_BYTES))
+    (upper / "new").write_bytes(os.urandom(LEAST_BYTES))
+    later = time.monotonic() + LONG
+    monkeypatch.setattr(filerounds.time, "monotonic", lambda: later)
+    rounds.again()
+    monkeypatch.undo()
+    assert target.sent == FEW_BYTES + 2 * LEAST_BYTES
+    assert len(rounds.done) == rounds_before + 1
+    assert last(rounds, path) == 0
+    assert last(rounds, upper / "new") == 1
+    assert target.files["staged/0"] == path.read_bytes()
+    assert target.files["staged/1"] == (upper / "new").read_bytes()
+
+
+def test_when_another_round_is_worth_it() -> None:
+    first = FileRound(0.0, 0.001, 1 << 30, 10.0, 0.1, 0.0)  # 107 MB/s
+    assert predicted_sending([first], 20.0) == 0.0  # nobody knows
+    assert not is_worth_it([first], 19.0)
+    assert is_worth_it([first], 21.0)
+    busy = FileRound(10.0, 0.001, 10 << 20, 0.1, 0.01, 10.0)
+    assert predicted_sending([first, busy], 20.0) == pytest.approx(0.1, rel=0.05)
+    assert not is_worth_it([first, busy], 10.15)
+    assert not is_worth_it([first, busy], 11.0)  # 10 ms would be saved
+    assert is_worth_it([first, busy], 13.0)
+    fast = FileRound(10.1, 0.001, 5 << 20, 0.05, 0.01, 0.1)  # the same blocks again and again
+    assert predicted_sending([first, busy, fast], 20.1) == pytest.approx(5.0, rel=0.05)
 
 
 @pytest.mark.root

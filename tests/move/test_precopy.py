@@ -14,7 +14,7 @@ import pytest
 from migrate.bench import downtime
 from migrate.bench.hosts import make_image
 from migrate.bench.loads.memory import Memory
-from migrate.move.rounds import Round, enough
+from migrate.move.rounds import BESIDE, Round, enough
 from tests.hosts import Host, Lan
 from tests.hosts import redis as redis_in_container
 from tests.hosts.redis import MIGRATE
@@ -212,3 +212,13 @@ def test_when_rounds_end() -> None:
     assert "do not help" in enough([first, busy], 0.3, 30)
     better = Round(1, 400 << 20, 0.8, 1.0)
     assert enough([first, better], 0.3, 30) == ""
+
+
+def test_rounds_go_on_for_what_travels_beside_memory() -> None:
+    first = Round(0, 1 << 30, 2.0, 2.0, beside=8.0)
+    calm = Round(1, 1 << 20, 0.01, 2.0, beside=0.5)
+    assert calm.predicted_pause() == pytest.approx(0.58, abs=0.01)
+    assert enough([first, calm], 0.3, 30) == ""
+    assert "fits" in enough([first, calm], 0.6, 30)
+    assert "fits" in enough([first, calm, Round(2, 1 << 20, 0.01, 2.0, beside=0.2)], 0.3, 30)
+    assert enough([first, calm, Round(2, 1 << 20, 0.01, 2.0, 0.5)], 0.3, 30) == BESIDE

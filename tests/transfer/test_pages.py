@@ -109,6 +109,32 @@ def test_rounds_of_pages_land_at_their_addresses(far: SshServer, store: tuple[st
         assert stored(place / "7", memory.page(number)) == expected, number
 
 
+@pytest.mark.root
+@pytest.mark.parametrize("deltas", [False, True])
+def test_what_differs_is_all_that_goes_over_a_slow_link(
+    far: SshServer, store: tuple[str, Path], deltas: bool
+) -> None:
+    memory = Memory(600)
+    memory.map[:] = random.randbytes(600 * PAGE)
+    token, place = store
+    read = functools.partial(read_runs, os.getpid())
+    every, sent = memory.runs((0, 600)), []
+    with BulkSender.open(far.target, token, rate_limit=20_000_000, deltas=deltas) as sender:
+        for number in range(4):
+            for page in range(0, 600, 2):
+                at = page * PAGE + number * 100
+                memory.map[at : at + 8] = random.randbytes(8)
+            memory.map[number * PAGE : (number + 1) * PAGE] = bytes(PAGE)
+            sender.send_pages("pages/7", every, read, fresh=not number)
+            sender.flush()
+            sent.append(sender.wire_bytes - sum(sent))
+    assert sent[1] > 590 * PAGE
+    assert (max(sent[2:]) < 30 * PAGE) is deltas
+    for number in range(600):
+        expected = memory.map[number * PAGE : (number + 1) * PAGE]
+        assert stored(place / "7", memory.page(number)) == expected, number
+
+
 def pairs(path: Path) -> list[tuple[int, int]]:
     return sorted(struct.iter_unpack("<QQ", path.read_bytes()))
 
