@@ -145,7 +145,7 @@ class FileRounds:
         Raises what sending raises; the container runs on.
         """
         self._paths = paths
-        self._bulk = bulk
+        self.bulk = bulk
         self._report = phases.report
         self._group = ControlGroup.of(record.identifier)
         self._upper = paths.container(record.identifier).upper
@@ -184,7 +184,7 @@ class FileRounds:
             stop = self._stop()
             held = time.monotonic() - begun
             sent = sum(self._send_changed(root, stop) for root in self._roots)
-            self._bulk.flush()
+            self.bulk.flush()
         since = begun - self.done[-1].begun if self.done else 0.0
         seconds = time.monotonic() - begun
         done = FileRound(begun, held, sent, seconds, self._reading, since)
@@ -248,7 +248,7 @@ class FileRounds:
                 sent += len(block[1])
                 yield block
 
-        self._bulk.send_blocks(f"{DIRECTORY}/{file.number}", status.st_size, changed())
+        self.bulk.send_blocks(f"{DIRECTORY}/{file.number}", status.st_size, changed())
         return sent
 
     def _next(self, blocks: Iterator[tuple[int, memoryview]]) -> tuple[int, memoryview] | None:

@@ -63,6 +63,7 @@ class Outgoing:
         self.entry: Entry | None = None
         self.out = Path()
         self.bulk: BulkSender | None = None
+        self.sent_before = 0  # bytes, by data connections that have failed
         self.skeleton: Skeleton | None = None
         self.rounds: Rounds | None = None
         self.files: FileRounds | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import msgspec
@@ -54,17 +55,33 @@ def prepare(move: Outgoing, made: Plan, state: State) -> None:
         was_running=entry.was_running, sender=journal.host_id(move.paths), state=state.encode(),
         timeout=CALL_LIMIT,
     )  # fmt: skip
-    move.bulk = BulkSender.open(
-        move.address, entry.move, connections=CONNECTIONS,
-        rate_limit=move.wish.rate_limit,
-        deltas=bool(move.there and move.there.xor_pages), command=move.wish.remote_command or None,
-    )  # fmt: skip
+    move.bulk = _open_bulk(move)
     _send_layers(move, made)
     move.agent.call("move.place", timeout=CALL_LIMIT)
     reached(move.paths, "prepared")
     move.stand_in = move.driver.stand_in(move.own, move.record.network)
     if made.mode in LAZY:
         _send_memory(move, made)
+
+
+def _open_bulk(move: Outgoing) -> BulkSender:
+    assert move.entry
+    return BulkSender.open(
+        move.address, move.entry.move, connections=CONNECTIONS,
+        rate_limit=move.wish.rate_limit,
+        deltas=bool(move.there and move.there.xor_pages), command=move.wish.remote_command or None,
+    )  # fmt: skip
+
+
+def _renew_bulk(move: Outgoing) -> BulkSender:
+    """Data connections in place of those that have failed; raises what opening them raises."""
+    assert move.bulk
+    move.bulk.abort()
+    move.sent_before += move.bulk.wire_bytes
+    move.bulk = _open_bulk(move)
+    if move.files:
+        move.files.bulk = move.bulk
+    return move.bulk
 
 
 def _send_layers(move: Outgoing, made: Plan) -> None:
@@ -95,6 +112,7 @@ def _send_memory(move: Outgoing, made: Plan) -> None:
         move.skeleton,
         move.report,
         made.tracker,
+        functools.partial(_renew_bulk, move),
     )
     if move.wish.auto_converge:
         move.rounds.slow_down_if_need_be(move.record.resources.cpus)

@@ -28,6 +28,7 @@ from migrate.move.progress import Event, Report
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.records import Process
 from migrate.transfer.bulk import BulkSender
+from migrate.transfer.errors import ConnectionLost, TimeLimitExceeded
 from migrate.transfer.pages import ADDRESS_SPACE
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ STATE_BYTES = 1_200_000
 NO_HELP = 0.7
 """A round that leaves more than this share of what the one before left does not help."""
 LEAST_ROUNDS = 2
+RENEWALS = 3
+"""How often a round goes on over other data connections."""
 LARGE = 64 << 20
 """Bytes of one process from which on its smaps takes CRIU longer than us (`checkpoint.smaps`)."""
 TOO_FAST = "more rounds do not help: it writes as fast as the link sends"
@@ -110,9 +113,13 @@ class Rounds:
 
     def __init__(
         self, container: str, process: Process, bulk: BulkSender, out: Path, skeleton: Skeleton,
-        report: Report, tracker: str,
+        report: Report, tracker: str, renew: Callable[[], BulkSender],
     ) -> None:  # fmt: skip
-        """`out`: the directory of what is sent; `tracker`: of TRACKERS. Nothing is tracked yet."""
+        """`out`: the directory of what is sent; `tracker`: of TRACKERS. Nothing is tracked yet.
+
+        `renew`: other data connections in place of those that have failed.
+        """
+        self._renew = renew
         self._tracker_name = tracker
         self._brake: Brake | None = None
         self._group = ControlGroup.of(container)
@@ -160,9 +167,7 @@ class Rounds:
             now = time.monotonic()
             written = tracker.round()
             begun, on_wire = time.monotonic(), self._bulk.wire_bytes
-            for part in written:
-                self._send(part.pid, part.inner_pid, part.runs, count)
-            self._bulk.flush()
+            self._send_round(written, count)
             seconds = time.monotonic() - begun
             most_sent = max(most_sent, (self._bulk.wire_bytes - on_wire, seconds))
             if not self.done:
@@ -177,6 +182,21 @@ class Rounds:
             self._tell(done, why)
             if why:
                 return why
+
+    def _send_round(self, written: list[Written], count: Callable[[int], None]) -> None:
+        """All of a round; once more over other connections if those have failed under way."""
+        for left in reversed(range(RENEWALS + 1)):
+            try:
+                for part in written:
+                    self._send(part.pid, part.inner_pid, part.runs, count)
+                self._bulk.flush()
+            except (ConnectionLost, TimeLimitExceeded) as error:
+                if not left:
+                    raise
+                self._report(Event("note", f"{error.what}; connecting anew"))
+                self._bulk = self._renew()
+            else:
+                return
 
     def _tell(self, done: Round, why: str) -> None:
         told = {

@@ -219,7 +219,8 @@ class Move(Outgoing):
         if self.serving:
             self._serve(self.serving)
         self.phases.enter("clean up")
-        self._sent = self.bulk.wire_bytes + (self.serving.wire_bytes if self.serving else 0)
+        self._sent = self.sent_before + self.bulk.wire_bytes
+        self._sent += self.serving.wire_bytes if self.serving else 0
         if journal.read(self.paths, self.entry.move, "source"):
             with contextlib.suppress(OSError):  # a full disk: the target's journal says it, too
                 self.entry = journal.write(self.paths, self.entry, Source.COMMITTED)

@@ -202,6 +202,30 @@ def state(pid: int) -> str:
         return ""
 
 
+@real
+@pytest.mark.timeout(120)
+def test_data_connections_that_break_are_made_anew(clean: tuple[Host, Host]) -> None:
+    """The rounds go on; what was on its way is sent again, and nothing is lost."""
+    source, target = clean
+    start(source, "stress", "holder.py", "48")
+    goes_on(source, "stress")
+    command = source.popen(
+        [MIGRATE, "move", "--mode", "pre-copy", "--bandwidth", "8", "stress", target.ssh_target,
+         "--json", "--verify"], stdout=-1, text=True,
+    )  # fmt: skip
+    told = []
+    for line in command.stdout:
+        told.append(line)
+        if '"memory", "done"' in line:
+            break
+    os.kill(processes(source, "ssh", "--data")[0], signal.SIGKILL)
+    rest, _ = command.communicate(timeout=60)
+    assert command.returncode == 0
+    assert "connecting anew" in "".join(told) + rest
+    goes_on(target, "stress")
+    assert [line for line in output(target, "stress") if "WRONG" in line] == []
+
+
 def test_when_rounds_end() -> None:
     first = Round(0, 1 << 30, 2.0, 2.0)
     assert enough([first], 0.3, 30) == ""
