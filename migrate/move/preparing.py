@@ -69,7 +69,8 @@ def _open_bulk(move: Outgoing) -> BulkSender:
     return BulkSender.open(
         move.address, move.entry.move, connections=CONNECTIONS,
         rate_limit=move.wish.rate_limit,
-        deltas=bool(move.there and move.there.xor_pages), command=move.wish.remote_command or None,
+        deltas=bool(move.there and move.there.xor_pages),
+        packs=bool(move.there and move.there.packs), command=move.wish.remote_command or None,
     )  # fmt: skip
 
 

@@ -23,13 +23,13 @@ from migrate.kernel.files import (
 from migrate.transfer.deltas import SentPages
 from migrate.transfer.errors import (
     ConnectionLost,
-    DataDamaged,
     PathRefused,
     TimeLimitExceeded,
 )
-from migrate.transfer.frames import SYNC_FLAG, Kind, parse_done
+from migrate.transfer.frames import SYNC_FLAG
 from migrate.transfer.links import DataLink, open_links
 from migrate.transfer.outgoing import CHUNK, Lane, OutgoingFile, Piece, RateLimiter
+from migrate.transfer.packs import SMALL, Packing, PackPiece
 from migrate.transfer.pages import ADDRESS_SPACE, PagesPiece, Read, cut
 from migrate.transfer.remote import agent_command_line
 from migrate.transfer.target import Target
@@ -44,7 +44,8 @@ DEFAULT_CONNECTIONS = 2
 Progress = Callable[[int], None]
 """Told the bytes of files (zeros included) just sent; one call at a time, from a thread of ours."""
 
-_Item = tuple[Piece | PagesPiece, Progress | None]
+_Piece = Piece | PagesPiece | PackPiece
+_Item = tuple[_Piece, Progress | None]
 
 
 class Readable(Protocol):
@@ -64,8 +65,10 @@ class BulkSender:
     """
 
     def __init__(
-        self, links: list[DataLink], *, rate_limit: int | None = None, deltas: bool = False
+        self, links: list[DataLink], *, rate_limit: int | None = None, deltas: bool = False,
+        packs: bool = False,
     ) -> None:  # fmt: skip
+        self._packs = packs
         self._sent = SentPages() if deltas else None
         self._lanes = [Lane(link, self._sent) for link in links]
         self._stopped = threading.Event()
@@ -97,18 +100,20 @@ class BulkSender:
         connections: int = DEFAULT_CONNECTIONS,
         rate_limit: int | None = None,
         deltas: bool = False,
+        packs: bool = False,
         command: str | None = None,
         timeout: float = OPEN_SECONDS,
     ) -> BulkSender:
         """Open and warm the connections: their receivers are ready on return.
 
         `rate_limit`: bytes a second of all together. `deltas`: the receiver takes pages as what
-        differs from those that it has (its facts say so). `command`: migrate's path at the target.
+        differs from those that it has, `packs`: small files many to a frame (its facts say so).
+        `command`: migrate's path at the target.
         Raises what `migrate.transfer.links.open_links` raises.
         """
         line = agent_command_line(command, ("--data", root_token))
         links = open_links(target, line, connections, timeout)
-        return cls(links, rate_limit=rate_limit, deltas=deltas)
+        return cls(links, rate_limit=rate_limit, deltas=deltas, packs=packs)
 
     @property
     def wire_bytes(self) -> int:
@@ -135,10 +140,29 @@ class BulkSender:
         """
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW
         resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
+        packing = Packing()
         with directory_descriptor(base) as base_fd:
             for name in relative_paths:
                 descriptor = openat2(base_fd, name, flags, resolve=resolve)
-                self._send_regular(descriptor, name, progress)
+                if not (self._packs and self._pack(packing, descriptor, name)):
+                    self._send_regular(descriptor, name, progress)
+                if packing.is_full:
+                    self._put_pack(packing, progress)
+        self._put_pack(packing, progress)
+
+    def _pack(self, packing: Packing, descriptor: int, name: str) -> bool:
+        """Whether it is small, and was taken along; its descriptor is closed then."""
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > SMALL:
+            return False
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
+            self._use_name(name)
+            packing.add(os.fsencode(name), status.st_mode & 0o777, file.read(SMALL))
+        return True
+
+    def _put_pack(self, packing: Packing, progress: Progress | None) -> None:
+        if (piece := packing.take()) is not None:
+            self._put(piece, progress)
 
     def send_file_from(self, descriptor: int, name: str, progress: Progress | None = None) -> None:
         """Send what is behind a descriptor, which stays the caller's, as `name`.
@@ -241,7 +265,7 @@ class BulkSender:
             for lane in self._lanes:
                 lane.flush(token, SYNC_FLAG if sync else 0)
             for lane in self._lanes:
-                _await_done(lane, token, deadline)
+                lane.await_done(token, deadline)
         except TimeLimitExceeded:
             raise
         except MigrateError as error:
@@ -306,20 +330,23 @@ class BulkSender:
     def _new_file(
         self, name: str, *, size: int | None, mode: int, descriptor: int | None
     ) -> OutgoingFile:
+        self._use_name(name)
+        number = next(self._numbers) & 0xFFFFFFFF
+        return OutgoingFile(number, name, size=size, mode=mode, descriptor=descriptor)
+
+    def _use_name(self, name: str) -> None:
         self._check()
         if name in self._names:
             # Two versions under way on different links could mix.
             self.flush()
         self._names.add(name)
-        number = next(self._numbers) & 0xFFFFFFFF
-        return OutgoingFile(number, name, size=size, mode=mode, descriptor=descriptor)
 
-    def _put(self, piece: Piece | PagesPiece, progress: Progress | None) -> None:
+    def _put(self, piece: _Piece, progress: Progress | None) -> None:
         if self._failure is not None:
             if isinstance(piece, Piece) and piece.buffer is not None:
                 self._buffers.put(piece.buffer)
             self._check()
-        piece.file.hold()
+        piece.hold()
         self._queue.put((piece, progress))
 
     def _work(self, lane: Lane) -> None:
@@ -362,20 +389,6 @@ class BulkSender:
                 self._queue.put(None)
         for thread in self._threads:
             thread.join()
-
-
-def _await_done(lane: Lane, token: int, deadline: float) -> None:
-    while True:
-        header, payload = lane.link.answer(Kind.DONE, "the end of a transfer", deadline)
-        if header.offset == token:
-            break
-    files, payload_bytes = parse_done(payload)
-    if (files, payload_bytes) != (lane.opened_total, lane.payload_bytes):
-        raise DataDamaged(
-            f"{lane.link.target} has received something else than was sent",
-            cause=f"{files} files and {payload_bytes} bytes there, {lane.opened_total} and "
-            f"{lane.payload_bytes} here",
-        )
 
 
 def _fill(stream: Readable, buffer: bytearray) -> int:

@@ -55,6 +55,7 @@ class Kind(enum.IntEnum):
     PAGES = 9
     WATCH = 10
     ASKED = 11
+    PACK = 12
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from migrate.kernel.blocks import is_zero
 from migrate.transfer.deltas import SentPages
+from migrate.transfer.errors import DataDamaged
 from migrate.transfer.frames import (
     UNKNOWN_SIZE,
     Buffer,
@@ -17,8 +18,10 @@ from migrate.transfer.frames import (
     frame,
     hole_payload,
     pack,
+    parse_done,
 )
 from migrate.transfer.links import DataLink
+from migrate.transfer.packs import PackPiece
 from migrate.transfer.pages import Packer, PagesPiece
 
 CHUNK = 1024 * 1024
@@ -74,6 +77,10 @@ class Piece:
     buffer: bytearray | None = None
     pool: queue.SimpleQueue[bytearray] | None = field(default=None, repr=False)
 
+    def hold(self) -> None:
+        """It is on its way."""
+        self.file.hold()
+
     def release(self) -> None:
         """It was sent or given up: its buffer and its file are free."""
         if self.buffer is not None and self.pool is not None:
@@ -94,9 +101,25 @@ class Lane:
         self._sent = sent
         self._packer = Packer(sent)
 
-    def send(self, piece: Piece | PagesPiece, limiter: RateLimiter | None) -> None:
+    def send(self, piece: Piece | PagesPiece | PackPiece, limiter: RateLimiter | None) -> None:
         """Send a piece and what has to go before it; raises MigrateError, OSError."""
         frames: list[Buffer] = self._closing_frames()
+        if isinstance(piece, PackPiece):
+            frames += piece.frames()
+            self.opened_total += piece.count
+            self.payload_bytes += piece.length
+        else:
+            self._add(frames, piece)
+        size = sum(map(len, frames))
+        begun = time.monotonic()
+        if limiter is not None:
+            limiter.take(size)
+        self.link.write(frames)
+        if self._sent is not None:
+            self._sent.link_took(size, time.monotonic() - begun)
+
+    def _add(self, frames: list[Buffer], piece: Piece | PagesPiece) -> None:
+        """The frames of a piece of a file."""
         file = piece.file
         if file.number not in self._open:
             frames.append(self._opening_frame(file))
@@ -111,19 +134,29 @@ class Lane:
         elif piece.length:
             length = self._read(piece)
             self._add_data(frames, file, piece.offset, self._buffer, length)
-        size = sum(map(len, frames))
-        begun = time.monotonic()
-        if limiter is not None:
-            limiter.take(size)
-        self.link.write(frames)
-        if self._sent is not None:
-            self._sent.link_took(size, time.monotonic() - begun)
 
     def flush(self, token: int, flags: int) -> None:
         """Close the finished files and send FLUSH."""
         frames = self._closing_frames()
         frames.append(frame(Kind.FLUSH, flags=flags, offset=token))
         self.link.write(frames)
+
+    def await_done(self, token: int, deadline: float) -> None:
+        """Wait for the answer to a FLUSH; raises DataDamaged when the other side counts otherwise.
+
+        `deadline` by the monotonic clock. Raises what the link raises.
+        """
+        while True:
+            header, payload = self.link.answer(Kind.DONE, "the end of a transfer", deadline)
+            if header.offset == token:
+                break
+        files, payload_bytes = parse_done(payload)
+        if (files, payload_bytes) != (self.opened_total, self.payload_bytes):
+            raise DataDamaged(
+                f"{self.link.target} has received something else than was sent",
+                cause=f"{files} files and {payload_bytes} bytes there, {self.opened_total} and "
+                f"{self.payload_bytes} here",
+            )
 
     def _opening_frame(self, file: OutgoingFile) -> bytes:
         self._open[file.number] = file

@@ -59,6 +59,10 @@ class PagesPiece:
         """Bytes."""
         return int((self.runs[:, 1] - self.runs[:, 0]).sum())
 
+    def hold(self) -> None:
+        """It is on its way."""
+        self.file.hold()
+
     def release(self) -> None:
         """It was sent or given up."""
         self.file.release()

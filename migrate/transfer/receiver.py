@@ -42,6 +42,7 @@ from migrate.transfer.frames import (
     verify,
     xor_digest,
 )
+from migrate.transfer.packs import unpacked
 
 log = logging.getLogger(__name__)
 
@@ -180,6 +181,7 @@ class _Receiver:
             Kind.FLUSH: self._flush,
             Kind.PAGES: self._pages,
             Kind.WATCH: self._watch,
+            Kind.PACK: self._pack,
         }
         self._decompressor: Any = None
 
@@ -226,6 +228,17 @@ class _Receiver:
         _check_range(header.offset, header.length)
         _write_at(file.descriptor, payload, header.offset)
         self._written += header.length
+
+    def _pack(self, _header: Header, payload: memoryview) -> None:
+        for path, mode, content in unpacked(payload):
+            descriptor = self._beneath.open_file(checked_path(path), 0o600 | mode & 0o100)
+            try:
+                os.ftruncate(descriptor, len(content))
+                _write_at(descriptor, content, 0)
+            finally:
+                os.close(descriptor)
+            self._opened += 1
+            self._written += len(content)
 
     def _hole(self, header: Header, payload: memoryview) -> None:
         file = self._file(header)

@@ -137,13 +137,14 @@ def test_rate_limit(far: SshServer) -> None:
         assert 0.7 < time.monotonic() - start < 5
 
 
-def test_many_small_files(far: SshServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("packs", [False, True])
+def test_many_small_files(far: SshServer, tmp_path: Path, packs: bool) -> None:
     names = [f"d{i % 7}/f{i}" for i in range(600)]
     for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(name)
     token, root = far.new_root()
-    with BulkSender.open(far.target, token) as sender:
+    with BulkSender.open(far.target, token, packs=packs) as sender:
         sender.send_files(tmp_path, names)
         sender.flush()
     assert all((root / name).read_text() == name for name in names)

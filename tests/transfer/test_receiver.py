@@ -27,6 +27,7 @@ from migrate.transfer.frames import (
     parse_done,
     parse_error,
 )
+from migrate.transfer.packs import Packing
 from migrate.transfer.receiver import MAX_OPEN_FILES, make_root, receive
 
 TOKEN = "0123456789abcdef" * 2
@@ -110,6 +111,41 @@ def test_a_log_of_arrivals_that_is_no_file(root: Path) -> None:
     stream = opened(b"7", 4096) + frame(Kind.PAGES, payload, file=1, flags=ARRIVAL_FLAG)
     assert isinstance(refused(root, stream), PathRefused)
     assert not (root / "elsewhere").exists()
+
+
+def packed(*files: tuple[bytes, bytes]) -> bytes:
+    packing = Packing()
+    for path, content in files:
+        packing.add(path, 0o755, content)
+    made = packing.take()
+    assert made
+    return made.payload
+
+
+def test_many_files_in_a_frame(root: Path) -> None:
+    (root / "b").write_bytes(b"longer than before")
+    payload = packed((b"a/x", b"hello"), (b"b", b""), (b"c", bytes(5000)))
+    status, answers = run(root, frame(Kind.PACK, payload) + frame(Kind.FLUSH, offset=3))
+    assert status == 0
+    assert parse_done(answers[1][1]) == (3, 5005)
+    assert (root / "a" / "x").read_bytes() == b"hello"
+    assert (root / "b").read_bytes() == b""
+    assert (root / "c").read_bytes() == bytes(5000)
+
+
+@pytest.mark.parametrize("path", [b"../x", b"/x", b"", b"a/../x", b"link/x"])
+def test_a_packed_path_that_is_refused(root: Path, path: bytes) -> None:
+    outside = root.parent / "outside"
+    outside.mkdir()
+    (root / "link").symlink_to(outside)
+    assert isinstance(refused(root, frame(Kind.PACK, packed((path, b"x")))), PathRefused)
+    assert list(outside.iterdir()) == []
+
+
+@pytest.mark.parametrize("cut", [1, 7, 9, 12])
+def test_a_packed_file_that_is_cut_off(root: Path, cut: int) -> None:
+    error = refused(root, frame(Kind.PACK, packed((b"name", b"content"))[:cut]))
+    assert isinstance(error, ProtocolError)
 
 
 def test_a_hole_in_an_older_version(root: Path) -> None:
