@@ -33,6 +33,10 @@ _OLDER = {
         "close": 3,
         "kcmp": 312,
         "bpf": 321,
+        "seccomp": 317,
+        "sched_setattr": 314,
+        "ioprio_set": 251,
+        "keyctl": 250,
     },
     "aarch64": {
         "pivot_root": 41,
@@ -43,6 +47,10 @@ _OLDER = {
         "close": 57,
         "kcmp": 272,
         "bpf": 280,
+        "seccomp": 277,
+        "sched_setattr": 274,
+        "ioprio_set": 30,
+        "keyctl": 219,
     },
 }
 
