@@ -71,6 +71,7 @@ def make(
     console: socket.socket | None,
 ) -> Container:  # fmt: skip
     """All of `create`, with the terminal's other end for `console`; unmade on failure."""
+    records.check_identifier(identifier)
     bundle = os.path.realpath(values["bundle"])
     path = str((spec.get("linux") or {}).get("cgroupsPath") or "")
     group = groups.group_of(path, identifier, systemd=bool(settings["systemd_cgroup"]))
@@ -132,7 +133,6 @@ def _register(
     group: ControlGroup,
 ) -> Container:  # fmt: skip
     """Claim the id; from here on `delete --force` finds all that there is."""
-    records.check_identifier(identifier)
     os.makedirs(settings["root"], 0o700, exist_ok=True)
     state = {
         "ociVersion": spec.get("ociVersion", SPEC_VERSION), "pid": 0, "startTime": 0,

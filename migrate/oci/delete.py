@@ -52,6 +52,7 @@ def remove(container: Container) -> list[Any]:
     with contextlib.suppress(OSError):  # a group that was never made has nobody to kill
         group.kill()
     group.remove()
+    groups.remove_parent(group)
     failed = []
     with contextlib.suppress(OSError, ValueError):
         state = container.describe() | {"status": "stopped", "pid": 0}

@@ -19,7 +19,7 @@ from migrate.oci.errors import BadConfig, BadUsage, ExecFailed, Unsupported
 from migrate.oci.foreground import passing_signals, relay_terminal, wait_for
 from migrate.oci.init import console_size
 from migrate.oci.main import Ended
-from migrate.oci.program import Program, no_more_imports
+from migrate.oci.program import Program, in_words, no_more_imports
 from migrate.oci.streams import written_pid
 from migrate.runtime import seccomp
 from migrate.runtime.terminal import take_terminal, window_size
@@ -169,7 +169,7 @@ def _or_tell(channel: socket.socket, step: str, act: Callable[[], None]) -> NoRe
     try:
         act()
     except Exception as error:  # noqa: BLE001 -- every failure travels to the parent
-        channel.send(json.dumps({"step": step, "error": str(error)[:4000]}).encode())
+        channel.send(json.dumps({"step": step, "error": in_words(error)}).encode())
     finally:
         os._exit(ExecFailed.status)
 

@@ -59,7 +59,11 @@ def enter(
         mounts.mount(".", "/", flags=mounts.MS_MOVE)
         os.chroot(".")
     os.chdir("/")
-    if wanted:
+
+
+def set_propagation(linux: dict[str, Any]) -> None:
+    """`rootfsPropagation`, when nothing more is mounted."""
+    if wanted := linux.get("rootfsPropagation"):
         mounts.mount("", "/", flags=PROPAGATIONS[wanted])
 
 

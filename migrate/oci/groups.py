@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -80,6 +81,14 @@ def limit_devices(group: ControlGroup, rules: list[tuple[bool, str]]) -> None:
             (directory / ("devices.allow" if allow else "devices.deny")).write_text(rule)
         except OSError as error:
             raise CgroupFailed(f"can't set the device rule {rule}", cause=str(error)) from error
+
+
+def remove_parent(group: ControlGroup) -> None:
+    """The group of all that name no group goes with the last of them."""
+    if group.parent == DEFAULT_PARENT:
+        for directory in group.directories:
+            with contextlib.suppress(OSError):
+                directory.parent.rmdir()
 
 
 def to_mount(group: ControlGroup) -> Groups:

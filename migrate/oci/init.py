@@ -26,7 +26,7 @@ from migrate.kernel.namespaces import set_host_name
 from migrate.kernel.processes import default_signals, set_dumpable
 from migrate.oci import filesystem
 from migrate.oci.hooks import run_hooks
-from migrate.oci.program import Program, no_more_imports
+from migrate.oci.program import Program, in_words, no_more_imports
 from migrate.runtime import rootfs
 from migrate.runtime.terminal import take_terminal
 
@@ -66,6 +66,7 @@ def be_init(spec: dict[str, Any], place: Place, channel: socket.socket) -> NoRet
         ("terminal", lambda: _take_terminal(spec["process"], place.console)),
         ("sysctls", lambda: _set_sysctls(spec)),
         ("masked paths", lambda: rootfs.hide(_paths(spec))),
+        ("propagation", lambda: filesystem.set_propagation(spec.get("linux") or {})),
         ("read-only root", lambda: _seal_root(spec, place)),
         ("standard streams", program.own_streams),
         ("resource limits", program.set_limits),
@@ -76,7 +77,7 @@ def be_init(spec: dict[str, Any], place: Place, channel: socket.socket) -> NoRet
         try:
             step()
         except Exception as error:  # noqa: BLE001 -- every failure travels to the parent
-            _tell(channel, {"step": name, "error": str(error)})
+            _tell(channel, {"step": name, "error": in_words(error)})
             os._exit(EXIT_SETUP)
     _tell(channel, {"ready": True})
     channel.close()
@@ -95,7 +96,7 @@ def _await_start(spec: dict[str, Any], place: Place, program: Program) -> NoRetu
         program.execute((fifo,))
     except Exception as error:  # noqa: BLE001 -- told by `start`
         with contextlib.suppress(OSError):
-            os.write(fifo, str(error).encode()[:4000])
+            os.write(fifo, in_words(error).encode())
     finally:
         os._exit(EXIT_SETUP)
 

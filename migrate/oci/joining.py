@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from migrate.kernel.namespaces import FLAG_OF_NAME, setns, unshare
+from migrate.oci.program import in_words
 
 EXIT_SETUP = 125
 _FILES = {"network": "net", "mount": "mnt"}  # types of the specification -> names in /proc/PID/ns
@@ -58,7 +59,7 @@ def be_middle(
         _enter(joining, channel)
         pid = os.fork()
     except Exception as error:  # noqa: BLE001 -- every failure travels to the parent
-        channel.send(json.dumps({"step": step, "error": str(error)}).encode())
+        channel.send(json.dumps({"step": step, "error": in_words(error)}).encode())
         os._exit(EXIT_SETUP)
     if pid == 0:
         try:

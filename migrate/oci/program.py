@@ -123,6 +123,14 @@ class Program:
         os.execve(self.path, arguments, environment)
 
 
+def in_words(error: Exception) -> str:
+    """An error's text for a message, without the number that Python puts before it."""
+    text = error.strerror if isinstance(error, OSError) else ""
+    name = getattr(error, "filename", None)
+    told = f"{text}: {name}" if text and name else text
+    return str(told or error)[:4000]
+
+
 def no_more_imports() -> None:
     """From here on nothing is loaded: sys.path could lead into the container's own files."""
     sys.meta_path.clear()
