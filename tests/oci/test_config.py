@@ -148,7 +148,8 @@ def test_process_rlimits_unknown_or_twice_is_refused(oci: Runtime):
 
 def test_process_capabilities_in_five_sets(oci: Runtime):
     sets = {
-        "bounding": ["CAP_CHOWN", "CAP_KILL", "CAP_NET_RAW"], "permitted": ["CAP_CHOWN", "CAP_KILL"],
+        "bounding": ["CAP_CHOWN", "CAP_KILL", "CAP_NET_RAW"],
+        "permitted": ["CAP_CHOWN", "CAP_KILL"],
         "inheritable": ["CAP_KILL"], "effective": ["CAP_CHOWN", "CAP_KILL"],
         "ambient": ["CAP_KILL"],
     }  # fmt: skip

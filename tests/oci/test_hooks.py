@@ -48,13 +48,12 @@ def _hooked(oci: Runtime, log: Log, *kinds: str) -> Spec:
     spec = oci.spec("sleep", "1000") | {"annotations": {"a": "b"}}
     place = str(log.path.parent)
     spec["mounts"].append({"destination": "/tmp", "source": place, "options": ["rbind"]})
-    spec["hooks"] = {
-        kind: [{
-            "path": f"{'/tmp' if kind == 'startContainer' else place}/hook", "args": ["hook", kind],
-            "env": [f"LOG={'/tmp' if kind == 'startContainer' else place}/log", "PATH=/bin:/usr/bin"],
-        }]
-        for kind in kinds
-    }  # fmt: skip
+    spec["hooks"] = {}
+    for kind in kinds:
+        where = "/tmp" if kind == "startContainer" else place
+        environment = [f"LOG={where}/log", "PATH=/bin:/usr/bin"]
+        hook = {"path": f"{where}/hook", "args": ["hook", kind], "env": environment}
+        spec["hooks"][kind] = [hook]
     return spec
 
 
