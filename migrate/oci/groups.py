@@ -7,6 +7,7 @@ import os
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from migrate.kernel.devicefilter import Rule, attach
 from migrate.oci.errors import BadConfig, Unsupported
 from migrate.oci.filesystem import Groups
 from migrate.runtime.cgroups import resources
@@ -49,15 +50,9 @@ def describe(group: ControlGroup) -> dict[str, Any]:
 
 
 def make(group: ControlGroup, wanted: dict[str, Any]) -> None:
-    """Make and limit it; raises CgroupFailed, SpecInvalid, Unsupported."""
+    """Make and limit it; raises CgroupFailed, SpecInvalid."""
     settings = resources.settings(wanted, group.layout)
     rules = resources.device_rules(wanted)
-    restricting = [rule for allow, rule in rules if not allow]
-    if restricting and "devices" not in group.layout.v1:
-        raise Unsupported(
-            "linux.resources.devices can't be carried out", cause="no cgroup v1 devices controller",
-            mend="take the rules out, or use a host with the v1 controller",
-        )  # fmt: skip
     group.create()
     limit_devices(group, rules)
     limit(group, settings)
@@ -71,16 +66,36 @@ def limit(group: ControlGroup, settings: list[resources.Setting]) -> None:
     resources.apply(settings, own, unified)
 
 
-def limit_devices(group: ControlGroup, rules: list[tuple[bool, str]]) -> None:
+def limit_devices(group: ControlGroup, rules: list[Rule]) -> None:
     """The rules in their order, then the default devices, which always are there."""
-    if "devices" not in group.layout.v1 or not rules:
-        return
-    directory = group.layout.v1["devices"] / group.parent / group.name
-    for allow, rule in [*rules, *((True, rule) for rule in DEVICES)]:
+    layout = group.layout
+    whole = [*rules, *((True, rule) for rule in DEVICES)]
+    if "devices" in layout.v1:
+        _write_rules(layout.v1["devices"] / group.parent / group.name, whole if rules else [])
+    elif layout.v2:
+        try:
+            attach(layout.v2 / group.parent / group.name, [(False, "a *:* rwm"), *whole])
+        except (OSError, LookupError) as error:
+            raise CgroupFailed("can't limit devices (bpf(2))", cause=str(error)) from error
+
+
+def _write_rules(directory: Path, rules: list[Rule]) -> None:
+    for allow, rule in rules:
         try:
             (directory / ("devices.allow" if allow else "devices.deny")).write_text(rule)
         except OSError as error:
             raise CgroupFailed(f"can't set the device rule {rule}", cause=str(error)) from error
+
+
+def update_devices(group: ControlGroup, rules: list[Rule]) -> None:
+    """Other rules for a group that has some; raises Unsupported for a BPF program's."""
+    if not rules:
+        return
+    if "devices" not in group.layout.v1:
+        raise Unsupported(
+            "update: devices can't be changed", cause="cgroup v2 keeps the program of create"
+        )
+    limit_devices(group, rules)
 
 
 def remove_parent(group: ControlGroup) -> None:

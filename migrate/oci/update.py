@@ -34,7 +34,7 @@ def update(settings: dict[str, Any], values: dict[str, Any], words: list[str]) -
         container.require("update", records.CREATED, records.RUNNING, records.PAUSED)
         group = groups.of_state(container.state)
         groups.limit(group, resources.settings(wanted, group.layout))
-        groups.limit_devices(group, resources.device_rules(wanted))
+        groups.update_devices(group, resources.device_rules(wanted))
         spec = container.config
         linux = spec.setdefault("linux", {})
         before = linux.get("resources") or {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,9 @@ from typing import Any
 
 import pytest
 
-from migrate.runtime.cgroups.layout import detect
+from migrate.oci import groups
+from migrate.runtime.cgroups.group import ControlGroup
+from migrate.runtime.cgroups.layout import Layout, detect
 from tests.oci.runtime import Runtime, Spec
 
 pytestmark = pytest.mark.root
@@ -180,6 +183,26 @@ def test_control_groups_device_rules(oci: Runtime):
     assert "c 10:200 rw" in listed
     assert "a *:* rwm" not in listed
     assert oci.ok("exec", identifier, "sh", "-c", "echo x > /dev/null && echo fine") == "fine"
+
+
+def test_control_groups_device_rules_of_v2():
+    """The way of a host that has cgroup v2 alone, on this one's v2 hierarchy."""
+    root = detect().v2
+    assert root, "this needs a cgroup v2 hierarchy"
+    name = f"t{os.getpid()}-devices"
+    group = ControlGroup(name, Layout({}, root, frozenset()), "migrate-oci")
+    denied = {"devices": [{"allow": True}, {"allow": False, "type": "c", "major": 1, "minor": 11}]}
+    try:
+        groups.make(group, denied)
+        text = (
+            f"echo $$ > {root}/migrate-oci/{name}/cgroup.procs;"
+            "echo x > /dev/null && echo null; (: < /dev/kmsg) 2>/dev/null || echo refused"
+        )
+        done = subprocess.run(["sh", "-c", text], capture_output=True, text=True, check=False)
+        assert done.stdout.split() == ["null", "refused"]
+    finally:
+        group.remove()
+        groups.remove_parent(group)
 
 
 def test_control_groups_mount(oci: Runtime):

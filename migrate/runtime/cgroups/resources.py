@@ -200,6 +200,7 @@ def device_rules(resources: dict[str, Any]) -> list[tuple[bool, str]]:
         major, minor = (_device_number(entry.get(key)) for key in ("major", "minor"))
         if kind not in {"a", "b", "c"} or not set(access) <= set("rwm"):
             raise SpecInvalid("linux.resources.devices is not valid", cause=str(entry)[:200])
+        access = "".join(letter for letter in "rwm" if letter in access)
         whole = kind == "a" and (major, minor) == ("*", "*")
         if kind == "a" and not whole:  # devices.rst: `a` is all of them, whatever follows
             found += [(bool(entry.get("allow")), f"{k} {major}:{minor} {access}") for k in "bc"]
