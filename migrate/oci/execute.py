@@ -139,27 +139,29 @@ def _launch(
             container, init, program, joined, theirs, console
         ))  # fmt: skip
     theirs.close()
-    pid = 0
     try:
-        # The end of the channel's last copy, closed by the exec, says that all went well.
-        while data := ours.recv(_PACKET):
-            message = json.loads(data)
-            if "error" in message:
-                raise ExecFailed(
-                    f"exec failed: unable to start container process: {message['step']}",
-                    cause=message["error"], mend="give a program that the container has",
-                )  # fmt: skip
-            pid = message["pid"]
-    except BaseException:
-        if pid:
-            with contextlib.suppress(ProcessLookupError, ChildProcessError):
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
-        raise
+        return _await_exec(ours)
     finally:
         ours.close()
         os.close(init)
         os.waitpid(middle, 0)
+
+
+def _await_exec(channel: socket.socket) -> int:
+    """The pid that is told, once the exec has closed the channel's last copy; raises ExecFailed."""
+    pid = 0
+    while data := channel.recv(_PACKET):
+        message = json.loads(data)
+        if "error" in message:
+            if pid:
+                with contextlib.suppress(ProcessLookupError, ChildProcessError):
+                    os.kill(pid, signal.SIGKILL)
+                    os.waitpid(pid, 0)
+            raise ExecFailed(
+                f"exec failed: unable to start container process: {message['step']}",
+                cause=message["error"], mend="give a program that the container has",
+            )  # fmt: skip
+        pid = message["pid"]
     if not pid:
         raise ExecFailed("exec failed", cause="the container ended meanwhile")
     return pid

@@ -261,3 +261,9 @@ def test_spec_writes_a_config_that_runs(oci: Runtime):
     config.write_text(json.dumps(spec))
     (bundle / "rootfs").symlink_to(oci.rootfs)
     assert oci.ok("run", "-b", bundle, oci.identifier()) == "fine"
+
+
+def test_no_pivot_gives_the_same_root(oci: Runtime):
+    bundle = oci.bundle(oci.spec("cat", "/etc/passwd"))
+    told = oci.ok("run", "--no-pivot", "-b", bundle, oci.identifier())
+    assert told == (oci.rootfs / "etc/passwd").read_text().strip()
