@@ -49,6 +49,7 @@ NEEDED: dict[str, Callable[[], bool]] = {
     "openssh-client": _on_path("ssh"),
     "redis-server": _on_path("redis-server"),
     "iproute2": _on_path("ip"),
+    "procps": _on_path("ps"),
     "tar": _on_path("tar"),
     "ca-certificates": _has_file("/etc/ssl/certs/ca-certificates.crt"),
     "tcc": _on_path("cc", "gcc", "clang", "tcc"),

@@ -1,4 +1,4 @@
-"""What can go wrong with a benchmark (codes 110-114)."""
+"""What can go wrong with a benchmark (codes 110-111)."""
 
 from __future__ import annotations
 

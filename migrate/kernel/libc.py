@@ -23,6 +23,7 @@ SYS_CLONE3 = 435
 SYS_OPENAT2 = 437
 SYS_PIDFD_GETFD = 438
 SYS_MOUNT_SETATTR = 442
+_MACHINE = os.uname().machine  # at start: personality(2) can change what uname(2) says
 _OLDER = {
     "x86_64": {
         "pivot_root": 155,
@@ -33,6 +34,10 @@ _OLDER = {
         "close": 3,
         "kcmp": 312,
         "bpf": 321,
+        "seccomp": 317,
+        "sched_setattr": 314,
+        "ioprio_set": 251,
+        "keyctl": 250,
     },
     "aarch64": {
         "pivot_root": 41,
@@ -43,6 +48,10 @@ _OLDER = {
         "close": 57,
         "kcmp": 272,
         "bpf": 280,
+        "seccomp": 277,
+        "sched_setattr": 274,
+        "ioprio_set": 30,
+        "keyctl": 219,
     },
 }
 
@@ -56,7 +65,7 @@ def oserror(context: str, filename: str | os.PathLike[str] | None = None) -> OSE
 
 def syscall_number(name: str) -> int:
     """The number of an older syscall on this architecture; LookupError where it is not known."""
-    return _OLDER[os.uname().machine][name]
+    return _OLDER[_MACHINE][name]
 
 
 def syscall(context: str, number: int, *arguments: object) -> int:

@@ -14,8 +14,12 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_SYNCHRONOUS = 1, 2, 4, 8, 16
 MS_REMOUNT, MS_MANDLOCK, MS_DIRSYNC, MS_NOATIME, MS_NODIRATIME = 32, 64, 128, 1024, 2048
 MS_BIND, MS_MOVE, MS_REC, MS_SILENT = 4096, 8192, 16384, 32768
 MS_UNBINDABLE, MS_PRIVATE, MS_SLAVE, MS_SHARED = 1 << 17, 1 << 18, 1 << 19, 1 << 20
-MS_RELATIME, MS_STRICTATIME = 1 << 21, 1 << 24
-_MOUNT_ATTR_RDONLY, _AT_EMPTY_PATH, _AT_RECURSIVE = 1, 0x1000, 0x8000
+MS_RELATIME, MS_STRICTATIME, MS_I_VERSION, MS_NOSYMFOLLOW = 1 << 21, 1 << 24, 1 << 23, 256
+# include/uapi/linux/mount.h, MOUNT_ATTR_*; ATTR_ATIME is the mask of the access time's three.
+ATTR_RDONLY, ATTR_NOSUID, ATTR_NODEV, ATTR_NOEXEC = 1, 2, 4, 8
+ATTR_ATIME, ATTR_NOATIME, ATTR_STRICTATIME = 0x70, 0x10, 0x20
+ATTR_NODIRATIME, ATTR_IDMAP, ATTR_NOSYMFOLLOW = 0x80, 0x100000, 0x200000
+_AT_EMPTY_PATH, _AT_RECURSIVE = 0x1000, 0x8000
 MNT_FORCE, MNT_DETACH, MNT_EXPIRE, UMOUNT_NOFOLLOW = 1, 2, 4, 8
 
 libc.mount.argtypes = (
@@ -62,9 +66,17 @@ class _MountAttributes(ctypes.Structure):
 
 def make_tree_read_only(descriptor: int) -> None:
     """Make the mount at an O_PATH descriptor and all mounts below it read-only (Linux 5.12)."""
-    attributes = _MountAttributes(attr_set=_MOUNT_ATTR_RDONLY)
+    set_tree_attributes(descriptor, ATTR_RDONLY)
+
+
+def set_tree_attributes(descriptor: int, setting: int, clearing: int = 0) -> None:
+    """Set and clear ATTR_* of the mount at an O_PATH descriptor and of all mounts below it.
+
+    mount_setattr(2), Linux 5.12. Raises OSError.
+    """
+    attributes = _MountAttributes(attr_set=setting, attr_clr=clearing)
     syscall(
-        "mount_setattr read-only", SYS_MOUNT_SETATTR, descriptor, ctypes.c_char_p(b""),
+        "mount_setattr", SYS_MOUNT_SETATTR, descriptor, ctypes.c_char_p(b""),
         _AT_EMPTY_PATH | _AT_RECURSIVE, ctypes.byref(attributes), ctypes.sizeof(attributes),
     )  # fmt: skip
 

@@ -24,17 +24,38 @@ _FLAGS = {
     "sync": (mounts.MS_SYNCHRONOUS, False), "async": (mounts.MS_SYNCHRONOUS, True),
     "noatime": (mounts.MS_NOATIME, False), "atime": (mounts.MS_NOATIME, True),
     "nodiratime": (mounts.MS_NODIRATIME, False), "diratime": (mounts.MS_NODIRATIME, True),
-    "relatime": (mounts.MS_RELATIME, False), "norelatime": (mounts.MS_RELATIME, True),
+    "relatime": (mounts.MS_RELATIME, False),
     "strictatime": (mounts.MS_STRICTATIME, False), "nostrictatime": (mounts.MS_STRICTATIME, True),
     "bind": (mounts.MS_BIND, False), "rbind": (mounts.MS_BIND | mounts.MS_REC, False),
     "dirsync": (mounts.MS_DIRSYNC, False), "defaults": (0, False),
+    "mand": (mounts.MS_MANDLOCK, False), "nomand": (mounts.MS_MANDLOCK, True),
+    "iversion": (mounts.MS_I_VERSION, False), "noiversion": (mounts.MS_I_VERSION, True),
+    "silent": (mounts.MS_SILENT, False), "loud": (mounts.MS_SILENT, True),
+    "nosymfollow": (mounts.MS_NOSYMFOLLOW, False), "symfollow": (mounts.MS_NOSYMFOLLOW, True),
+    "remount": (mounts.MS_REMOUNT, False), "norelatime": (mounts.MS_RELATIME, True),
 }  # fmt: skip
 _PROPAGATION = {
     "private": mounts.MS_PRIVATE, "rprivate": mounts.MS_PRIVATE | mounts.MS_REC,
     "slave": mounts.MS_SLAVE, "rslave": mounts.MS_SLAVE | mounts.MS_REC,
     "shared": mounts.MS_SHARED, "rshared": mounts.MS_SHARED | mounts.MS_REC,
+    "unbindable": mounts.MS_UNBINDABLE, "runbindable": mounts.MS_UNBINDABLE | mounts.MS_REC,
 }  # fmt: skip
-_DEVICES = (
+# For a mount and all below it (mount_setattr(2)): option -> (attribute, whether it clears it).
+_RECURSIVE = {
+    "rro": (mounts.ATTR_RDONLY, False), "rrw": (mounts.ATTR_RDONLY, True),
+    "rnosuid": (mounts.ATTR_NOSUID, False), "rsuid": (mounts.ATTR_NOSUID, True),
+    "rnodev": (mounts.ATTR_NODEV, False), "rdev": (mounts.ATTR_NODEV, True),
+    "rnoexec": (mounts.ATTR_NOEXEC, False), "rexec": (mounts.ATTR_NOEXEC, True),
+    "rnodiratime": (mounts.ATTR_NODIRATIME, False), "rdiratime": (mounts.ATTR_NODIRATIME, True),
+    "rnosymfollow": (mounts.ATTR_NOSYMFOLLOW, False), "rsymfollow": (mounts.ATTR_NOSYMFOLLOW, True),
+}  # fmt: skip
+_ACCESS_TIMES = {
+    "rrelatime": 0, "rnoatime": mounts.ATTR_NOATIME, "rstrictatime": mounts.ATTR_STRICTATIME,
+    "ratime": 0, "rnorelatime": 0, "rnostrictatime": 0,
+}  # fmt: skip
+COPY_UP = "tmpcopyup"
+KNOWN_OPTIONS = {*_FLAGS, *_PROPAGATION, *_RECURSIVE, *_ACCESS_TIMES, COPY_UP}
+DEVICES = (
     ("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9),
     ("tty", 5, 0),
 )  # fmt: skip
@@ -55,9 +76,27 @@ def parse_options(options: list[str]) -> tuple[int, int, str]:
             flags = flags & ~flag if clears else flags | flag
         elif option in _PROPAGATION:
             propagation |= _PROPAGATION[option]
+        elif option in KNOWN_OPTIONS:
+            continue
         else:
             data.append(option)
     return flags, propagation, ",".join(data)
+
+
+def recursive_attributes(options: list[str]) -> tuple[int, int]:
+    """Attributes to set and to clear on a mount and all below it, of options such as "rro"."""
+    setting = clearing = 0
+    for option in options:
+        if option in _RECURSIVE:
+            attribute, clears = _RECURSIVE[option]
+            setting, clearing = (
+                (setting & ~attribute, clearing | attribute) if clears
+                else (setting | attribute, clearing & ~attribute)
+            )  # fmt: skip
+        elif option in _ACCESS_TIMES:
+            setting = setting & ~mounts.ATTR_ATIME | _ACCESS_TIMES[option]
+            clearing |= mounts.ATTR_ATIME
+    return setting, clearing
 
 
 def make_place(root: int, path: str, *, directory: bool) -> int:
@@ -103,8 +142,7 @@ def mount_one(root: int, entry: dict[str, Any]) -> None:
         place = openat2(root, entry["destination"], os.O_PATH, resolve=_IN_ROOT)
         try:
             if bind and extra:
-                remount = mounts.MS_REMOUNT | mounts.MS_BIND | extra
-                mounts.mount("", f"/proc/self/fd/{place}", flags=remount)
+                remount_bind(f"/proc/self/fd/{place}", extra)
                 if extra & mounts.MS_RDONLY and flags & mounts.MS_REC:
                     mounts.make_tree_read_only(place)
             if propagation:
@@ -113,14 +151,32 @@ def mount_one(root: int, entry: dict[str, Any]) -> None:
             os.close(place)
 
 
+def remount_bind(target: str, flags: int) -> None:
+    """Change a mount's own flags; those that a user namespace may not clear are kept."""
+    remount = mounts.MS_REMOUNT | mounts.MS_BIND | flags
+    try:
+        mounts.mount("", target, flags=remount)
+    except PermissionError:  # mount_namespaces(7), "Restrictions on mount namespaces"
+        mounts.mount("", target, flags=remount | _kept_flags(target))
+
+
 def make_devices(root: int) -> None:
     """The default devices and links of config-linux.md in /dev."""
     place = make_place(root, "dev", directory=True)
     try:
-        for name, major, minor in _DEVICES:
+        for name, major, minor in DEVICES:
             with contextlib.suppress(FileExistsError):
                 os.mknod(name, 0o666 | stat.S_IFCHR, os.makedev(major, minor), dir_fd=place)
                 os.chmod(f"/proc/self/fd/{place}/{name}", 0o666)  # noqa: PTH101, S103 -- under a descriptor; devices are for all
+    finally:
+        os.close(place)
+    make_links(root)
+
+
+def make_links(root: int) -> None:
+    """The default links of config-linux.md in /dev."""
+    place = make_place(root, "dev", directory=True)
+    try:
         for name, target in _LINKS:
             with contextlib.suppress(FileExistsError):
                 os.symlink(target, name, dir_fd=place)

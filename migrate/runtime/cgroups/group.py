@@ -23,10 +23,11 @@ FREEZE_LIMIT = 10.0  # seconds
 
 @dataclass(frozen=True)
 class ControlGroup:
-    """The group `migrate/<name>` in each hierarchy of `layout`."""
+    """The group `<parent>/<name>` in each hierarchy of `layout`."""
 
     name: str
     layout: Layout
+    parent: str = PARENT
 
     @classmethod
     def of(cls, name: str) -> ControlGroup:
@@ -36,7 +37,7 @@ class ControlGroup:
     @property
     def directories(self) -> list[Path]:
         """Its directory in each hierarchy, each once."""
-        return [root / PARENT / self.name for root in self.layout.roots]
+        return [root / self.parent / self.name for root in self.layout.roots]
 
     @property
     def freezer(self) -> Path:
@@ -46,7 +47,7 @@ class ControlGroup:
             raise CgroupFailed(
                 "this host has no freezer", cause="neither the v1 freezer nor cgroup v2 is mounted"
             )
-        return root / PARENT / self.name
+        return root / self.parent / self.name
 
     def create(self) -> None:
         """Make it in every hierarchy; raises CgroupFailed.
@@ -57,9 +58,9 @@ class ControlGroup:
         for attempts_left in reversed(range(CREATE_ATTEMPTS)):
             try:
                 for controller, root in self.layout.v1.items():
-                    v1.create(controller, root, PARENT, self.name)
+                    v1.create(controller, root, self.parent, self.name)
                 if self.layout.v2:
-                    v2.create(self.layout.v2, PARENT, self.name, self.layout.v2_controllers)
+                    v2.create(self.layout.v2, self.parent, self.name, self.layout.v2_controllers)
                 return
             except OSError as error:
                 if error.errno not in {errno.ENOENT, errno.ENODEV} or not attempts_left:
@@ -99,19 +100,19 @@ class ControlGroup:
     def _controlled(self, controller: str) -> tuple[Any, Path]:
         """The module and the directory that limit `controller`; raises CgroupFailed."""
         if controller in self.layout.v1:
-            return v1, self.layout.v1[controller] / PARENT / self.name
+            return v1, self.layout.v1[controller] / self.parent / self.name
         if self.layout.v2 and controller in self.layout.v2_controllers:
-            return v2, self.layout.v2 / PARENT / self.name
+            return v2, self.layout.v2 / self.parent / self.name
         raise CgroupFailed(f"can't limit {controller}", cause=f"no {controller} controller here")
 
     def cpu_seconds(self) -> float:
         """Seconds of a core that it has used so far; raises CgroupFailed where nobody tells."""
         try:
             if "cpuacct" in self.layout.v1:
-                directory = self.layout.v1["cpuacct"] / PARENT / self.name
+                directory = self.layout.v1["cpuacct"] / self.parent / self.name
                 return int((directory / "cpuacct.usage").read_text()) / 1e9
             if self.layout.v2:
-                text = (self.layout.v2 / PARENT / self.name / "cpu.stat").read_text()
+                text = (self.layout.v2 / self.parent / self.name / "cpu.stat").read_text()
                 return int(text.split()[1]) / 1e6  # usage_usec, the first line
         except (OSError, ValueError, IndexError) as error:
             raise CgroupFailed("can't tell the use of cpu", cause=str(error)) from error
@@ -183,8 +184,9 @@ class ControlGroup:
             below = sorted((p for p in directory.rglob("*/") if p.is_dir()), reverse=True)
             for path in [*below, directory]:
                 _remove_directory(path)
-            with contextlib.suppress(OSError):  # the others are in it
-                directory.parent.rmdir()
+            if self.parent == PARENT:
+                with contextlib.suppress(OSError):  # the others are in it
+                    directory.parent.rmdir()
 
     def memory_bytes(self) -> int:
         """Memory in use, in bytes; 0 where no controller tells."""
@@ -192,7 +194,7 @@ class ControlGroup:
                            (self.layout.v2, "memory.current")):  # fmt: skip
             if path:
                 with contextlib.suppress(OSError, ValueError):
-                    return int((path / PARENT / self.name / name).read_text())
+                    return int((path / self.parent / self.name / name).read_text())
         return 0
 
 

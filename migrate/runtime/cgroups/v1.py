@@ -17,7 +17,9 @@ DEVICES = (
 
 def create(controller: str, root: Path, parent: str, name: str) -> None:
     """Make root/parent/name; a cpuset is given its parent's cpus and memory nodes."""
-    for directory in (root / parent, root / parent / name):
+    directory = root
+    for part in (*Path(parent).parts, name):
+        directory = directory / part
         directory.mkdir(mode=0o755, exist_ok=True)
         if controller == "cpuset":
             for key in ("cpuset.cpus", "cpuset.mems"):

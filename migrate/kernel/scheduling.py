@@ -1,0 +1,64 @@
+"""Scheduling of the calling process: policy, I/O priority, personality, session keyring."""
+
+from __future__ import annotations
+
+import ctypes
+
+from migrate.kernel.libc import libc, oserror, syscall, syscall_number
+
+# include/uapi/linux/sched.h and ioprio.h, personality.h, keyctl.h
+POLICIES = {
+    "SCHED_OTHER": 0, "SCHED_FIFO": 1, "SCHED_RR": 2, "SCHED_BATCH": 3, "SCHED_IDLE": 5,
+    "SCHED_DEADLINE": 6,
+}  # fmt: skip
+POLICY_FLAGS = {
+    "SCHED_FLAG_RESET_ON_FORK": 1, "SCHED_FLAG_RECLAIM": 2, "SCHED_FLAG_DL_OVERRUN": 4,
+    "SCHED_FLAG_KEEP_POLICY": 8, "SCHED_FLAG_KEEP_PARAMS": 16, "SCHED_FLAG_UTIL_CLAMP_MIN": 32,
+    "SCHED_FLAG_UTIL_CLAMP_MAX": 64,
+}  # fmt: skip
+IO_CLASSES = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}
+PERSONALITIES = {"LINUX": 0, "LINUX32": 8}
+_IO_CLASS_SHIFT, _IO_WHO_PROCESS = 13, 1
+_KEYCTL_JOIN_SESSION_KEYRING = 1
+
+
+class _Attributes(ctypes.Structure):
+    """struct sched_attr, include/uapi/linux/sched/types.h."""
+
+    _fields_ = (
+        ("size", ctypes.c_uint32), ("policy", ctypes.c_uint32), ("flags", ctypes.c_uint64),
+        ("nice", ctypes.c_int32), ("priority", ctypes.c_uint32), ("runtime", ctypes.c_uint64),
+        ("deadline", ctypes.c_uint64), ("period", ctypes.c_uint64),
+    )  # fmt: skip
+
+
+def set_scheduler(
+    policy: int, *, flags: int = 0, nice: int = 0, priority: int = 0, runtime: int = 0,
+    deadline: int = 0, period: int = 0,
+) -> None:  # fmt: skip
+    """sched_setattr(2) for the calling thread; times in nanoseconds. Raises OSError."""
+    wanted = _Attributes(
+        ctypes.sizeof(_Attributes), policy, flags, nice, priority, runtime, deadline, period
+    )
+    syscall("sched_setattr", syscall_number("sched_setattr"), 0, ctypes.byref(wanted), 0)
+
+
+def set_io_priority(kind: int, level: int) -> None:
+    """ioprio_set(2) for the calling process; raises OSError."""
+    value = kind << _IO_CLASS_SHIFT | level
+    syscall("ioprio_set", syscall_number("ioprio_set"), _IO_WHO_PROCESS, 0, value)
+
+
+def set_personality(value: int) -> None:
+    """personality(2); raises OSError."""
+    if libc.personality(ctypes.c_ulong(value)) < 0:
+        raise oserror(f"personality {value:#x}")
+
+
+def join_session_keyring(name: str) -> None:
+    """A session keyring of one's own (keyctl(2)); raises OSError."""
+    number = syscall_number("keyctl")
+    syscall(
+        "keyctl KEYCTL_JOIN_SESSION_KEYRING", number, _KEYCTL_JOIN_SESSION_KEYRING,
+        ctypes.c_char_p(name.encode()),
+    )  # fmt: skip

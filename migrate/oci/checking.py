@@ -1,0 +1,179 @@
+"""Whether a config.json is valid, and whether this runtime can do all that it asks for.
+
+What can't be done is refused by name, never passed over (config.md). Properties that the
+specification does not know are ignored, as it demands ("Extensibility").
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from migrate.kernel.capabilities import NAMES as CAPABILITIES
+from migrate.kernel.scheduling import IO_CLASSES, PERSONALITIES, POLICIES, POLICY_FLAGS
+from migrate.oci.errors import BadConfig, Unsupported
+from migrate.oci.filesystem import PROPAGATIONS
+from migrate.oci.hooks import KINDS
+
+NAMESPACES = ("pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time")
+_REFUSED = ("intelRdt", "netDevices", "memoryPolicy")
+_REFUSED_OF_PROCESS = ("execCPUAffinity",)
+_RLIMIT = re.compile(r"RLIMIT_[A-Z]+")
+# Namespaced sysctls (config-linux.md, "Sysctl"; ipc_namespaces(7)): prefix -> namespace.
+_SYSCTLS = (
+    ("net.", "network"), ("fs.mqueue.", "ipc"), ("kernel.msg", "ipc"), ("kernel.sem", "ipc"),
+    ("kernel.shm", "ipc"), ("kernel.domainname", "uts"),
+)  # fmt: skip
+
+
+def _require(condition: Any, cause: str) -> None:
+    if not condition:
+        raise BadConfig("config.json is not valid", cause=cause)
+
+
+def check(spec: Any) -> dict[str, Any]:
+    """The specification, if all of it can be carried out; raises BadConfig, Unsupported."""
+    _require(isinstance(spec, dict), "it is no JSON object")
+    _check_version(spec.get("ociVersion"))
+    _require(isinstance(spec.get("root"), dict), "root is missing (config.md, Root)")
+    _require(isinstance(spec["root"].get("path"), str), "root.path is missing")
+    for name in ("vm", "windows", "solaris", "zos"):
+        if spec.get(name):
+            raise Unsupported(f"config.json: {name} is for another platform")
+    check_process(spec.get("process"))
+    _check_mounts(spec.get("mounts") or [])
+    _check_hooks(spec.get("hooks") or {})
+    linux = spec.get("linux") or {}
+    _require(isinstance(linux, dict), "linux is no object")
+    _check_linux(linux)
+    kinds = _check_namespaces(linux)
+    for name in ("hostname", "domainname"):
+        _require("uts" in kinds or not spec.get(name), f"{name} needs a uts namespace")
+    return dict(spec)
+
+
+def _check_version(version: Any) -> None:
+    _require(isinstance(version, str), "ociVersion is missing")
+    if not re.fullmatch(r"1\.\d+\.\d+.*", version):
+        raise Unsupported(f"ociVersion {version} is not supported", cause="this knows 1.x")
+
+
+def check_process(process: Any) -> None:
+    """Raise BadConfig or Unsupported unless `process` can be carried out."""
+    _require(isinstance(process, dict), "process is missing (config.md, Process)")
+    arguments = process.get("args")
+    _require(
+        isinstance(arguments, list) and arguments and all(type(a) is str for a in arguments),
+        "process.args is no list of strings",
+    )
+    _require(str(process.get("cwd", "")).startswith("/"), "process.cwd is not an absolute path")
+    for names in (process.get("capabilities") or {}).values():
+        unknown = set(names or []) - set(CAPABILITIES)
+        _require(not unknown, f"unknown capabilities: {', '.join(sorted(unknown))}")
+    _check_limits(process.get("rlimits") or [])
+    _refuse(process, _REFUSED_OF_PROCESS, "process")
+    if (process.get("apparmorProfile") or "unconfined") != "unconfined" and not os.path.isdir(
+        "/sys/kernel/security/apparmor"
+    ):
+        raise Unsupported("process.apparmorProfile: this host has no AppArmor")
+    if process.get("selinuxLabel"):
+        raise Unsupported("process.selinuxLabel: SELinux is not supported")
+    _check_scheduling(process)
+
+
+def _check_scheduling(process: dict[str, Any]) -> None:
+    scheduler = process.get("scheduler") or {}
+    _require(not scheduler or scheduler.get("policy") in POLICIES, "scheduler.policy is not known")
+    unknown = set(scheduler.get("flags") or []) - set(POLICY_FLAGS)
+    _require(not unknown, f"scheduler.flags: {', '.join(map(str, unknown))} not known")
+    priority = process.get("ioPriority") or {}
+    _require(not priority or priority.get("class") in IO_CLASSES, "ioPriority.class is not known")
+
+
+def _check_limits(limits: Iterable[dict[str, Any]]) -> None:
+    import resource
+
+    seen = set()
+    for entry in limits:
+        name = str(entry.get("type"))
+        known = _RLIMIT.fullmatch(name) and hasattr(resource, name)
+        _require(known, f"rlimit {name} is not known")
+        _require(name not in seen, f"rlimit {name} is there twice")
+        seen.add(name)
+        _require(entry["soft"] <= entry["hard"], f"rlimit {name}: soft is above hard")
+
+
+def _refuse(holder: dict[str, Any], names: Iterable[str], where: str) -> None:
+    for name in names:
+        if holder.get(name):
+            raise Unsupported(f"config.json: {where}.{name} is not supported")
+
+
+def _check_mounts(entries: list[Any]) -> None:
+    for entry in entries:
+        _require(isinstance(entry, dict), "a mount is no object")
+        place = entry.get("destination")
+        _require(isinstance(place, str) and place, "a mount has no destination")
+        options = entry.get("options") or []
+        idmapped = {"idmap", "ridmap"} & set(options)
+        if entry.get("uidMappings") or entry.get("gidMappings") or idmapped:
+            raise Unsupported(f"mount of {place}: idmapped mounts are not supported")
+
+
+def _check_hooks(hooks: dict[str, Any]) -> None:
+    for kind in KINDS:
+        for entry in hooks.get(kind) or []:
+            path = str(entry.get("path", ""))
+            _require(path.startswith("/"), f"a {kind} hook's path is not absolute")
+            timeout = entry.get("timeout")
+            _require(timeout is None or timeout > 0, f"the {kind} hook {path}: timeout is not > 0")
+
+
+def _check_linux(linux: dict[str, Any]) -> None:
+    _refuse(linux, _REFUSED, "linux")
+    if linux.get("mountLabel"):
+        raise Unsupported("config.json: linux.mountLabel: SELinux is not supported")
+    wanted = linux.get("rootfsPropagation") or ""
+    _require(not wanted or wanted in PROPAGATIONS, f"rootfsPropagation {wanted} is not known")
+    if seccomp := linux.get("seccomp"):
+        _refuse(seccomp, ("listenerPath", "listenerMetadata"), "linux.seccomp")
+    for entry in linux.get("devices") or []:
+        _require(str(entry.get("path", "")).startswith("/"), "a device has no absolute path")
+        _require(entry.get("type") in {"c", "b", "u", "p"}, f"{entry['path']}: bad device type")
+    if personality := linux.get("personality"):
+        _require(personality.get("domain") in PERSONALITIES, "personality.domain is not known")
+        _refuse(personality, ("flags",), "linux.personality")
+
+
+def _check_namespaces(linux: dict[str, Any]) -> set[str]:
+    entries = linux.get("namespaces") or []
+    kinds = [entry.get("type") for entry in entries]
+    for kind in kinds:
+        _require(kind in NAMESPACES, f"there is no namespace of type {kind}")
+        _require(kinds.count(kind) == 1, f"two namespaces of type {kind}")
+    for entry in entries:
+        path = entry.get("path")
+        _require(not path or str(path).startswith("/"), f"{path} is not absolute")
+    if "mount" not in kinds:
+        raise Unsupported("a container without a mount namespace is not supported")
+    own = {entry["type"] for entry in entries if not entry.get("path")}
+    mapped = linux.get("uidMappings") or linux.get("gidMappings")
+    _require("user" in kinds or not mapped, "uidMappings need a user namespace")
+    _require("user" not in own or mapped, "a new user namespace needs uidMappings, gidMappings")
+    _require("time" in own or not linux.get("timeOffsets"), "timeOffsets need a time namespace")
+    for name in linux.get("sysctl") or {}:
+        _check_sysctl(str(name), set(kinds))
+    return set(kinds)
+
+
+def _check_sysctl(name: str, kinds: set[str]) -> None:
+    """Only what belongs to a namespace of the container may be set: the rest is the host's."""
+    dotted = name.replace("/", ".")
+    _require(".." not in dotted and not dotted.startswith("."), f"bad sysctl {name}")
+    for prefix, kind in _SYSCTLS:
+        if dotted.startswith(prefix):
+            _require(kind in kinds, f"sysctl {name} needs a {kind} namespace")
+            return
+    raise BadConfig("config.json is not valid", cause=f"sysctl {name} is not in a namespace")

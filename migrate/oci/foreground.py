@@ -1,0 +1,113 @@
+"""run: create and start; in the foreground signals and terminal are passed on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+from migrate.kernel.processes import set_child_subreaper
+from migrate.oci import records
+from migrate.oci.create import create, load_config, make
+from migrate.oci.delete import remove
+from migrate.oci.errors import BadUsage
+from migrate.oci.main import Ended
+from migrate.oci.start import start
+from migrate.runtime.terminal import receive_terminal, relay, window_size
+
+_NOT_PASSED = {signal.SIGCHLD, signal.SIGKILL, signal.SIGSTOP, signal.SIGURG, signal.SIGPIPE,
+               signal.SIGWINCH, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}  # fmt: skip
+
+
+def run(settings: dict[str, Any], values: dict[str, Any], words: list[str]) -> None:
+    """Create and start; in the foreground wait and delete, with the program's exit status."""
+    spec = load_config(values["bundle"])
+    wants_terminal = bool(spec["process"].get("terminal"))
+    if values["console_socket"] and not (wants_terminal and values["detach"]):
+        raise BadUsage("--console-socket needs --detach, and process.terminal to be true")
+    if wants_terminal and values["detach"] and not values["console_socket"]:
+        raise BadUsage("cannot allocate tty without --console-socket", cause="--detach was given")
+    if values["detach"]:
+        create(settings, values, words)
+        try:
+            start(settings, values, words)
+        except BaseException:
+            remove(records.load(settings["root"], words[0]))
+            raise
+        return
+    raise Ended(run_attached(settings, values, words[0], spec))
+
+
+def run_attached(
+    settings: dict[str, Any], values: dict[str, Any], identifier: str, spec: dict[str, Any]
+) -> int:
+    """Create, start, wait, delete; the program's exit status (128 + n for signal n)."""
+    set_child_subreaper()
+    ours: socket.socket | None = None
+    theirs: socket.socket | None = None
+    if spec["process"].get("terminal"):
+        _size_of_ours(spec["process"])
+        ours, theirs = socket.socketpair()
+    container = make(settings, values, identifier, spec, theirs)
+    pid = container.pid
+    try:
+        if theirs:
+            theirs.close()
+        with passing_signals(pid):
+            start(settings, values, [identifier])
+            if ours:
+                relay_terminal(ours, pid)
+            return wait_for(pid)
+    finally:
+        if not values["keep"]:
+            remove(container)
+
+
+def _size_of_ours(process: dict[str, Any]) -> None:
+    import struct
+
+    size = window_size()
+    if size and not process.get("consoleSize"):
+        height, width, _x, _y = struct.unpack("HHHH", size)
+        process["consoleSize"] = {"height": height, "width": width}
+
+
+def relay_terminal(channel: socket.socket, pid: int) -> None:
+    """Join our standard streams with the terminal whose other end comes over `channel`."""
+    master = receive_terminal(channel)
+    channel.close()
+    if master is not None:
+        ended = os.pidfd_open(pid)
+        relay(master, ended)
+        os.close(ended)
+
+
+def wait_for(pid: int) -> int:
+    """Reap children until `pid` has ended; its exit status (128 + n for signal n)."""
+    while True:
+        ended, status = os.waitpid(-1, 0)
+        if ended == pid:
+            code = os.waitstatus_to_exitcode(status)
+            return 128 - code if code < 0 else code
+
+
+@contextlib.contextmanager
+def passing_signals(pid: int) -> Iterator[None]:
+    """Signals that come to us go on to `pid`."""
+
+    def forward(number: int, _frame: object) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+    previous = {}
+    for number in signal.valid_signals() - _NOT_PASSED:
+        with contextlib.suppress(OSError, ValueError):
+            previous[number] = signal.signal(number, forward)
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler or signal.SIG_DFL)

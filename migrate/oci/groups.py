@@ -1,0 +1,133 @@
+"""The control group of a container: where `linux.cgroupsPath` says, in every hierarchy."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from migrate.kernel.devicefilter import Rule, attach
+from migrate.oci.errors import BadConfig, Unsupported
+from migrate.oci.filesystem import Groups
+from migrate.runtime.cgroups import resources
+from migrate.runtime.cgroups.group import ControlGroup
+from migrate.runtime.cgroups.layout import detect
+from migrate.runtime.cgroups.v1 import DEVICES
+from migrate.runtime.errors import CgroupFailed
+
+DEFAULT_PARENT = "migrate-oci"
+
+
+def group_of(path: str, identifier: str, *, systemd: bool) -> ControlGroup:
+    """The group of `linux.cgroupsPath` beneath each hierarchy's mount point.
+
+    Raises Unsupported for systemd's form ("slice:prefix:name").
+    """
+    if systemd or path.count(":") == 2:
+        form = f"cgroupsPath {path!r}" if path.count(":") == 2 else "--systemd-cgroup"
+        raise Unsupported(
+            f"{form}: systemd's cgroups are not supported", cause="this has no systemd driver",
+            mend="use the engine's cgroupfs driver (Podman: --cgroup-manager cgroupfs)",
+        )  # fmt: skip
+    parts = [p for p in PurePosixPath(path).parts if p != "/"] or [DEFAULT_PARENT, identifier]
+    if ".." in parts:
+        raise BadConfig("config.json is not valid", cause=f"cgroupsPath {path} leads upwards")
+    return ControlGroup(parts[-1], detect(), "/".join(parts[:-1]))
+
+
+def of_state(state: dict[str, Any]) -> ControlGroup:
+    """The group of a container's stored state."""
+    return ControlGroup(state["cgroup"]["name"], detect(), state["cgroup"]["parent"])
+
+
+def describe(group: ControlGroup) -> dict[str, Any]:
+    """What the stored state keeps of it."""
+    return {
+        "name": group.name, "parent": group.parent, "freezer": str(group.freezer),
+        "freezerVersion": group.layout.freezer_version,
+    }  # fmt: skip
+
+
+def make(group: ControlGroup, wanted: dict[str, Any]) -> None:
+    """Make and limit it; raises CgroupFailed, SpecInvalid."""
+    settings = resources.settings(wanted, group.layout)
+    rules = resources.device_rules(wanted)
+    group.create()
+    limit_devices(group, rules)
+    limit(group, settings)
+
+
+def limit(group: ControlGroup, settings: list[resources.Setting]) -> None:
+    """Write limits; raises CgroupFailed."""
+    layout = group.layout
+    own = {c: root / group.parent / group.name for c, root in layout.v1.items()}
+    unified = layout.v2 / group.parent / group.name if layout.v2 else None
+    resources.apply(settings, own, unified)
+
+
+def limit_devices(group: ControlGroup, rules: list[Rule]) -> None:
+    """The rules in their order, then the default devices, which always are there."""
+    layout = group.layout
+    whole = [*rules, *((True, rule) for rule in DEVICES)]
+    if "devices" in layout.v1:
+        _write_rules(layout.v1["devices"] / group.parent / group.name, whole if rules else [])
+    elif layout.v2:
+        try:
+            attach(layout.v2 / group.parent / group.name, [(False, "a *:* rwm"), *whole])
+        except (OSError, LookupError) as error:
+            raise CgroupFailed("can't limit devices (bpf(2))", cause=str(error)) from error
+
+
+def _write_rules(directory: Path, rules: list[Rule]) -> None:
+    for allow, rule in rules:
+        try:
+            (directory / ("devices.allow" if allow else "devices.deny")).write_text(rule)
+        except OSError as error:
+            raise CgroupFailed(f"can't set the device rule {rule}", cause=str(error)) from error
+
+
+def update_devices(group: ControlGroup, rules: list[Rule]) -> None:
+    """Other rules for a group that has some; raises Unsupported for a BPF program's."""
+    if not rules:
+        return
+    if "devices" not in group.layout.v1:
+        raise Unsupported(
+            "update: devices can't be changed", cause="cgroup v2 keeps the program of create"
+        )
+    limit_devices(group, rules)
+
+
+def remove_parent(group: ControlGroup) -> None:
+    """The group of all that name no group goes with the last of them."""
+    if group.parent == DEFAULT_PARENT:
+        for directory in group.directories:
+            with contextlib.suppress(OSError):
+                directory.parent.rmdir()
+
+
+def to_mount(group: ControlGroup) -> Groups:
+    """What a mount of type cgroup shows: name below it and directory, a hierarchy each."""
+    layout = group.layout
+    if not layout.v1:
+        return [("", str(group.directories[0]))]
+    found = [(root.name, str(root / group.parent / group.name))
+             for root in dict.fromkeys(layout.v1.values())]  # fmt: skip
+    if layout.v2:
+        found.append((layout.v2.name, str(layout.v2 / group.parent / group.name)))
+    return found
+
+
+def join(state: dict[str, Any], below: list[str]) -> list[str]:
+    """The directories that `exec` joins; `below` as in its --cgroup. Raises CgroupFailed."""
+    found = [str(path) for path in of_state(state).directories]
+    for word in below:
+        controllers, _, path = word.rpartition(":")
+        wanted = set(controllers.split(",")) if controllers else None
+        for number, directory in enumerate(found):
+            name = Path(directory[: directory.index(state["cgroup"]["parent"])]).name
+            if wanted is None or wanted & set(name.split(",")):
+                found[number] = os.path.normpath(f"{directory}/{path.lstrip('/')}")
+                if not found[number].startswith(directory) or not os.path.isdir(found[number]):
+                    raise CgroupFailed(f"there is no control group {word} in the container")
+    return found

@@ -1,0 +1,51 @@
+"""start: a created container's first process executes the user's program."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from typing import Any
+
+from migrate.oci import records
+from migrate.oci.errors import HookFailed, SetupFailed
+from migrate.oci.hooks import run_hooks
+from migrate.oci.records import Container
+
+LIMIT = 60.0  # seconds until the program is executed, the startContainer hooks included
+
+
+def start(settings: dict[str, Any], values: dict[str, Any], words: list[str]) -> None:
+    """Start it; raises NotAllowedNow when it is not created, SetupFailed."""
+    with records.locked(records.load(settings["root"], words[0])) as container:
+        container.require("start", records.CREATED)
+        spec = container.config
+        _release(container, spec)
+        try:
+            run_hooks(spec, "poststart", container.describe())
+        except HookFailed:  # as runc does: an error, and the container is stopped
+            os.kill(container.state["pid"], signal.SIGKILL)
+            raise
+
+
+def _release(container: Container, spec: dict[str, Any]) -> None:
+    """Open the fifo, and read it until the exec has closed its other end."""
+    hooks = (spec.get("hooks") or {}).get("startContainer") or []
+    limit = LIMIT if all(hook.get("timeout") for hook in hooks) else None
+    limit = limit and limit + sum(hook["timeout"] for hook in hooks)
+    descriptor = os.open(container.fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    told = b""
+    try:
+        os.unlink(container.fifo)
+        while True:
+            ready, _, _ = select.select([descriptor], [], [], limit)
+            data = os.read(descriptor, 65536) if ready else b""
+            if not data:
+                break
+            told += data
+    finally:
+        os.close(descriptor)
+    if told == b"0" and ready:
+        return
+    cause = told[1:].decode(errors="replace") or "its first process has died or hangs"
+    raise SetupFailed(f"cannot start container {container.identifier}", cause=cause)

