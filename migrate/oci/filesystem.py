@@ -165,6 +165,8 @@ def make_devices(root: int, wanted: list[dict[str, Any]]) -> None:
             _bind_device(root, f"/dev/{name}", f"/dev/{name}")
         rootfs.make_links(root)
     for entry in wanted:
+        if entry["path"] == "/dev/ptmx":  # always that of the container's own devpts
+            continue
         try:
             _make_device(root, entry)
         except PermissionError:

@@ -118,7 +118,8 @@ def test_offset_for_time_namespace(oci: Runtime):
 def test_devices_are_made_with_mode_and_owner(oci: Runtime):
     wanted = {"path": "/dev/mine", "type": "c", "major": 1, "minor": 3, "fileMode": 0o640,
               "uid": 5, "gid": 6}  # fmt: skip
-    spec = _with(oci.spec(), devices=[wanted, {"path": "/dev/pipe", "type": "p"}])
+    ptmx = {"path": "/dev/ptmx", "type": "c", "major": 5, "minor": 2}  # as Podman's --privileged
+    spec = _with(oci.spec(), devices=[wanted, {"path": "/dev/pipe", "type": "p"}, ptmx])
     told = oci.shell("stat -c '%t:%T %a %u %g' /dev/mine; stat -c %F /dev/pipe", spec)
     assert told == "1:3 640 5 6\nfifo"
 
