@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,3 +85,20 @@ def test_logs_with_a_terminal(podman: Podman, options: list[str | Path]):
     podman.ok("run", "--detach", "--tty", "--name", "tty", *options, "tty")
     assert eventually(lambda: podman.ok("logs", "tty").startswith("/dev/pts/"))
     podman.ok("rm", "--force", "--time", "0", "tty")
+
+
+def test_options_of_every_day(podman: Podman, options: list[str | Path]):
+    def told(*words: str) -> str:
+        at = words.index("--")
+        return podman.ok("run", "--rm", *words[:at], *options, *words[at + 1 :])
+
+    assert "CapEff" in told("--privileged", "--", "grep", "CapEff", "/proc/self/status")
+    assert (
+        told("--read-only", "--", "sh", "-c", "touch /x 2>/dev/null; touch /tmp/y && echo y") == "y"
+    )
+    shared = ("--pid", "host", "--ipc", "host", "--uts", "host")
+    assert told(*shared, "--", "hostname") == os.uname().nodename
+    mounts_of = ("sh", "-c", "grep -E ' /data | /host ' /proc/self/mounts")
+    assert len(told("--tmpfs", "/data", "-v", "/etc:/host:ro", "--", *mounts_of).splitlines()) == 2
+    look = ("cat", "/proc/sys/net/ipv4/ip_forward")
+    assert told("--sysctl", "net.ipv4.ip_forward=1", "--", *look) == "1"
