@@ -60,7 +60,7 @@ def test_what_was_asked_for_is_taken() -> None:
 def test_what_the_late_modes_lack_is_told() -> None:
     for mode in LATE:
         for here, there, word in (
-            (facts(tracking=""), facts(), "PAGEMAP_SCAN"),
+            (facts(tracking="", no_tracking="no PAGEMAP_SCAN"), facts(), "PAGEMAP_SCAN"),
             (facts(), facts(lazy=False), "userfaultfd"),
             (facts(), facts(awaits_pages=False), "too old"),
         ):
