@@ -198,9 +198,13 @@ class Serving:
         self.last_sent = time.monotonic()
         while True:
             try:
-                with connect() as call, self._bulk(address, rate_limit) as bulk:
-                    self.open_link(address)
-                    return self.once(call, bulk)
+                with connect() as call:
+                    # What lacks nothing has no place for data any more.
+                    if (state := self._settled(call)) is not Target.COMMITTED:
+                        return state
+                    with self._bulk(address, rate_limit) as bulk:
+                        self.open_link(address)
+                        return self.once(call, bulk)
             except MemoryGone:
                 raise
             except (MigrateError, OSError) as error:

@@ -24,11 +24,13 @@ CHANGES = (
 )  # fmt: skip
 """16 to 19: MADV_DONTDUMP, MADV_DODUMP, MADV_WIPEONFORK, MADV_KEEPONFORK."""
 RESTLESS = f"""
-import mmap, random
+import mmap, random, time
 memory = mmap.mmap(-1, 64 * 4096, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 print("ready", flush=True)
 while True:
     memory.madvise(random.choice({CHANGES!r}), 4096 * random.randrange(60), 4096 * 3)
+    if not random.randrange(20):
+        time.sleep(0.002)
 """
 
 
