@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from migrate.bench.tracked import Pair
 
 
+HEAD = (
+    "what", "unit", "untracked", "(min, max)", "tracked", "(min, max)", "ratio", "(min, max)",
+    "round",
+)  # fmt: skip
+
+
 @click.command(epilog="Example: migrate bench tracked --mib 256 --runs 9")
 @click.option(
     "--mib",
@@ -37,17 +43,7 @@ def tracked(mib: int, runs: int, output: Path | None, as_json: bool, check: bool
     if as_json:
         click.echo(json.dumps(outcome.as_json()))
     else:
-        head = (
-            "what",
-            "unit",
-            "untracked",
-            "(min, max)",
-            "tracked",
-            "(min, max)",
-            "ratio",
-            "round",
-        )
-        print_table(head, map(_cells, outcome.pairs))
+        print_table(HEAD, map(cells, outcome.pairs))
         click.echo(f"redis may lose {module.MUST_HOLD * 100:.0f} % at most")
     missed = [f"{p.load.describe()}: {p.ratio.median:.2f}" for p in outcome.pairs if p.missed]
     if check and missed:
@@ -56,11 +52,12 @@ def tracked(mib: int, runs: int, output: Path | None, as_json: bool, check: bool
         )
 
 
-def _cells(pair: Pair) -> tuple[str, ...]:
+def cells(pair: Pair) -> tuple[str, ...]:
+    """The row of a pair, beneath HEAD."""
     from migrate.cli.image import human_size
 
-    cells = [pair.load.describe(), pair.unit]
+    found = [pair.load.describe(), pair.unit]
     for series, digits in ((pair.untracked, 0), (pair.tracked, 0), (pair.ratio, 2)):
-        cells.append(f"{series.median:.{digits}f}")
-        cells.append(f"({min(series.runs):.{digits}f}, {max(series.runs):.{digits}f})")
-    return (*cells, f"{pair.round_seconds * 1000:.0f} ms, {human_size(pair.round_bytes)}")
+        found.append(f"{series.median:.{digits}f}")
+        found.append(f"({min(series.runs):.{digits}f}, {max(series.runs):.{digits}f})")
+    return (*found, f"{pair.round_seconds * 1000:.0f} ms, {human_size(pair.round_bytes)}")

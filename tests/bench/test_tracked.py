@@ -8,6 +8,7 @@ import pytest
 
 from migrate.bench import tracked
 from migrate.bench.loads.redis import Redis
+from migrate.cli.benchtracked import HEAD, cells
 
 pytestmark = [pytest.mark.root, pytest.mark.criu, pytest.mark.hosts]
 
@@ -23,5 +24,6 @@ def test_loads_are_compared_with_themselves() -> None:
     for pair in outcome.pairs:
         assert len(pair.untracked.runs) == len(pair.tracked.runs) == 1
         assert pair.ratio.median > 0
+        assert len(cells(pair)) == len(HEAD)
     assert 5_000 < pages.untracked.median < 11_000
     assert json.loads(json.dumps(outcome.as_json()))["benchmark"] == "tracked"
