@@ -27,7 +27,7 @@ from migrate.move.plan import Plan
 from migrate.move.progress import Event, Report, Result
 from migrate.move.recovery import destroy_source, far_side, roll_back, settle_source, tell_target
 from migrate.move.serving import Serving
-from migrate.move.transaction import Source
+from migrate.move.transaction import Source, Step, Target, source_told
 from migrate.runtime import records
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.filling import await_filled
@@ -172,14 +172,19 @@ class Move(Outgoing):
                 cause=f"{error.what}: the target has wiped its copy",
             )
         if outcome is not Source.COMMITTED:
-            raise MoveUncertain(
-                f"it is not known whether '{self.record.name}' runs on {self.address}",
-                cause=f"{error.what}; the copy here is held frozen",
-                mend=f"when {self.address} answers again, run 'migrate recover {self.record.name}'",
-            )
+            raise self._uncertain(error.what)
+
+    def _uncertain(self, cause: str) -> MoveUncertain:
+        return MoveUncertain(
+            f"it is not known whether '{self.record.name}' runs on {self.address}",
+            cause=f"{cause}; the copy here is held frozen",
+            mend=f"when {self.address} answers again, run 'migrate recover {self.record.name}'",
+        )
 
     def _serve(self, serving: Serving) -> None:
-        """Send what the target lacks still; raises PagesOwed, MemoryGone, both for `recover`.
+        """Send what the target lacks still; raises PagesOwed, MemoryGone, MoveUncertain.
+
+        After all of these the copy here is kept, for `recover`.
 
         A signal ends this command, and nothing else: it runs there.
         """
@@ -192,25 +197,27 @@ class Move(Outgoing):
         self.signals.listen()
         try:
             reached(self.paths, "serving")
-            self._serve_all(serving, self.bulk)
+            state = self._serve_all(serving, self.bulk)
         except KeyboardInterrupt as error:
             raise serving.owed(error) from error
         finally:
             self.signals.deafen()
         serving.close()
         self.phases.leave()
+        if source_told(Source.SERVING, state) is not Step.FORWARD:
+            raise self._uncertain(f"asked for the end of the move, it answered '{state}'")
 
-    def _serve_all(self, serving: Serving, bulk: BulkSender) -> None:
+    def _serve_all(self, serving: Serving, bulk: BulkSender) -> Target | None:
         assert self.entry
         try:
-            serving.once(self.agent.call, bulk)
+            return serving.once(self.agent.call, bulk)
         except MemoryGone:
             raise
         except (MigrateError, OSError) as error:
             self.report(Event("note", f"the rest of memory waits: {error}; connecting anew"))
             bulk.abort()
             far = functools.partial(far_side, self.entry)
-            serving.go_on(self.address, far, self.wish.rate_limit)
+            return serving.go_on(self.address, far, self.wish.rate_limit)
 
     def _finish(self) -> None:
         """After COMMIT: end the source's copy, tell the target to forget."""

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from migrate.move.errors import MemoryGone, PagesOwed
+from migrate.move.errors import MemoryGone, MoveUncertain, PagesOwed
 from tests.hosts import Host, Lan
 from tests.hosts import redis as redis_in_container
 from tests.hosts.redis import MIGRATE
@@ -103,6 +103,26 @@ def test_recover_sends_what_a_killed_command_did_not(clean: tuple[Host, Host]) -
     assert len(output(target, "stress")) <= before + 5, "it can't run without its memory"
     told = source.run([MIGRATE, "recover"]).stdout
     assert "finished; it runs on" in told
+    assert "stress" not in containers(source)
+    goes_on(target, "stress")
+    assert wrong(target) == []
+
+
+def test_a_target_that_knows_of_no_move_costs_nothing(clean: tuple[Host, Host]) -> None:
+    """Its journal was lost, say: the frozen copy here is all that there may be, and is kept."""
+    source, target = clean
+    command, held = held_while_serving(source, target)
+    moves = "/var/lib/migrate/moves"
+    target.run(["sh", "-c", f"mkdir /root/aside && mv {moves}/*.target.journal /root/aside"])
+    os.kill(held, signal.SIGCONT)
+    _out, told = command.communicate(timeout=LIMIT)
+    assert command.returncode == MoveUncertain.code, told
+    assert "held frozen" in told
+    assert "stress" in containers(source)
+    assert source.run([MIGRATE, "recover"], check=False).returncode == PagesOwed.code
+    assert "stress" in containers(source)
+    target.run(["sh", "-c", f"mv /root/aside/* {moves} && rmdir /root/aside"])
+    source.run([MIGRATE, "recover"])
     assert "stress" not in containers(source)
     goes_on(target, "stress")
     assert wrong(target) == []
