@@ -53,10 +53,10 @@ def mappings(pid: int) -> list[Mapping]:
     return parse_maps(Path(f"/proc/{pid}/maps").read_bytes())
 
 
-def copy_on_write(pid: int) -> int:
-    """Bytes of a process's anonymous memory that belong to others as well, its share left out.
+def anonymous_memory(pid: int) -> tuple[int, int]:
+    """Bytes of a process's anonymous memory, and of these what others' shares of it come to.
 
-    The sum over all of them is what they would take more if none shared any. From
+    The sum of the second over all of them is what they would take more if none shared any. From
     /proc/PID/smaps_rollup, which costs about 10 ms for each GiB that is mapped. 0 where that lacks
     Pss_Anon (Linux 5.14). Raises OSError when the process is gone.
     """
@@ -64,7 +64,8 @@ def copy_on_write(pid: int) -> int:
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
         name, _, rest = line.partition(":")
         told[name] = int(rest.split()[0]) << 10
-    return max(told["Anonymous"] - told["Pss_Anon"], 0) if "Pss_Anon" in told else 0
+    anonymous = told["Anonymous"]
+    return anonymous, max(anonymous - told.get("Pss_Anon", anonymous), 0)
 
 
 def flagged(pid: int, flags: frozenset[str]) -> frozenset[int]:

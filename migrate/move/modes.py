@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from migrate.move.facts import Facts
+from migrate.move.sharing import Apart
 from migrate.runtime.status import Status
 
 MODES = ("auto", "cold", "stop-copy", "pre-copy", "hybrid", "post-copy")
@@ -14,8 +15,6 @@ LATE = frozenset({"hybrid", "post-copy"})
 """Those in which some of it is sent after the thaw."""
 RISK = "should this host fail before all memory has followed, the container is lost"
 WORTH_ROUNDS = 32 << 20  # bytes
-LITTLE_SHARED = 64 << 20
-"""Bytes, and a quarter of the container's memory: it may need more by that much, unasked."""
 
 
 @dataclass(frozen=True)
@@ -28,16 +27,14 @@ class Choice:
 
 
 def choose(
-    wanted: str, status: Status, here: Facts, there: Facts, memory: int, shared: int = 0
+    wanted: str, status: Status, here: Facts, there: Facts, memory: int, apart: Apart
 ) -> Choice:
-    """The mode that was asked for, or the best that both hosts can.
-
-    `memory` in bytes; `shared`: so much more it would be if processes shared none copy-on-write.
-    """
+    """The mode that was asked for, or the best that both hosts can; `memory` in bytes in use."""
+    late = _against_memory(status, here, there) or lacking_for_late(here, there)
     against = {
-        "pre-copy": _against_pre_copy(status, here, there, memory, shared),
-        "hybrid": _against_memory(status, here, there) or lacking_for_late(here, there),
-        "post-copy": _against_memory(status, here, there) or lacking_for_late(here, there),
+        "pre-copy": _against_pre_copy(status, here, there, memory, apart),
+        "hybrid": late or apart.beyond_limit(),
+        "post-copy": late or apart.beyond_limit(),
         "stop-copy": _against_memory(status, here, there),
         "cold": "",
     }
@@ -81,14 +78,12 @@ def _against_memory(status: Status, here: Facts, there: Facts) -> str:
 
 
 def _against_pre_copy(
-    status: Status, here: Facts, there: Facts, memory: int, shared: int
+    status: Status, here: Facts, there: Facts, memory: int, apart: Apart
 ) -> str:  # fmt: skip
     why = _against_memory(status, here, there) or lacking_for_pre_copy(here, there)
     if not why and memory <= WORTH_ROUNDS:
         return f"{memory >> 20} MiB go as quickly as the rounds of pre-copy"
-    if not why and shared > max(LITTLE_SHARED, memory // 4):
-        return f"its processes share {shared >> 20} MiB, of which each would get a copy of its own"
-    return why
+    return why or apart.too_much(memory)
 
 
 def lacking_for_pre_copy(here: Facts, there: Facts) -> str:

@@ -59,6 +59,7 @@ class Outgoing:
         self.spec = load_spec(paths, record)
         self.driver = driver_of(record.network.driver)
         self.process: Process | None = None
+        self.here: Facts | None = None
         self.there: Facts | None = None
         self.entry: Entry | None = None
         self.out = Path()

@@ -15,6 +15,7 @@ from migrate.kernel.mounts import read_mountinfo
 from migrate.move.errors import ContainerUnfit, SameHost, TargetUnfit
 from migrate.move.facts import Facts, compare, enough_room
 from migrate.move.modes import LATE, LAZY, RISK, lacking_for_late, lacking_for_pre_copy
+from migrate.move.sharing import Apart
 from migrate.runtime.networks import driver_of
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import Process, Record
@@ -53,30 +54,19 @@ class Plan:
 
 
 def obstacles_of(
-    mode: str, process: Process | None, state: State, here: Facts, there: Facts, memory: int
-) -> list[MigrateError]:
+    mode: str, process: Process | None, state: State, here: Facts, there: Facts, memory: int,
+    apart: Apart,
+) -> list[MigrateError]:  # fmt: skip
     """What this side knows to stand against the move."""
     if here.host_id == there.host_id:
         return [SameHost("the target is this very host")]
     if mode == "cold" or process is None:
         return enough_room(there, memory=memory, disk=ROOM)
-    disk = ROOM if mode in LAZY else memory + ROOM
-    found = compare(here, there, memory=memory + ROOM, disk=disk)
-    lacking = ""
     if mode in LAZY:
-        lacking = (lacking_for_late if mode in LATE else lacking_for_pre_copy)(here, there)
-    limit = state.record.resources.memory
-    if mode in LAZY and limit and memory > limit:
-        found.append(
-            ContainerUnfit(
-                f"after the move in mode {mode} the container would need {memory >> 20} MiB",
-                cause=f"its processes share memory copy-on-write, of which each gets a copy of its "
-                f"own, and its limit is {limit >> 20} MiB",
-                mend="use --mode stop-copy, which keeps it shared",
-            )
-        )
-    if lacking:
-        found.append(TargetUnfit(f"{mode} is not possible", cause=lacking, mend="use --mode auto"))
+        found = compare(here, there, memory=memory + apart.more + ROOM, disk=ROOM)
+        found += _lazy_obstacles(mode, here, there, apart)
+    else:
+        found = compare(here, there, memory=memory + ROOM, disk=memory + ROOM)
     found += obstacles_to_dump(state.record, process)
     if state.record.network.driver == "host" and _has_connections(process):
         found.append(
@@ -86,6 +76,18 @@ def obstacles_of(
                 mend="close them first, use --network bridge, or --mode cold",
             )
         )
+    return found
+
+
+def _lazy_obstacles(mode: str, here: Facts, there: Facts, apart: Apart) -> list[MigrateError]:
+    """What stands against memory that is filled in after the thaw."""
+    found: list[MigrateError] = []
+    if why := apart.beyond_limit():
+        mend = "use --mode stop-copy, which keeps it shared"
+        found.append(ContainerUnfit(f"{mode} would need too much memory", cause=why, mend=mend))
+    lacking = (lacking_for_late if mode in LATE else lacking_for_pre_copy)(here, there)
+    if lacking:
+        found.append(TargetUnfit(f"{mode} is not possible", cause=lacking, mend="use --mode auto"))
     return found
 
 

@@ -12,7 +12,6 @@ from migrate.criu.skeleton import filter as dump_filter
 from migrate.criu.skeleton.filter import Skeleton
 from migrate.images.store import Store
 from migrate.move import journal
-from migrate.move.facts import gather
 from migrate.move.faultpoint import reached
 from migrate.move.filerounds import FileRounds
 from migrate.move.journal import Entry
@@ -131,13 +130,14 @@ def _send_memory(move: Outgoing, made: Plan) -> None:
 def _better_late(move: Outgoing) -> bool:
     """Whether the mode `auto` lets the rest follow: it would not fit the pause."""
     assert move.rounds
+    assert move.here
     assert move.there
     if move.wish.mode != "auto" or not move.rounds.misses(move.wish.max_downtime):
         return False
     if not move.rounds.pages_miss(move.wish.max_downtime):
         move.report(Event("note", "the pause will be longer: too much is written to large files"))
         return False
-    if lacking := lacking_for_late(gather(move.paths, move.wish.tracker), move.there):
+    if lacking := lacking_for_late(move.here, move.there):
         move.report(Event("note", f"the pause will be longer: {lacking}"))
         return False
     move.report(Event("note", f"the last pages follow after the thaw (hybrid): {RISK}"))

@@ -61,19 +61,21 @@ class Move(Outgoing):
         self.process = process if process and process.alive and process.started else None
         self.was_running = status.word == "running"
         self.there = msgspec.convert(self.agent.call("host.facts", timeout=CALL_LIMIT), Facts)
-        here = gather(self.paths, self.wish.tracker)
+        here = self.here = gather(self.paths, self.wish.tracker)
         group = ControlGroup.of(self.record.identifier)
         in_use = group.memory_bytes() if self.process else 0
-        shared = sharing.extra_bytes(group) if self.process else 0
-        choice = choose(self.wish.mode, status, here, self.there, in_use, shared)
+        limit = self.record.resources.memory
+        apart = sharing.apart(group, limit) if self.process else sharing.Apart()
+        choice = choose(self.wish.mode, status, here, self.there, in_use, apart)
         mode = self.mode = choice.mode
         self.record = portable(self.paths, self.record)
         state, found = plan.describe_for_plan(
             self.paths, self.record, self.spec, self.process if mode != "cold" else None
         )
         memory = in_use if mode != "cold" else 0
-        grown = memory + shared if mode in LAZY else memory
-        obstacles = found + plan.obstacles_of(mode, self.process, state, here, self.there, grown)
+        obstacles = found + plan.obstacles_of(
+            mode, self.process, state, here, self.there, memory, apart
+        )
         answer = self.agent.call("move.check", state=state.encode(), timeout=CALL_LIMIT)
         obstacles += [from_wire(message) for message in answer["obstacles"]]
         self.phases.leave()
@@ -81,7 +83,7 @@ class Move(Outgoing):
         return Plan(
             self.record.name, self.record.identifier, str(self.address), self.there.name, mode,
             choice.reason, memory, tuple(answer["missing"]), tuple(obstacles), choice.others,
-            here.tracking if mode == "pre-copy" else "",
+            here.tracking if mode in LAZY else "",
         )  # fmt: skip
 
     def carry_out(self, made: Plan) -> Result:
