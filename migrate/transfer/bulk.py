@@ -29,7 +29,7 @@ from migrate.transfer.errors import (
 from migrate.transfer.frames import SYNC_FLAG
 from migrate.transfer.links import DataLink, open_links
 from migrate.transfer.outgoing import CHUNK, Lane, OutgoingFile, Piece, RateLimiter
-from migrate.transfer.packs import SMALL, Packing, PackPiece
+from migrate.transfer.packs import Packing, PackPiece, is_small
 from migrate.transfer.pages import ADDRESS_SPACE, PagesPiece, Read, cut
 from migrate.transfer.remote import agent_command_line
 from migrate.transfer.target import Target
@@ -144,21 +144,14 @@ class BulkSender:
         with directory_descriptor(base) as base_fd:
             for name in relative_paths:
                 descriptor = openat2(base_fd, name, flags, resolve=resolve)
-                if not (self._packs and self._pack(packing, descriptor, name)):
+                if self._packs and is_small(descriptor):
+                    packing.take_in(descriptor, name)
+                    self._use_name(name)
+                else:
                     self._send_regular(descriptor, name, progress)
                 if packing.is_full:
                     self._put_pack(packing, progress)
         self._put_pack(packing, progress)
-
-    def _pack(self, packing: Packing, descriptor: int, name: str) -> bool:
-        """Whether it is small, and was taken along; its descriptor is closed then."""
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > SMALL:
-            return False
-        with os.fdopen(descriptor, "rb", buffering=0) as file:
-            self._use_name(name)
-            packing.add(os.fsencode(name), status.st_mode & 0o777, file.read(SMALL))
-        return True
 
     def _put_pack(self, packing: Packing, progress: Progress | None) -> None:
         if (piece := packing.take()) is not None:

@@ -6,6 +6,8 @@ The payload of PACK, for each file: its path's length (uint16), its mode (uint16
 
 from __future__ import annotations
 
+import os
+import stat
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -40,6 +42,12 @@ class PackPiece:
         return [pack(Kind.PACK, self.payload), self.payload]
 
 
+def is_small(descriptor: int) -> bool:
+    """Whether a file goes along with others."""
+    status = os.fstat(descriptor)
+    return stat.S_ISREG(status.st_mode) and status.st_size <= SMALL
+
+
 class Packing:
     """Collects files until a frame is full."""
 
@@ -52,6 +60,12 @@ class Packing:
         self._parts += [_HEAD.pack(len(path), mode, len(content)), path, content]
         self._count += 1
         self._length += len(content)
+
+    def take_in(self, descriptor: int, name: str) -> None:
+        """One more file, which `is_small`; its descriptor is closed. Raises OSError."""
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
+            mode = os.fstat(descriptor).st_mode & 0o777
+            self.add(os.fsencode(name), mode, file.read(SMALL))
 
     @property
     def is_full(self) -> bool:
