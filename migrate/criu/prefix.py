@@ -15,13 +15,12 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from migrate.criu.apt import NO_NETWORK, Apt
 from migrate.criu.errors import CriuMissing
 from migrate.criu.mirror import Mirror
 
-_APT_LIMIT = 300.0
 _PACKAGES = ("criu", "python3-pycriu")
 _KEPT = ("usr/sbin/criu", "usr/lib/python3/dist-packages/pycriu", "usr/share/doc/criu/copyright")
-_NO_NETWORK = "check that this host reaches its Debian mirror ('apt-get update'), then run it again"
 
 
 def criu_in(prefix: Path) -> Path:
@@ -32,53 +31,6 @@ def criu_in(prefix: Path) -> Path:
 def pycriu_in(prefix: Path) -> Path:
     """The directory in a prefix that holds the package pycriu."""
     return prefix / "usr/lib/python3/dist-packages"
-
-
-class _Apt:
-    """apt-get with lists, cache and status of its own beneath `directory`."""
-
-    def __init__(self, directory: Path, mirror: Mirror, suite: str) -> None:
-        self.archives = directory / "archives"
-        for part in ("parts", "state", "lists/partial", "archives/partial"):
-            (directory / part).mkdir(parents=True)
-        (directory / "status").touch()
-        (directory / "parts/migrate.sources").write_text(
-            f"Types: deb\nURIs: {mirror.uri}\nSuites: {suite}\nComponents: main\n"
-            f"Signed-By: {mirror.keyring}\n"
-        )
-        options = {
-            "Dir::Etc::sourcelist": "/dev/null",
-            "Dir::Etc::sourceparts": directory / "parts",
-            "Dir::State": directory / "state",
-            "Dir::State::lists": directory / "lists",
-            "Dir::State::status": directory / "status",
-            "Dir::Cache": directory,
-            "Dir::Cache::archives": self.archives,
-            "APT::Install-Recommends": "false",
-            "APT::Sandbox::User": "root",  # _apt may not enter our 0700 directory
-            "APT::Update::Post-Invoke::": "true",
-            "Acquire::Languages": "none",
-            "Acquire::Retries": "3",
-            "Acquire::http::Timeout": "20",
-            "Acquire::https::Timeout": "20",
-        }
-        self._command = ["apt-get", "-qq"]
-        for key, value in options.items():
-            self._command += ["-o", f"{key}={value}"]
-
-    def run(self, *arguments: str) -> None:
-        """Raise CriuMissing with apt's first complaint when it fails."""
-        try:
-            done = subprocess.run(
-                [*self._command, *arguments], stdin=subprocess.DEVNULL, capture_output=True,
-                text=True, check=False, timeout=_APT_LIMIT,
-            )  # fmt: skip
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise CriuMissing("apt-get could not fetch CRIU", cause=str(error)) from error
-        complaints = [x for x in done.stderr.splitlines() if x.startswith(("E:", "Err"))]
-        if done.returncode != 0 or complaints:
-            cause = " ".join(complaints[:2]) or f"apt-get ended with {done.returncode}"
-            raise CriuMissing("apt-get could not fetch CRIU", cause=cause, mend=_NO_NETWORK)
 
 
 def _output(*command: str | Path) -> str:
@@ -101,7 +53,7 @@ def _patchelf() -> str:
 def _library_directory(root: Path) -> Path:
     loaders = sorted(root.glob("usr/lib/*-linux-*/ld-linux*.so.*"))
     if not loaders:
-        raise CriuMissing("the packages of CRIU hold no dynamic loader", mend=_NO_NETWORK)
+        raise CriuMissing("the packages of CRIU hold no dynamic loader", mend=NO_NETWORK)
     return loaders[0].parent
 
 
@@ -155,12 +107,9 @@ def build(prefix: Path, mirror: Mirror, suite: str, report: Callable[[str], None
     prefix.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".criu-", dir=prefix.parent) as name:
         work = Path(name)
-        apt = _Apt(work / "apt", mirror, suite)
         report(f"fetching CRIU from Debian {suite}")
-        apt.run("update")
-        apt.run("--yes", "--download-only", "install", *_PACKAGES)
         unpacked, made = work / "unpacked", work / "made"
-        for package in apt.archives.glob("*.deb"):
+        for package in Apt(work / "apt", mirror, suite).fetch(*_PACKAGES):
             if package.name.startswith(("criu_", "python3-pycriu_", "lib")) and not (
                 package.name.startswith(("libpython", "libsqlite"))
             ):

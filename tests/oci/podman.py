@@ -1,7 +1,7 @@
 """Debian's Podman and conmon, unpacked into a prefix below the virtual environment.
 
-Nothing is installed: apt fetches the packages of this machine's own suite with a state directory of
-its own, as it does for CRIU (`migrate/criu/prefix.py`), and no package's script is run.
+Nothing is installed: apt fetches the packages of this machine's own suite as it does for CRIU
+(`migrate/criu/apt.py`), and no package's script is run.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from migrate.criu.mirror import Mirror, find_mirror
+from migrate.criu.apt import Apt
+from migrate.criu.mirror import find_mirror
 from tests.oci.runtime import COMMAND
 
 PREFIX = Path(sys.prefix) / "podman"
@@ -45,9 +46,8 @@ def provide() -> Path:
         mirror = find_mirror()
         assert mirror, "this machine's apt sources name no Debian mirror"
         with tempfile.TemporaryDirectory(prefix=".podman-", dir=PREFIX.parent) as work:
-            _fetch(Path(work), mirror)
-            made = Path(work) / "made"
-            for package in Path(work).glob("*.deb"):
+            apt, made = Apt(Path(work) / "apt", mirror, mirror.suite), Path(work) / "made"
+            for package in apt.fetch(*_PACKAGES, alone=True):
                 subprocess.run(["dpkg-deb", "--extract", package, made], check=True)
             _tie(made)
             made.rename(PREFIX)
@@ -65,29 +65,6 @@ def _tie(made: Path) -> None:
         subprocess.run(
             [patchelf, "--force-rpath", "--set-rpath", PREFIX / libraries, made / "usr/bin" / name],
             check=True,
-        )  # fmt: skip
-
-
-def _fetch(work: Path, mirror: Mirror) -> None:
-    for part in ("parts", "state", "lists/partial", "archives/partial"):
-        (work / part).mkdir(parents=True)
-    (work / "status").touch()
-    (work / "parts/podman.sources").write_text(
-        f"Types: deb\nURIs: {mirror.uri}\nSuites: {mirror.suite}\nComponents: main\n"
-        f"Signed-By: {mirror.keyring}\n"
-    )
-    options = {
-        "Dir::Etc::sourcelist": "/dev/null", "Dir::Etc::sourceparts": work / "parts",
-        "Dir::State": work / "state", "Dir::State::lists": work / "lists",
-        "Dir::State::status": work / "status", "Dir::Cache": work,
-        "Dir::Cache::archives": work / "archives", "APT::Sandbox::User": "root",
-        "APT::Update::Post-Invoke::": "true", "Acquire::Languages": "none",
-    }  # fmt: skip
-    words = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
-    for order in (["update"], ["download", *_PACKAGES]):
-        subprocess.run(
-            ["apt-get", "-qq", *words, *order], cwd=work, check=True, timeout=100,
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         )  # fmt: skip
 
 
