@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import array
 import contextlib
-import errno
 import sys
 from pathlib import Path
 
 from migrate.criu.lazypages import awaited
 from migrate.criu.lazypages.protocol import HIGHEST_ADDRESS, read_present
 from migrate.criu.lazypages.spaces import Run
-from migrate.kernel import mounts
+from migrate.move import memoryplace
 
 DIRECTORY = "pages"
 PRESENT = ".present"
@@ -29,11 +28,7 @@ MOST_RUNS = 100_000  # told at a time
 
 def make(root: Path) -> Path:
     """Mount the store beneath a move's directory for data; raises OSError."""
-    place = root / DIRECTORY
-    place.mkdir(mode=0o700)
-    hardened = mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
-    mounts.mount("migrate-pages", place, "tmpfs", hardened, "mode=700,size=100%")
-    return place
+    return memoryplace.make(root / DIRECTORY)
 
 
 def lacking(root: Path) -> dict[int, list[Run]]:
@@ -89,14 +84,3 @@ def _without(runs: list[Run], gone: list[tuple[int, int]]) -> list[Run]:
         if start < run.end:
             left.append(Run(start, run.end, start))
     return left
-
-
-def give_up(root: Path) -> None:
-    """Take its name away: it goes when the last process that has a file of it open has ended."""
-    try:
-        mounts.unmount(root / DIRECTORY, mounts.MNT_DETACH)
-    except OSError as error:
-        if error.errno not in {errno.EINVAL, errno.ENOENT}:
-            raise
-    with contextlib.suppress(OSError):
-        (root / DIRECTORY).rmdir()

@@ -11,7 +11,7 @@ from migrate.checkpoint.state import State
 from migrate.criu.skeleton import filter as dump_filter
 from migrate.criu.skeleton.filter import Skeleton
 from migrate.images.store import Store
-from migrate.move import journal
+from migrate.move import journal, memoryplace
 from migrate.move.faultpoint import reached
 from migrate.move.filerounds import FileRounds
 from migrate.move.journal import Entry
@@ -46,9 +46,12 @@ def prepare(move: Outgoing, made: Plan, state: State) -> None:
     entry = move.entry
     assert entry
     move.out = journal.outgoing(move.paths, entry.move)
-    (move.out / "criu").mkdir(mode=0o700, parents=True)
+    if made.mode in LAZY:
+        memoryplace.make(move.out / "criu")
+    else:  # they hold all memory
+        (move.out / "criu").mkdir(mode=0o700, parents=True)
     if dump_filter.is_built():
-        move.skeleton = Skeleton(move.out / SKELETON)
+        move.skeleton = Skeleton(memoryplace.make(move.out / SKELETON))
     move.agent.call(
         "move.prepare", move=entry.move, generation=entry.generation, mode=made.mode,
         was_running=entry.was_running, sender=journal.host_id(move.paths), state=state.encode(),

@@ -21,7 +21,7 @@ from migrate.images.store import Store
 from migrate.kernel import rcu
 from migrate.kernel.blocks import sync_file_system
 from migrate.kernel.files import write_atomically
-from migrate.move import journal, pagestore
+from migrate.move import journal, memoryplace, pagestore
 from migrate.move.errors import MoveAborted, MoveCommitted, MoveUnknown
 from migrate.move.faultpoint import reached
 from migrate.move.journal import Entry
@@ -63,6 +63,8 @@ class Receiving:
             journal.incoming(paths).mkdir(mode=0o700, parents=True, exist_ok=True)
             self.root.mkdir(mode=0o700)
             self.pages = pagestore.make(self.root) if entry.mode in LAZY else None
+            if entry.mode in LAZY:  # else they hold all memory
+                memoryplace.make(self.root / "criu")
         except BaseException:
             self.close()
             raise
@@ -250,7 +252,7 @@ def abort(paths: Paths, entry: Entry) -> None:
 
 def _remove_incoming(paths: Paths, entry: Entry) -> None:
     root = journal.incoming(paths) / entry.move
-    pagestore.give_up(root)
+    memoryplace.give_up(root)
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(root)
 

@@ -15,7 +15,7 @@ from migrate.checkpoint.files import remove_volumes
 from migrate.criu.client import wait_until_gone
 from migrate.errors import MigrateError
 from migrate.kernel.processes import is_running
-from migrate.move import journal, receiving
+from migrate.move import journal, memoryplace, receiving
 from migrate.move.brake import give_back
 from migrate.move.errors import PeerChanged
 from migrate.move.journal import Entry
@@ -176,8 +176,10 @@ def _forget(paths: Paths, entry: Entry) -> None:
 
 
 def _remove_outgoing(paths: Paths, entry: Entry) -> None:
+    root = journal.outgoing(paths, entry.move)
+    memoryplace.give_up(root)
     with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(journal.outgoing(paths, entry.move))
+        shutil.rmtree(root)
 
 
 def _end_criu(entry: Entry) -> None:

@@ -22,6 +22,7 @@ from migrate.checkpoint.tracking.tracker import Final, Tracker, Written
 from migrate.criu.skeleton.filter import Skeleton
 from migrate.kernel.memory import read_runs
 from migrate.kernel.processes import status_fields
+from migrate.move import memoryplace
 from migrate.move.brake import Brake
 from migrate.move.pagestore import AWAITED, DIRECTORY, PRESENT
 from migrate.move.progress import Event, Report
@@ -137,7 +138,7 @@ class Rounds:
         self.done: list[Round] = []
         self.late = False
         """Whether what is left at the freeze follows after the thaw."""
-        (out / DIRECTORY).mkdir(mode=0o700)
+        memoryplace.make(out / DIRECTORY)
 
     def slow_down_if_need_be(self, usual_cores: float) -> None:
         """When the container writes too fast, slow it; `usual_cores`: its own limit, 0 for none.

@@ -87,10 +87,10 @@ def preloading() -> dict[str, str]:
 
 
 class Skeleton:
-    """One dump that leaves things out; what it is told lies in `directory`, which it makes."""
+    """One dump that leaves things out; what it is told lies in `directory`, made if need be."""
 
     def __init__(self, directory: Path) -> None:
-        directory.mkdir(mode=0o700)
+        directory.mkdir(mode=0o700, exist_ok=True)
         self._directory = directory
 
     def environment(self) -> dict[str, str]:

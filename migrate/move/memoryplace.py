@@ -1,0 +1,42 @@
+"""Directories in memory for what is written and read in the pause: a tmpfs each, for one move.
+
+CRIU writes some eight files for each process, and the other host makes as many. To make a file
+costs 8 us on a tmpfs and 0.4 ms on ext4 (measured); 50 processes would wait for that on both hosts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from pathlib import Path
+
+from migrate.kernel import mounts
+
+
+def make(place: Path) -> Path:
+    """Make the directory, only for its owner, and mount it; raises OSError."""
+    place.mkdir(mode=0o700, parents=True)
+    hardened = mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
+    mounts.mount(f"migrate-{place.name}", place, "tmpfs", hardened, "mode=700,size=100%")
+    return place
+
+
+def give_up(root: Path) -> None:
+    """Take away all that `make` has made beneath `root`; raises OSError.
+
+    The names go at once, the memory when the last process that has a file of it open has ended.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        for place in root.iterdir():
+            if place.is_mount():
+                _unmount(place)
+
+
+def _unmount(place: Path) -> None:
+    try:
+        mounts.unmount(place, mounts.MNT_DETACH)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.ENOENT}:  # somebody else was faster
+            raise
+    with contextlib.suppress(OSError):
+        place.rmdir()
