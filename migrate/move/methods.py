@@ -32,6 +32,7 @@ def methods(paths: Paths) -> dict[str, Method]:
         "move.prepare": _prepare(paths),
         "move.add_layer": _add_layer,
         "move.place": _place,
+        "move.images_in_memory": _images_in_memory,
         "move.stand_in": _stand_in,
         "move.restore": _restore,
         "move.verify": _verify,
@@ -95,6 +96,10 @@ def _add_layer(context: Context, diff_id: str) -> None:
 
 def _place(context: Context) -> None:
     _current(context).prepare_place()
+
+
+def _images_in_memory(context: Context) -> None:
+    _current(context).take_images_in_memory()
 
 
 def _restore(context: Context) -> dict[str, float]:

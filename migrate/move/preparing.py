@@ -23,6 +23,7 @@ from migrate.move.receiving import layer_place
 from migrate.move.rounds import Rounds
 from migrate.move.serving import Serving
 from migrate.move.transaction import Source
+from migrate.runtime.cgroups.group import ControlGroup
 from migrate.transfer.bulk import BulkSender
 
 CONNECTIONS = 2
@@ -46,10 +47,7 @@ def prepare(move: Outgoing, made: Plan, state: State) -> None:
     entry = move.entry
     assert entry
     move.out = journal.outgoing(move.paths, entry.move)
-    if made.mode in LAZY:
-        memoryplace.make(move.out / "criu")
-    else:  # they hold all memory
-        (move.out / "criu").mkdir(mode=0o700, parents=True)
+    (move.out / "criu").mkdir(mode=0o700, parents=True)
     if dump_filter.is_built():
         move.skeleton = Skeleton(memoryplace.make(move.out / SKELETON))
     move.agent.call(
@@ -127,7 +125,18 @@ def _send_memory(move: Outgoing, made: Plan) -> None:
         move.rounds.late = made.mode == "hybrid" or _better_late(move)
     if move.rounds.late:
         _expect_requests(move)
+    if move.there and move.there.images_in_memory:
+        _images_into_memory(move)
     reached(move.paths, "memory-sent")
+
+
+def _images_into_memory(move: Outgoing) -> None:
+    """On both hosts, unless CRIU has to dump much itself: shared memory, an untracked process."""
+    assert move.rounds
+    pids = ControlGroup.of(move.record.identifier).pids()
+    if memoryplace.left_to_criu(pids, move.rounds.untracked) <= memoryplace.SMALL:
+        move.agent.call("move.images_in_memory", timeout=CALL_LIMIT)
+        memoryplace.make(move.out / "criu")
 
 
 def _better_late(move: Outgoing) -> bool:

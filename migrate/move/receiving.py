@@ -63,8 +63,6 @@ class Receiving:
             journal.incoming(paths).mkdir(mode=0o700, parents=True, exist_ok=True)
             self.root.mkdir(mode=0o700)
             self.pages = pagestore.make(self.root) if entry.mode in LAZY else None
-            if entry.mode in LAZY:  # else they hold all memory
-                memoryplace.make(self.root / "criu")
         except BaseException:
             self.close()
             raise
@@ -101,6 +99,10 @@ class Receiving:
         """The source's copy is held: take its packets, to deliver them after COMMIT."""
         if self.stand_in:
             self.stand_in.take_over()
+
+    def take_images_in_memory(self) -> None:
+        """CRIU's images will be small: they need not be made on a disk. Raises OSError."""
+        memoryplace.make(self.root / "criu")
 
     def restore(self) -> dict[str, float]:
         """The copy, whole and frozen (or waiting for its start), from what has arrived.

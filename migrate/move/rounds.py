@@ -11,7 +11,7 @@ import contextlib
 import functools
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -150,6 +150,11 @@ class Rounds:
     def _track(self) -> Tracker:
         self._tracker = choice.track(self._tracker_name, self._group, self._process.pid)
         return self._tracker
+
+    @property
+    def untracked(self) -> Container[int]:
+        """Host pids of those that CRIU has to dump whole, as of the last round."""
+        return self._tracker.untracked if self._tracker else ()
 
     def skip(self) -> None:
         """No rounds: enter the processes only, and let all of their memory follow."""
