@@ -37,8 +37,8 @@ def explain(log: Path, what: str, kept: Path | None = None) -> MigrateError:
     """The error for a CRIU that gave up, with cause and mend from its log.
 
     The first line that is understood counts (`migrate.criu.catalogue`): CRIU often tells the effect
-    before the cause. With `kept`, the log is copied there, because its directory will be deleted. A full disk is DiskFull,
-    everything else CriuFailed.
+    before the cause. With `kept`, the log is copied there, because its directory will be deleted.
+    A full disk is DiskFull, everything else CriuFailed.
     """
     lines = errors_in(log)
     if kept and log.exists():

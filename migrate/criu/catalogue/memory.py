@@ -17,9 +17,8 @@ MEMORY = (
     Known(
         "special-mapping", "criu/proc_parse.c", "vma_list_add",
         "Unsupported mapping found %016lx-%016lx",
-        "a process has a mapping of a kind that CRIU can't dump (a device's, AF_PACKET's, huge "
-        "SysV pages)",
-        "look at that address in /proc/PID/maps; close what is mapped there",
+        "a process has mapped a device's memory privately, which CRIU can't dump",
+        "look at that address in /proc/PID/maps, and close that device first",
     ),
     Known(
         "mapped-file-gone", "criu/proc_parse.c", "vma_get_mapfile_user",
@@ -65,7 +64,8 @@ MEMORY = (
         "reserve as many huge pages here (vm.nr_hugepages), or " + FREE_MEMORY,
     ),
     Known(
-        "shared-memory-size", "criu/shmem.c", "open_shmem", "Can't mmap shmem 0x%lx size=%ld: %s",
+        "shared-memory-size", "criu/shmem.c", "restore_memfd_shmem_content",
+        "Can't mmap shmem 0x%lx size=%ld: %s",
         "there is no memory for the container's shared memory here", FREE_MEMORY,
     ),
     Known(

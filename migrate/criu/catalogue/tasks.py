@@ -146,7 +146,8 @@ TASKS = (
         "Can't infect (pid: %d) with parasite",
         "CRIU could not run its code inside a process: a seccomp filter or a security module (LSM) "
         "forbids it, or the process is out of memory or mappings",
-        "raise its memory limit, or loosen the profile (dmesg tells who refused), then try again", effect=True,
+        "raise its memory limit, or loosen the profile (dmesg tells who refused), then try again",
+        effect=True,
     ),
     Known(
         "parasite-interrupted", "compel/src/lib/infect.c", "parasite_trap",

@@ -40,7 +40,8 @@ TERMINALS = (
         "have its other end read it, then try again",
     ),
     Known(
-        "tty-in-message", "criu/tty.c", "dump_tty_info", "tty: No CTL for TTY dump, likely SCM case",
+        "tty-in-message", "criu/tty.c", "dump_tty_info",
+        "tty: No CTL for TTY dump, likely SCM case",
         "a terminal is on its way in a message of a unix socket (SCM_RIGHTS)",
         "try again: the receiver takes it soon",
     ),
