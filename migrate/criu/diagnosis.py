@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 from migrate.criu.catalogue import find
+from migrate.criu.catalogue.known import Known
 from migrate.criu.errors import CriuFailed
 from migrate.errors import DiskFull, MigrateError
 
@@ -17,6 +18,10 @@ HARMLESS = ("Can't setup RLIMIT_NOFILE",)
 
 def errors_in(log: Path) -> list[str]:
     """The lines of CRIU's log marked Error that are not known to be harmless."""
+    return _lines(log, "Error ")
+
+
+def _lines(log: Path, level: str) -> list[str]:
     try:
         with log.open(errors="replace") as file:
             lines = file.read(LOG_LIMIT).splitlines()
@@ -24,8 +29,26 @@ def errors_in(log: Path) -> list[str]:
         return []
     return [
         line.strip() for line in lines
-        if re.search(r"\bError \(", line) and not any(text in line for text in HARMLESS)
+        if re.search(rf"\b{level}\(", line) and not any(text in line for text in HARMLESS)
     ]  # fmt: skip
+
+
+def understood(log: Path) -> tuple[str, Known] | None:
+    """The line of the log that tells most, and what is known of it (`migrate.criu.catalogue`).
+
+    It is the first error that is known, as CRIU often tells the effect before the cause; without
+    one, the first warning that is known: what made CRIU give up may be no more to it.
+    """
+    errors = _lines(log, "Error ")
+    for line in errors:
+        known = find(line)
+        if known and (line is errors[0] or not known.effect):
+            return line, known
+    for line in _lines(log, "Warn  "):
+        known = find(line)
+        if known:
+            return line, known
+    return None
 
 
 def first_error(log: Path) -> str:
@@ -36,11 +59,11 @@ def first_error(log: Path) -> str:
 def explain(log: Path, what: str, kept: Path | None = None) -> MigrateError:
     """The error for a CRIU that gave up, with cause and mend from its log.
 
-    The first line that is understood counts (`migrate.criu.catalogue`): CRIU often tells the effect
-    before the cause. With `kept`, the log is copied there, because its directory will be deleted.
-    A full disk is DiskFull, everything else CriuFailed.
+    With `kept`, the log is copied there, because its directory will be deleted. A full disk is
+    DiskFull, everything else CriuFailed.
     """
     lines = errors_in(log)
+    found = understood(log)
     if kept and log.exists():
         with contextlib.suppress(OSError):
             shutil.copyfile(log, kept)
@@ -48,8 +71,10 @@ def explain(log: Path, what: str, kept: Path | None = None) -> MigrateError:
     for line in lines:
         if "No space left on device" in line or "Disk quota exceeded" in line:
             return DiskFull(what, cause=f"no room for its images (criu: {line})")
-        known = find(line)
-        if known and (line is lines[0] or not known.effect):
-            return CriuFailed(what, cause=f"{known.cause} (criu: {line})", mend=known.mend)
+        if found and line == found[0]:
+            break
+    if found:
+        line, known = found
+        return CriuFailed(what, cause=f"{known.cause} (criu: {line})", mend=known.mend)
     cause = f"criu: {lines[0]}" if lines else "criu wrote no error"
     return CriuFailed(what, cause=f"{cause}; its log: {log}")

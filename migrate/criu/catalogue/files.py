@@ -12,6 +12,12 @@ NAMED = rf"{ANON}|\(chr |\[6\d{{4}}\]"
 
 FILES = (
     Known(
+        "io-uring-not-passed", "criu/pie/parasite.c", "drain_fds", "send_fds failed (%d)",
+        "a process uses io_uring, which CRIU can't dump: since Linux 6.7 the kernel refuses to "
+        "pass it from process to process",
+        "switch io_uring off in the program", r"\(-22\)",
+    ),
+    Known(
         "io-uring", "criu/files-ext.c", "dump_unsupp_fd", UNSUPPORTED,
         "a process uses io_uring, which CRIU can't dump",
         "switch io_uring off in the program", r"\(anon anon_inode:\[io_uring\]",
@@ -83,7 +89,7 @@ FILES = (
     Known(
         "name-reused", "criu/files-reg.c", "check_path_remap",
         "Unaccessible path opened %u:%u, need %u:%u",
-        "a file was replaced by another of the same name while a process has it open",
+        "another file or mount has taken the name of a file that a process has open",
         "have the program open it again (most do on SIGHUP, or at a restart)",
     ),
     Known(

@@ -21,7 +21,8 @@ class Known:
     as a format of printf(3), with the file's own prefix ("mnt: "), up to the end of the line; what
     CRIU's pr_perror adds, ": %s" for the error number's text, belongs to it. `about` is a regular
     expression that must be found in the line besides, where one format tells several causes. An
-    `effect` follows other errors as well, and tells a cause only where none stands before it.
+    `effect` follows other errors as well, and tells a cause only where none stands before it. A
+    `warning` counts only where no error is understood.
     """
 
     name: str
@@ -32,13 +33,14 @@ class Known:
     mend: str
     about: str = ""
     effect: bool = False
+    warning: bool = False
 
     @cached_property
     def pattern(self) -> re.Pattern[str]:
-        """What matches the line in the log, from "Error (" to its end.
+        """What matches the line in the log, from "Error (" or "Warn  (" to its end.
 
         Before it stand the time, the pid, and "pie: " where code inside a task has printed it;
-        after "Error" the source file and the line there (CRIU, criu/include/log.h, pr_err).
+        after the level the source file and the line there (CRIU, criu/include/log.h, pr_err).
         """
         parts, end = [], 0
         for found in CONVERSION.finditer(self.line):
@@ -46,7 +48,8 @@ class Known:
             parts.append(("(?:0x)?" if found["alternate"] else "") + VALUES[found["kind"]])
             end = found.end()
         parts.append(re.escape(self.line[end:]))
-        return re.compile(rf"Error \({re.escape(self.file)}:\d+\): {''.join(parts)}\s*$")
+        level = "Warn  " if self.warning else "Error "
+        return re.compile(rf"{level}\({re.escape(self.file)}:\d+\): {''.join(parts)}\s*$")
 
     def matches(self, line: str) -> bool:
         """Whether a line of the log is this one."""

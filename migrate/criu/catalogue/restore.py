@@ -126,8 +126,9 @@ RESTORE = (
         "by signal (?!9:)", effect=True,
     ),
     Known(
-        "image-missing", "criu/image.c", "do_open_image", "Unable to open %s: %s",
-        "an image can't be opened: the checkpoint is not whole, or is no checkpoint", AGAIN,
+        "image-not-opened", "criu/image.c", "do_open_image", "Unable to open %s: %s",
+        "an image can't be opened or made",
+        "look that the images' directory is there and writable, then try again",
     ),
     Known(
         "image-magic", "criu/image.c", "img_check_magic", "Magic doesn't match for %s",
@@ -138,8 +139,13 @@ RESTORE = (
         "an image is damaged, or no image of CRIU's", AGAIN,
     ),
     Known(
+        "image-absent", "criu/protobuf.c", "do_pb_read_one", "Unexpected EOF on %s",
+        "an image is not there: the checkpoint is not whole, or is no checkpoint", AGAIN,
+        r"\(empty-image\)",
+    ),
+    Known(
         "image-truncated", "criu/protobuf.c", "do_pb_read_one", "Unexpected EOF on %s",
-        "an image is too short", AGAIN,
+        "an image is too short", AGAIN, r"on (?!\(empty-image\))",
     ),
     Known(
         "image-cut-off", "criu/protobuf.c", "do_pb_read_one",

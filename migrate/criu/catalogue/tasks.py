@@ -10,9 +10,15 @@ KERNEL = "use a host with a newer kernel; 'migrate doctor' tells what this one l
 
 TASKS = (
     Known(
+        "not-seizable", "compel/src/lib/infect.c", "compel_interrupt_task",
+        "Unable to interrupt task: %d (%s)",
+        "a process can't be seized: a debugger or tracer is attached to it, or its main thread has "
+        "ended while others run", DETACH, "Operation not permitted", warning=True,
+    ),
+    Known(
         "traced-or-stuck", "compel/src/lib/infect.c", "compel_wait_task",
         "Unseizable non-zombie %d found, state %c, err %d/%d",
-        "a debugger or tracer is attached to a process, or it is ending just now", DETACH,
+        "a debugger or tracer is attached to a process, or CRIU may not trace it", DETACH,
     ),
     Known(
         "criu-inside", "compel/src/lib/infect.c", "compel_wait_task",
