@@ -14,6 +14,8 @@ from migrate.errors import DiskFull, MigrateError
 
 LOG_LIMIT = 8 << 20
 HARMLESS = ("Can't setup RLIMIT_NOFILE",)
+FULL = ("No space left on device", "Disk quota exceeded")
+TOO_MANY_WATCHES = "fsnotify: Can't add watch"  # ENOSPC is a limit there (inotify_add_watch(2))
 
 
 def errors_in(log: Path) -> list[str]:
@@ -69,7 +71,7 @@ def explain(log: Path, what: str, kept: Path | None = None) -> MigrateError:
             shutil.copyfile(log, kept)
             log = kept
     for line in lines:
-        if "No space left on device" in line or "Disk quota exceeded" in line:
+        if any(text in line for text in FULL) and TOO_MANY_WATCHES not in line:
             return DiskFull(what, cause=f"no room for its images (criu: {line})")
         if found and line == found[0]:
             break

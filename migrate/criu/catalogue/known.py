@@ -42,14 +42,15 @@ class Known:
         Before it stand the time, the pid, and "pie: " where code inside a task has printed it;
         after the level the source file and the line there (CRIU, criu/include/log.h, pr_err).
         """
+        line = self.line.rstrip()  # as the log's lines are
         parts, end = [], 0
-        for found in CONVERSION.finditer(self.line):
-            parts.append(re.escape(self.line[end : found.start()]))
+        for found in CONVERSION.finditer(line):
+            parts.append(re.escape(line[end : found.start()]))
             parts.append(("(?:0x)?" if found["alternate"] else "") + VALUES[found["kind"]])
             end = found.end()
-        parts.append(re.escape(self.line[end:]))
+        parts.append(re.escape(line[end:]))
         level = "Warn  " if self.warning else "Error "
-        return re.compile(rf"{level}\({re.escape(self.file)}:\d+\): {''.join(parts)}\s*$")
+        return re.compile(rf"{level}\({re.escape(self.file)}:\d+\): {''.join(parts)}$")
 
     def matches(self, line: str) -> bool:
         """Whether a line of the log is this one."""

@@ -88,7 +88,7 @@ MOUNTS = (
         "Can't dump nested %s namespace for %d",
         "a process has made a namespace of its own inside the container (a sandbox, such as a "
         "browser's, or a container inside)",
-        "end that process, or switch its sandbox off",
+        "end that process, or switch its sandbox off", "nested (?!time )",
     ),
     Known(
         "nested-time-namespace", "criu/namespaces.c", "dump_task_ns_ids",

@@ -6,15 +6,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import pty
 import shutil
 import socket
 import subprocess
 import sys
-import termios
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -87,19 +84,18 @@ def unix_outside(stage: Stage) -> int:
     return stage.dump()
 
 
-def terminal(stage: Stage) -> int:
-    """A terminal that a session outside controls."""
-    _master, slave = pty.openpty()
-    (stage.directory / "terminal").symlink_to(os.ttyname(slave))
-    pid = os.fork()
-    if pid == 0:
-        os.setsid()
-        fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
-        while True:
-            time.sleep(1)
-    time.sleep(0.2)
-    stage.start("terminal")
-    return stage.dump()
+def terminals(count: int, *options: str) -> Callable[[Stage], int]:
+    """Terminals whose masters are outside."""
+
+    def scene(stage: Stage) -> int:
+        for number in range(count):
+            ends = pty.openpty()
+            stage.kept.append(ends)
+            (stage.directory / f"terminal{number}").symlink_to(os.ttyname(ends[1]))
+        stage.start("terminals")
+        return stage.dump(*options)
+
+    return scene
 
 
 def traced(stage: Stage) -> int:
@@ -204,8 +200,8 @@ SCENES: dict[str, Callable[[Stage], int]] = {
     "corked-udp": only_dump("corked"),
     "tcp-connected": only_dump("connected"),
     "unix-external": unix_outside,
-    "ptys-without-master": only_dump("two_terminals", "--orphan-pts-master"),
-    "pty-without-master": terminal,
+    "ptys-without-master": terminals(2, "--shell-job"),
+    "pty-without-master": terminals(1),
     "not-seizable": traced,
     "main-thread-gone": only_dump("main_thread_gone"),
     "nested-namespace": only_dump("nested"),

@@ -8,7 +8,6 @@ import ctypes
 import fcntl
 import mmap
 import os
-import pty
 import select
 import socket
 import struct
@@ -91,9 +90,10 @@ def deleted_but_linked(directory):
 
 def mounted_over(directory):
     """Another mount hides the directory of the file."""
-    file = open(f"{directory}/hidden", "wb")
-    mount_tmpfs(directory)
-    open(f"{directory}/hidden", "wb").close()
+    os.mkdir(f"{directory}/below")
+    file = open(f"{directory}/below/hidden", "wb")
+    mount_tmpfs(f"{directory}/below")
+    open(f"{directory}/below/hidden", "wb").close()
     return file
 
 
@@ -172,24 +172,10 @@ def bound(directory):
     return socket.create_server(("127.0.0.77", 7012))
 
 
-def two_terminals(directory):
-    """Slaves whose masters are another process's."""
-    slaves = []
-    for _ in range(2):
-        master, slave = pty.openpty()
-        slaves.append(slave)
-        if os.fork() == 0:
-            os.setsid()
-            os.close(1)
-            while True:
-                time.sleep(1)
-        os.close(master)
-    return slaves
-
-
-def terminal(directory):
-    """The first slave of a terminal whose master, and session, are outside."""
-    return os.open(os.readlink(f"{directory}/terminal"), os.O_RDWR | os.O_NOCTTY)
+def terminals(directory):
+    """Slaves whose masters are the stage's."""
+    paths = sorted(p for p in os.listdir(directory) if p.startswith("terminal"))
+    return [os.open(os.readlink(f"{directory}/{p}"), os.O_RDWR | os.O_NOCTTY) for p in paths]
 
 
 def nested(directory):
