@@ -1,1 +1,1 @@
-"""CRIU: client, features and version gate, provider, log diagnosis."""
+"""CRIU: client, features and version gate, provider, log diagnosis, catalogue of failures."""
