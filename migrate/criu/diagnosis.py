@@ -23,6 +23,11 @@ def errors_in(log: Path) -> list[str]:
     return _lines(log, "Error ")
 
 
+def first_error(log: Path) -> str:
+    """The first such line; "" if there is none."""
+    return next(iter(errors_in(log)), "")
+
+
 def _lines(log: Path, level: str) -> list[str]:
     try:
         with log.open(errors="replace") as file:
@@ -41,7 +46,7 @@ def understood(log: Path) -> tuple[str, Known] | None:
     It is the first error that is known, as CRIU often tells the effect before the cause; without
     one, the first warning that is known: what made CRIU give up may be no more to it.
     """
-    errors = _lines(log, "Error ")
+    errors = errors_in(log)
     for line in errors:
         known = find(line)
         if known and (line is errors[0] or not known.effect):
@@ -51,11 +56,6 @@ def understood(log: Path) -> tuple[str, Known] | None:
         if known:
             return line, known
     return None
-
-
-def first_error(log: Path) -> str:
-    """The first such line; "" if there is none."""
-    return next(iter(errors_in(log)), "")
 
 
 def explain(log: Path, what: str, kept: Path | None = None) -> MigrateError:

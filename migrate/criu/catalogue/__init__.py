@@ -5,6 +5,8 @@ docs/criu-failures.md has them as a table.
 
 from __future__ import annotations
 
+import re
+
 from migrate.criu.catalogue.files import FILES
 from migrate.criu.catalogue.known import Known
 from migrate.criu.catalogue.memory import MEMORY
@@ -24,8 +26,22 @@ SUBJECTS = {
     "Restores and images": RESTORE,
 }
 CATALOGUE = tuple(known for subject in SUBJECTS.values() for known in subject)
+SOURCE = re.compile(r"(?:Error|Warn ) \(([\w./-]+):\d+\): ")
+
+
+def by_file() -> dict[str, tuple[Known, ...]]:
+    """The entries of each of CRIU's source files: a log can have very many lines."""
+    found: dict[str, tuple[Known, ...]] = {}
+    for known in CATALOGUE:
+        found[known.file] = (*found.get(known.file, ()), known)
+    return found
+
+
+BY_FILE = by_file()
 
 
 def find(line: str) -> Known | None:
     """What is known of a line in CRIU's log; None if nothing is."""
-    return next((known for known in CATALOGUE if known.matches(line)), None)
+    source = SOURCE.search(line)
+    of_that_file = BY_FILE.get(source[1], ()) if source else ()
+    return next((known for known in of_that_file if known.matches(line)), None)

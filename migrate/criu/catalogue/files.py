@@ -116,6 +116,12 @@ FILES = (
         "wait until the lease is given back (45 s at most), then try again",
     ),
     Known(
+        "lease-not-restored", "criu/file-lock.c", "restore_file_lease",
+        "Can't restore non breaking lease: %s",
+        "a lease on a file can't be had again: another process has that file open here",
+        "close it there (fuser names it), then try again",
+    ),
+    Known(
         "watch-without-path", "criu/fsnotify.c", "check_open_handle",
         "fsnotify: \tCan't dump that handle",
         "a process watches a file (inotify, fanotify) that CRIU finds no path for",

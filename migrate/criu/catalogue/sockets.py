@@ -85,7 +85,7 @@ SOCKETS = (
     Known(
         "unix-without-peer", "criu/sk-unix.c", "dump_one_unix_fd",
         "unix: Unix socket %u without peer %u",
-        "the other end of a unix socket is in another network namespace",
+        "the other end of a unix socket is outside the container, where CRIU sees no sockets",
         "close that connection, or run the peer in the container",
     ),
     Known(
@@ -99,6 +99,18 @@ SOCKETS = (
         "unix: Found a closed in-flight socket to %#x",
         "a unix connection was closed before the listener accepted it",
         "try again: the listener accepts it soon",
+    ),
+    Known(
+        "message-credentials", "criu/sk-queue.c", "dump_packet_cmsg",
+        "skqueue: Control messages in queue, not supported",
+        "a message that waits in a unix socket carries its sender's identity (SO_PASSCRED)",
+        "try again: the receiver reads it soon",
+    ),
+    Known(
+        "message-without-sender", "criu/sk-unix.c", "unix_note_scm_rights",
+        "unix: Can't find sender for %#x",
+        "open files were on their way in a unix socket (SCM_RIGHTS) whose sender is gone",
+        "checkpoint it anew, when the receiver has read them",
     ),
     Known(
         "unix-name-taken", "criu/sk-unix.c", "bind_unix_sk",

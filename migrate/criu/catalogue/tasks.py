@@ -45,6 +45,12 @@ TASKS = (
         DETACH,
     ),
     Known(
+        "stop-signal", "compel/src/lib/infect.c", "compel_wait_task",
+        "SEIZE %d: unsupported stop signal %d",
+        "a process is stopped in a way that CRIU does not know",
+        "send it SIGCONT, detach tracers if there are any, then try again",
+    ),
+    Known(
         "zombie-while-seizing", "criu/seize.c", "seize_cgroup_tree",
         "zombie %d (comm %s) found while seizing",
         "a process of the frozen container can't be seized: it is traced, or has ended and its "
@@ -171,6 +177,11 @@ TASKS = (
         "No suitable VM found",
         "a process has no executable memory in which CRIU could run its code",
         "it is ending just now: try again",
+    ),
+    Known(
+        "cpu-unknown", "criu/arch/x86/cpu.c", "cpu_validate_cpuinfo", "cpu: No cpuinfo image",
+        "the images do not say which CPU they need, and the restore was to check it",
+        "make the checkpoint anew, or restore it on the same CPU without that check",
     ),
     Known(
         "cpu-instructions", "criu/arch/x86/cpu.c", "cpu_validate_ins_features",

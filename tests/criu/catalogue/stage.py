@@ -197,6 +197,7 @@ SCENES: dict[str, Callable[[Stage], int]] = {
     "socket-family": only_dump("socket_family"),
     "mptcp": only_dump("mptcp"),
     "netlink-data": only_dump("netlink_unread"),
+    "message-credentials": only_dump("credentials_in_queue"),
     "corked-udp": only_dump("corked"),
     "tcp-connected": only_dump("connected"),
     "unix-external": unix_outside,

@@ -150,6 +150,13 @@ def netlink_unread(directory):
     return link
 
 
+def credentials_in_queue(directory):
+    receiver, sender = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    receiver.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+    sender.send(b"who am I")
+    return receiver, sender
+
+
 def corked(directory):
     sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sender.setsockopt(socket.IPPROTO_UDP, 1, 1)  # UDP_CORK

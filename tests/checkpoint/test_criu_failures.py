@@ -1,0 +1,82 @@
+"""What CRIU can't dump of a container, as the one who asked for it reads it."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from migrate.checkpoint.save import save
+from migrate.criu.catalogue import CATALOGUE
+from migrate.criu.errors import CriuFailed
+from migrate.runtime.records import Bind
+from migrate.runtime.status import status_of
+
+pytestmark = [pytest.mark.root, pytest.mark.criu]
+VICTIMS = Path(__file__).parents[1] / "criu/catalogue"
+BY_NAME = {known.name: known for known in CATALOGUE}
+SEIZE = """
+import ctypes, sys
+print(ctypes.CDLL(None).ptrace(0x4206, int(sys.argv[1]), None, None), flush=True)  # PTRACE_SEIZE
+sys.stdin.read()
+"""
+
+
+def begin(place, kind: str, *binds: Bind):
+    victims = Bind(str(VICTIMS), "/victims", read_only=True)
+    arguments = ["/usr/bin/python3", "/victims/victims.py", kind, "/tmp"]
+    record = place.make("victim", arguments, binds=(victims, *binds))
+    place.wait_for(lambda: "ready" in place.log(record), "not ready: see the log")
+    return record
+
+
+def refused(place, record, name: str) -> None:
+    """The checkpoint fails with that entry's cause and mend, and the container runs on."""
+    output = place.directory / "checkpoint"
+    with pytest.raises(CriuFailed) as caught:
+        save(place.paths, record, str(output))
+    known = BY_NAME[name]
+    assert caught.value.cause.startswith(f"{known.cause} (criu: "), caught.value.cause
+    assert caught.value.mend == known.mend
+    assert not output.exists()
+    assert place.status(record) == "running"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("packet_pipe", "packet-pipe"), ("credentials_in_queue", "message-credentials"),
+        ("socket_family", "socket-family"), ("netlink_unread", "netlink-data"),
+        ("corked", "corked-udp"), ("main_thread_gone", "main-thread-gone"),
+    ],
+)  # fmt: skip
+def test_what_a_program_does_is_named(place, kind, name):
+    refused(place, begin(place, kind), name)
+
+
+def test_a_socket_of_the_host_is_named(place):
+    """A daemon's socket that is mounted into the container, as Docker's often is."""
+    directory = place.directory / "daemon"
+    directory.mkdir()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(directory / "outside"))
+        listener.listen()
+        record = begin(place, "unix_outside", Bind(str(directory), "/tmp"))
+        with listener.accept()[0]:
+            refused(place, record, "unix-external")
+
+
+def test_a_tracer_on_the_host_is_named(place):
+    record = begin(place, "plain")
+    pid = status_of(place.paths, record).pid
+    with subprocess.Popen(
+        [sys.executable, "-c", SEIZE, str(pid)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as tracer:
+        assert tracer.stdin
+        assert tracer.stdout
+        assert tracer.stdout.readline() == b"0\n"
+        refused(place, record, "zombie-while-seizing")
+        tracer.stdin.close()  # it ends, and lets go
