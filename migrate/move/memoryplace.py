@@ -8,21 +8,27 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Container, Iterable
 from pathlib import Path
 
 from migrate.kernel import mounts
-from migrate.kernel.processes import status_fields
 
-SMALL = 64 << 20
-"""Bytes of images up to which neither host minds that they are in memory."""
+IMAGES_LIMIT = 512 << 20
+"""Bytes of CRIU's images that may be in memory: a process that is forked at the last moment, of
+which no round has told, must not fill the host's."""
+SMALL_IMAGES = IMAGES_LIMIT // 2
+"""Bytes that are expected in them, up to which they are put there."""
 
 
-def make(place: Path) -> Path:
-    """Mount it there; the directory, only for its owner, is made if need be. Raises OSError."""
+def make(place: Path, size: int | None = None) -> Path:
+    """Mount it there; the directory, only for its owner, is made if need be. Raises OSError.
+
+    `size`: bytes that fit in, None for all of the host's memory.
+    """
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     hardened = mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
-    mounts.mount(f"migrate-{place.name}", place, "tmpfs", hardened, "mode=700,size=100%")
+    mounts.mount(
+        f"migrate-{place.name}", place, "tmpfs", hardened, f"mode=700,size={size or '100%'}"
+    )
     return place
 
 
@@ -33,7 +39,7 @@ def give_up(root: Path) -> None:
     """
     with contextlib.suppress(FileNotFoundError):
         for place in root.iterdir():
-            if place.is_mount():
+            while place.is_mount():
                 _unmount(place)
 
 
@@ -43,22 +49,3 @@ def _unmount(place: Path) -> None:
     except OSError as error:
         if error.errno not in {errno.EINVAL, errno.ENOENT}:  # somebody else was faster
             raise
-    with contextlib.suppress(OSError):
-        place.rmdir()
-
-
-def left_to_criu(pids: Iterable[int], untracked: Container[int]) -> int:
-    """Bytes of memory that CRIU's images will hold, at most, of these processes on this host.
-
-    Shared, huge and locked pages, those of each process for themselves, and all of an untracked one
-    (proc_pid_status(5), which has them counted already).
-    """
-    total = 0
-    for pid in pids:
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            told = status_fields(pid)
-            names = ["RssShmem", "HugetlbPages", "VmLck"] + ["RssAnon", "VmSwap"] * (
-                pid in untracked
-            )
-            total += sum(int(told.get(name, "0").split()[0]) << 10 for name in names)
-    return total

@@ -23,7 +23,6 @@ from migrate.move.receiving import layer_place
 from migrate.move.rounds import Rounds
 from migrate.move.serving import Serving
 from migrate.move.transaction import Source
-from migrate.runtime.cgroups.group import ControlGroup
 from migrate.transfer.bulk import BulkSender
 
 CONNECTIONS = 2
@@ -131,12 +130,11 @@ def _send_memory(move: Outgoing, made: Plan) -> None:
 
 
 def _images_into_memory(move: Outgoing) -> None:
-    """On both hosts, unless CRIU has to dump much itself: shared memory, an untracked process."""
+    """On both hosts, unless much memory is left to CRIU: both would need that much once more."""
     assert move.rounds
-    pids = ControlGroup.of(move.record.identifier).pids()
-    if memoryplace.left_to_criu(pids, move.rounds.untracked) <= memoryplace.SMALL:
+    if move.rounds.left_to_criu() <= memoryplace.SMALL_IMAGES:
         move.agent.call("move.images_in_memory", timeout=CALL_LIMIT)
-        memoryplace.make(move.out / "criu")
+        memoryplace.make(move.out / "criu", memoryplace.IMAGES_LIMIT)
 
 
 def _better_late(move: Outgoing) -> bool:

@@ -102,7 +102,7 @@ class Receiving:
 
     def take_images_in_memory(self) -> None:
         """CRIU's images will be small: they need not be made on a disk. Raises OSError."""
-        memoryplace.make(self.root / "criu")
+        memoryplace.make(self.root / "criu", memoryplace.IMAGES_LIMIT)
 
     def restore(self) -> dict[str, float]:
         """The copy, whole and frozen (or waiting for its start), from what has arrived.

@@ -11,13 +11,14 @@ import contextlib
 import functools
 import threading
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from migrate.checkpoint.smaps import KnownFlags
 from migrate.checkpoint.tracking import choice
+from migrate.checkpoint.tracking.remainder import remainder
 from migrate.checkpoint.tracking.tracker import Final, Tracker, Written
 from migrate.criu.skeleton.filter import Skeleton
 from migrate.kernel.memory import read_runs
@@ -134,6 +135,7 @@ class Rounds:
         self._failure: Exception | None = None
         self._finals: list[Final] = []
         self._known: set[int] = set()
+        self._told: dict[int, int] = {}  # by host pid, the bytes that the first round told of
         self._flags: KnownFlags | None = None
         self.done: list[Round] = []
         self.late = False
@@ -151,14 +153,9 @@ class Rounds:
         self._tracker = choice.track(self._tracker_name, self._group, self._process.pid)
         return self._tracker
 
-    @property
-    def untracked(self) -> Container[int]:
-        """Host pids of those that CRIU has to dump whole, as of the last round."""
-        return self._tracker.untracked if self._tracker else ()
-
     def skip(self) -> None:
         """No rounds: enter the processes only, and let all of their memory follow."""
-        self._learn_flags(self._track().round())
+        self._learn(self._track().round())
         self.late = True
 
     def run(
@@ -176,8 +173,7 @@ class Rounds:
             self._send_round(written, count)
             seconds = time.monotonic() - begun
             most_sent = max(most_sent, (self._bulk.wire_bytes - on_wire, seconds))
-            if not self.done:
-                self._learn_flags(written)
+            self._learn(written)
             done = Round(
                 len(self.done), sum(_size(part.runs) for part in written), seconds, now - scanned,
                 beside.predicted_pause() if beside else 0.0, _state_seconds(*most_sent),
@@ -214,6 +210,24 @@ class Rounds:
     def misses(self, budget: float) -> bool:
         """Whether the last round predicts a pause of more than `budget` seconds."""
         return self.done[-1].predicted_pause() > budget
+
+    def _learn(self, written: list[Written]) -> None:
+        """Before a round is `done`."""
+        for part in written:
+            self._told.setdefault(part.pid, _size(part.runs))
+        if not self.done:
+            self._learn_flags(written)
+
+    def left_to_criu(self) -> int:
+        """Bytes of memory that CRIU's images will hold, at most, if the container stays as it is.
+
+        What `checkpoint.tracking.remainder` says; after the rounds, before the freeze.
+        """
+        assert self._tracker
+        untracked = self._tracker.untracked
+        return remainder(
+            {pid: 0 if pid in untracked else self._told.get(pid, 0) for pid in self._group.pids()}
+        )
 
     def _learn_flags(self, written: list[Written]) -> None:
         """Of large processes, whose mappings are registered from the first round on."""

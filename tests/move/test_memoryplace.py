@@ -1,45 +1,102 @@
-"""Directories in memory, and what decides about them."""
+"""Directories in memory, by themselves and in a move."""
 
 from __future__ import annotations
 
-import mmap
-import os
-import subprocess
-import sys
+import errno
+import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from migrate.bench.hosts import make_image
 from migrate.move import memoryplace
+from tests.hosts import Host, Lan
+from tests.hosts.redis import MIGRATE
 
-MIB = 1 << 20
+PROGRAMS = Path(__file__).parent / "programs"
 
 
 @pytest.mark.root
-def test_it_is_in_memory_and_goes_whole(tmp_path):
+def test_it_is_in_memory_and_goes(tmp_path):
     made = memoryplace.make(tmp_path / "move" / "criu")
     assert made.is_mount()
     assert made.stat().st_mode & 0o777 == 0o700
     (made / "core-1.img").write_bytes(b"x")
-    (tmp_path / "move" / "plain").mkdir()
     memoryplace.give_up(tmp_path / "move")
-    assert [path.name for path in (tmp_path / "move").iterdir()] == ["plain"]
+    assert list(made.iterdir()) == []
     memoryplace.give_up(tmp_path / "move")
     memoryplace.give_up(tmp_path / "none")
 
 
-def test_shared_memory_is_left_to_criu():
-    before = memoryplace.left_to_criu([os.getpid()], ())
-    with mmap.mmap(-1, 8 * MIB) as shared:
-        shared[:] = b"x" * (8 * MIB)
-        assert memoryplace.left_to_criu([os.getpid()], ()) >= before + 7 * MIB
+@pytest.mark.root
+def test_all_of_several_at_one_place_go(tmp_path):
+    """A sender may ask twice."""
+    place = tmp_path / "criu"
+    memoryplace.make(place)
+    memoryplace.make(place)
+    memoryplace.give_up(tmp_path)
+    assert not place.is_mount()
 
 
-def test_all_of_a_process_that_is_not_tracked():
-    code = "held = b'x' * (8 << 20); print(flush=True); input()"
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as child:
-        child.stdout.readline()
-        assert memoryplace.left_to_criu([child.pid], ()) < MIB
-        assert memoryplace.left_to_criu([child.pid], {child.pid: "why"}) >= 8 * MIB
-    assert memoryplace.left_to_criu([child.pid], ()) == 0
+@pytest.mark.root
+def test_no_more_fits_in_than_is_allowed(tmp_path):
+    made = memoryplace.make(tmp_path / "criu", 1 << 20)
+    try:
+        with pytest.raises(OSError, match="No space left") as caught:
+            (made / "pages-1.img").write_bytes(bytes(2 << 20))
+        assert caught.value.errno == errno.ENOSPC
+    finally:
+        memoryplace.give_up(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def pair(lan: Lan) -> tuple[Host, Host]:
+    hosts = lan.host("alpha"), lan.host("beta")
+    make_image(lan.shared / "bench.tar", list(hosts), MIGRATE)
+    return hosts
+
+
+def seen_in_a_move(source: Host, target: Host) -> set[str]:
+    """The hosts on which CRIU's images were in memory at some time of a move."""
+    child = source.popen([MIGRATE, "move", "--mode", "pre-copy", "shared", target.ssh_target])
+    seen = set()
+    while child.poll() is None:
+        for host in (source, target):
+            if "migrate-criu " in Path(f"/proc/{host.pid}/mounts").read_text():
+                seen.add(host.name)
+        time.sleep(0.002)
+    assert child.returncode == 0
+    return seen
+
+
+@pytest.fixture(params=[1, 320])
+def shared(pair: tuple[Host, Host], request: pytest.FixtureRequest) -> Iterator[int]:
+    """A container with as many MiB of shared memory."""
+    mib = int(request.param)
+    source, target = pair
+    source.run([
+        MIGRATE, "run", "-d", "--name", "shared", "-v", "/usr:/usr:ro",
+        "-v", f"{PROGRAMS}:/bench:ro", "bench", "/usr/bin/python3", "/bench/shared.py", str(mib),
+    ])  # fmt: skip
+    deadline = time.monotonic() + 20
+    while "ready" not in source.run([MIGRATE, "logs", "shared"]).stdout:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    yield mib
+    target.run([MIGRATE, "rm", "-f", "shared"])
+    source.run([MIGRATE, "rm", "-f", "shared"])
+
+
+@pytest.mark.root
+@pytest.mark.criu
+@pytest.mark.hosts
+def test_images_are_in_memory_where_they_are_small(pair: tuple[Host, Host], shared: int) -> None:
+    """CRIU dumps shared memory itself: with much of it both hosts would need it once more."""
+    source, target = pair
+    both = {source.name, target.name}
+    assert seen_in_a_move(source, target) == (both if shared == 1 else set())
+    for host in pair:
+        assert "migrate-criu " not in host.run(["cat", "/proc/mounts"]).stdout
+    time.sleep(0.3)
+    assert "WRONG" not in target.run([MIGRATE, "logs", "shared"]).stdout
