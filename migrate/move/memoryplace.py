@@ -26,26 +26,26 @@ def make(place: Path, size: int | None = None) -> Path:
     """
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     hardened = mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
-    mounts.mount(
-        f"migrate-{place.name}", place, "tmpfs", hardened, f"mode=700,size={size or '100%'}"
-    )
+    data = f"mode=700,size={size or '100%'}"
+    mounts.mount(f"migrate-{place.name}", place, "tmpfs", hardened, data)
     return place
 
 
 def give_up(root: Path) -> None:
-    """Take away all that `make` has made beneath `root`; raises OSError.
+    """Take away all that `make` has mounted beneath `root`; raises OSError.
 
     The names go at once, the memory when the last process that has a file of it open has ended.
     """
     with contextlib.suppress(FileNotFoundError):
         for place in root.iterdir():
-            while place.is_mount():
-                _unmount(place)
+            _unmount(place)
 
 
 def _unmount(place: Path) -> None:
+    """All that is mounted there, one over the other."""
     try:
-        mounts.unmount(place, mounts.MNT_DETACH)
+        while place.is_mount():
+            mounts.unmount(place, mounts.MNT_DETACH)
     except OSError as error:
         if error.errno not in {errno.EINVAL, errno.ENOENT}:  # somebody else was faster
             raise
