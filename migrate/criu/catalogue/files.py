@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from migrate.criu.catalogue.known import Known
+from migrate.criu.catalogue.known import CLOSE, Known
 
-CLOSE = "close it first, or stop the program and move it with --mode cold"
 # CRIU tells every kind of file that it does not support with this one line.
 UNSUPPORTED = "Can't dump file %d of that type [%o] (%s %s)"
 ANON = r"anon_inode:\[?(?:io_uring|userfaultfd|perf_event|bpf[-_]|btf|seccomp notify)"

@@ -12,6 +12,9 @@ VALUES = {
     "p": r"(?:0x[0-9a-f]+|\(nil\))", "s": ".*",
 }  # fmt: skip
 
+CLOSE = "close it first, or stop the program and move it with --mode cold"
+"""The mend where nothing better is known."""
+
 
 @dataclass(frozen=True)
 class Known:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from migrate.criu.catalogue.known import Known
 
 SAME_FILES = "put the same file there, of the same image or package, then try again"
+THIS_CRIU = "run 'make setup', or 'migrate doctor --fix', for CRIU 4.2.1"
 AGAIN = "copy the checkpoint again, or make it anew"
 
 RESTORE = (
@@ -160,7 +161,7 @@ RESTORE = (
     Known(
         "image-version", "criu/image.c", "check_img_inventory", "Not supported images version %u",
         "the images are of a newer CRIU than this one",
-        "run 'make setup', or 'migrate doctor --fix', for CRIU 4.2.1",
+        THIS_CRIU,
     ),
     Known(
         "image-too-old", "criu/image.c", "check_img_inventory",
@@ -182,7 +183,7 @@ RESTORE = (
         "kernel-not-understood", "criu/kerndat.c", "kerndat_init",
         "kerndat_vdso_fill_symtable failed when initializing kerndat.",
         "this CRIU does not understand the kernel's vDSO: it is older than the kernel",
-        "run 'make setup', or 'migrate doctor --fix', for CRIU 4.2.1",
+        THIS_CRIU,
     ),
     Known(
         "script-refused", "criu/cr-service.c", "send_criu_rpc_script",

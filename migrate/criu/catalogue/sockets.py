@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from migrate.criu.catalogue.known import Known
+from migrate.criu.catalogue.known import CLOSE, Known
 
-CLOSE = "close it first, or stop the program and move it with --mode cold"
 TCP_OPTION = "make sure that this is CRIU 4.2.1: run 'make setup', or 'migrate doctor --fix'"
 
 SOCKETS = (
