@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import signal
 import threading
 from collections.abc import Iterator
@@ -10,15 +11,21 @@ from types import FrameType, TracebackType
 from typing import Any
 
 _SOON = 0.001  # seconds
-_LOCKING = {"__enter__", "__exit__", "_acquire_restore", "_release_save"}
+_LOCKING = {threading.__file__, queue.__file__}
+_WAITING = {"wait", "wait_for", "join", "_wait_for_tstate_lock"}
 
 
 def _at_a_lock(frame: FrameType | None) -> bool:
-    """Whether the interrupted code is where a lock changes hands (CPython, Lib/threading.py)."""
-    if frame is None:
+    """Whether the interrupted code passes a lock or a wake-up on (CPython, Lib/threading.py).
+
+    Where it only waits, it may be cut short: it takes back what it has prepared.
+    """
+    if frame is None or frame.f_code.co_filename not in _LOCKING:
         return False
-    code = frame.f_code
-    return code.co_name in _LOCKING and code.co_filename == threading.__file__
+    if frame.f_code.co_name not in _WAITING:
+        return True
+    seen = frame.f_locals  # of Condition.wait; it undoes all from `gotit = False` on
+    return "waiter" in seen and seen.get("gotit") is not False
 
 
 class Signals:
@@ -30,9 +37,9 @@ class Signals:
 
     Handlers, not masks: a mask holds for one thread, and the signal would find another.
 
-    Nor does it raise where `threading` takes or releases a lock in Python code, as for a queue: the
-    lock would stay taken for ever, and who cleans up would wait for it. Then it comes by SIGALRM a
-    moment later.
+    Nor does it raise where `threading` or `queue` pass a lock or a wake-up on in Python code: the
+    lock would stay taken, or a thread asleep, for ever, and who cleans up would wait for it. Then
+    it comes by SIGALRM a moment later.
     """
 
     NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

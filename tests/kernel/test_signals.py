@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import random
 import signal
 import sys
@@ -139,3 +140,56 @@ def take_again_and_again(condition: threading.Condition, shooter: threading.Thre
         while time.monotonic() < deadline:
             with condition:
                 pass
+
+
+def test_no_wake_up_is_lost():
+    """Wherever `put` was interrupted, the threads behind the queue can be told to end."""
+    number = 1
+    while True:
+        work: queue.Queue[int | None] = queue.Queue()
+        readers = [threading.Thread(target=take_all, args=(work,), daemon=True) for _ in range(2)]
+        for reader in readers:
+            reader.start()
+        while len(work.not_empty._waiters) < len(readers):  # type: ignore[attr-defined]
+            time.sleep(0.001)
+        came = interrupted_in_put(work, number)
+        for _ in readers:
+            work.put(None)
+        for reader in readers:
+            reader.join(timeout=2)
+            assert not reader.is_alive(), number
+        assert work.unfinished_tasks == 0
+        if not came:
+            break
+        number += 1
+    assert number > 50
+
+
+def take_all(work: queue.Queue[int | None]) -> None:
+    while work.get() is not None:
+        work.task_done()
+        time.sleep(0.001)  # both wait again before the next comes
+    work.task_done()
+
+
+def interrupted_in_put(work: queue.Queue[int | None], number: int) -> bool:
+    """Put, with a signal at the `number`th instruction of the library; whether it came."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, _argument: Any) -> Any:
+        nonlocal count
+        frame.f_trace_opcodes = frame.f_code.co_filename in {queue.__file__, threading.__file__}
+        if event == "opcode":
+            count += 1
+            if count == number:
+                interrupt._on_signal(signal.SIGINT, frame)
+        return trace
+
+    with Signals() as interrupt, contextlib.suppress(KeyboardInterrupt):
+        sys.settrace(trace)
+        try:
+            work.put(1)
+        finally:
+            sys.settrace(None)
+        time.sleep(0.02)
+    return count >= number
