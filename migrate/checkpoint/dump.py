@@ -24,6 +24,8 @@ from migrate.runtime.paths import Paths
 from migrate.runtime.records import Process
 
 LOG = "dump.log"
+IMAGES = "criu"
+"""The directory of CRIU's images, beneath that of all that is dumped."""
 SILENCE_LIMIT = 300.0  # seconds
 DEATH_LIMIT = 0.2  # seconds that init may take to die of a lost tracer, and to be reaped
 
@@ -32,13 +34,13 @@ def dump_with_files(
     paths: Paths, criu: client.Swrk, state: State, process: Process, place: Path,
     held: Callable[[], None] | None = None, staging: Staging | None = None,
 ) -> list[str]:  # fmt: skip
-    """Dump into `place`/criu while the container's files are written there; the names of all.
+    """Dump into IMAGES beneath `place` while the files are written there; the names of all.
 
     With stopped tasks the files wait for the dump, which lets the others run meanwhile. `held`: as
     for `dump`; `staging`: as for `write_files`. Raises what those two raise, when both have ended.
     """
     own = paths.container(state.record.identifier)
-    images = place / "criu"
+    images = place / IMAGES
     stopped = has_stopped_tasks(state.record)
     if staging:
         staging.look()
@@ -50,7 +52,7 @@ def dump_with_files(
             ask(own, {"do": "drain"}, limit=2)
         names = write_files(paths, state, place, staging)
         dumping.result()
-    return names + sorted(f"criu/{path.name}" for path in images.glob("*.img"))
+    return names + sorted(f"{IMAGES}/{path.name}" for path in images.glob("*.img"))
 
 
 def dump(

@@ -15,6 +15,7 @@ from migrate.criu import client
 from migrate.errors import MigrateError
 from migrate.kernel import conntrack
 from migrate.move import journal
+from migrate.move.earlyimages import EarlyImages
 from migrate.move.errors import MemoryDiffers
 from migrate.move.faultpoint import reached
 from migrate.move.outgoing import CALL_LIMIT, Outgoing
@@ -100,9 +101,12 @@ def _freeze_and_dump(move: Outgoing, criu: client.Swrk) -> list[str]:
     hand_over.start()
     reached(move.paths, "frozen")
     move.frozen.enter("dump")
-    names = dumping.dump_with_files(
-        move.paths, criu, state, move.process, move.out, lambda: _tasks_held(move), move.files
-    )
+    assert move.bulk
+    with EarlyImages(move.bulk, move.out, dumping.IMAGES) as early:
+        names = dumping.dump_with_files(
+            move.paths, criu, state, move.process, move.out, lambda: _tasks_held(move), move.files
+        )
+        names = early.finish(names)
     if move.wish.verify:
         names += [
             f"{digests.DIRECTORY}/{path.name}" for path in (move.out / digests.DIRECTORY).iterdir()
