@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from migrate.checkpoint import linkremaps
+from migrate.checkpoint.digests import by_inner_pid
+from migrate.checkpoint.eager import EagerPages
 from migrate.checkpoint.errors import PlaceUnfit
 from migrate.checkpoint.state import NETNS_KEY, State, has_own_netns, mask_directory
 from migrate.criu import client, pagemap_images
@@ -76,6 +78,7 @@ class Restorer:
         self.criu_pid = int(told["pid"])
         self._criu = client.Swrk(ours, self.criu_pid)
         self._lazy = pages is not None
+        self._pages = pages
         if pages is not None:
             try:
                 self._start_page_server(pages, fill_rate)
@@ -100,28 +103,26 @@ class Restorer:
         `state` is that of the dump, which is newer than what the place was prepared for. Raises
         CriuFailed, CriuDied, ImageBad; then no process of the container is left.
         """
-        try:
-            linkremaps.put_in_place(self._paths, state, images, self._own.rootfs)
-            if self._lazy:
-                pagemap_images.make_eager(images)
-                pagemap_images.give_parent(images)
-                # CRIU looks in its working directory, which is that of the images.
-                (images / SOCKET_NAME).unlink(missing_ok=True)
-                (images / SOCKET_NAME).symlink_to(self._own.pages_socket)
-            response = self._criu.request(
-                "RESTORE", self._options(images, state), self._notify, SILENCE_LIMIT
-            )
-        except (CriuFailed, CriuDied) as error:
-            self._group.kill()
-            self._check_page_server()
-            raise explain(images / LOG, error.what, keep_log) from error
-        except BaseException:
-            self._group.kill()
-            raise
-        finally:
-            self._criu.close()
-        pid = int(response.restore.pid)
-        self._group.freeze()
+        with contextlib.ExitStack() as open_still:
+            try:
+                linkremaps.put_in_place(self._paths, state, images, self._own.rootfs)
+                eager = self._prepare_lazy(images, open_still) if self._pages else None
+                response = self._criu.request(
+                    "RESTORE", self._options(images, state), self._notify, SILENCE_LIMIT
+                )
+                pid = int(response.restore.pid)
+                self._group.freeze()
+                if eager and eager.pids():
+                    eager.write(by_inner_pid(self._group.pids(), pid))
+            except (CriuFailed, CriuDied) as error:
+                self._group.kill()
+                self._check_page_server()
+                raise explain(images / LOG, error.what, keep_log) from error
+            except BaseException:
+                self._group.kill()
+                raise
+            finally:
+                self._criu.close()
         ask(self._own, {"do": "adopt", "pid": pid})
         self._check_page_server()
         process = records.process_of(
@@ -129,6 +130,15 @@ class Restorer:
         )
         records.save_process(self._own, process)
         return process
+
+    def _prepare_lazy(self, images: Path, open_still: contextlib.ExitStack) -> EagerPages:
+        """Before CRIU starts: afterwards the store is the page server's, which empties it."""
+        assert self._pages
+        pagemap_images.prepare_lazy(images)
+        # CRIU looks in its working directory, which is that of the images.
+        (images / SOCKET_NAME).unlink(missing_ok=True)
+        (images / SOCKET_NAME).symlink_to(self._own.pages_socket)
+        return open_still.enter_context(contextlib.closing(EagerPages(self._pages)))
 
     def _check_page_server(self) -> None:
         """Raises ImageBad when it refused the page store; then nothing of the copy is left."""

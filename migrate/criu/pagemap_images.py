@@ -6,6 +6,7 @@ They come from another host: sizes and counts are bounded before anything is bel
 from __future__ import annotations
 
 import os
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -20,39 +21,38 @@ SIZE_LIMIT = 256 << 20  # bytes of one image: entries of some 20 bytes each
 ENTRY_LIMIT = 4096  # bytes
 PAGES_LIMIT = 1 << 44  # 56 bits of addresses
 _COMMON_MAGIC, _PAGEMAP_MAGIC = 0x5456_4319, 0x5608_4025  # CRIU, criu/include/magic.h
+_PAGEMAP = re.compile(r"pagemap-(shmem-)?\d+\.img")
 _HEAD = struct.pack("<II", _COMMON_MAGIC, _PAGEMAP_MAGIC)
 
 
-def make_eager(images: Path) -> int:
+def prepare_lazy(images: Path) -> int:
     """Have CRIU restore at once what its own images hold; the number of entries changed.
 
     A dump marks memory that *could* be restored lazily, also where the contents are in its images:
-    with lazy pages, CRIU would leave it to the page server, which does not have it. Raises ImageBad
-    (nothing is changed in that image), OSError.
-    """
-    return sum(_make_eager(path) for path in sorted(images.glob("pagemap-*.img")))
+    with lazy pages, CRIU would leave it to the page server, which does not have it.
 
-
-def give_parent(images: Path) -> None:
-    """An older generation of images, with no pages in it, for each process.
-
-    Only if there is one CRIU keeps the kernel from huge pages until all is restored (CRIU,
-    criu/mem.c, maybe_disable_thp). Otherwise the first page that it restores at once makes the
-    kernel fill 2 MiB around it with zeros, on hosts where huge pages are `always`: pages that ought
-    to be missing are there then, and no page server is ever asked for them. Raises ImageBad,
-    OSError.
+    And each process gets an older generation of images, with no pages in it. Only if there is one
+    CRIU keeps the kernel from huge pages until all is restored (CRIU, criu/mem.c,
+    maybe_disable_thp). Otherwise the first page that it restores at once makes the kernel fill 2
+    MiB around it with zeros, on hosts where huge pages are `always`: pages that ought to be missing
+    are there then, and no page server is ever asked for them. Raises ImageBad (nothing is changed
+    in that image), OSError.
     """
     parent = images / _PARENT
     parent.mkdir(mode=0o700)
-    for path in images.glob("pagemap-*.img"):
-        if path.stem.removeprefix("pagemap-").isdigit():
-            head = read(path)[0]
-            write(parent / path.name, [head])
-            (parent / f"pages-{head.pages_id}.img").touch(mode=0o600)
+    changed = 0
+    for name in sorted(path.name for path in images.iterdir()):
+        if _PAGEMAP.fullmatch(name):
+            path = images / name
+            entries = read(path)
+            changed += _make_eager(path, entries)
+            if name[len("pagemap-")].isdigit():
+                _write(parent / name, _serialized([entries[0]]))
+                _write(parent / f"pages-{entries[0].pages_id}.img", b"")
+    return changed
 
 
-def _make_eager(path: Path) -> int:
-    entries = read(path)
+def _make_eager(path: Path, entries: list[Any]) -> int:
     changed = 0
     for entry in entries[1:]:
         if entry.flags & PE_LAZY and entry.flags & PE_PRESENT:
@@ -113,10 +113,20 @@ def pages_of(entry: Any) -> int:
 
 def write(path: Path, messages: list[Any]) -> None:
     """Replace the image by one of these messages; raises OSError."""
+    new = path.with_name(f".{path.name}.new")
+    _write(new, _serialized(messages))
+    new.rename(path)
+
+
+def _write(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+
+
+def _serialized(messages: list[Any]) -> bytes:
     parts = [_HEAD]
     for message in messages:
         raw = message.SerializeToString()
         parts += [struct.pack("<I", len(raw)), raw]
-    new = path.with_name(f".{path.name}.new")
-    new.write_bytes(b"".join(parts))
-    new.rename(path)
+    return b"".join(parts)

@@ -79,6 +79,21 @@ def status_fields(pid: int | str) -> dict[str, str]:
     return {name: value.strip() for name, _, value in pairs}
 
 
+def namespace_pids(pid: int) -> list[int]:
+    """The pids of a process, from this namespace of pids to its own (proc_pid_status(5), NSpid).
+
+    Raises FileNotFoundError or ProcessLookupError when the process is gone.
+    """
+    descriptor = os.open(f"/proc/{pid}/status", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        # Its beginning is enough, and costs a third; a name can't hold a newline there.
+        text = os.read(descriptor, 4096)
+    finally:
+        os.close(descriptor)
+    at = text.index(b"\nNSpid:") + len(b"\nNSpid:")
+    return [int(number) for number in text[at : text.index(b"\n", at)].split()]
+
+
 def share_memory(pid: int, other: int) -> bool:
     """Whether two processes have one address space (kcmp(2), KCMP_VM); raises OSError."""
     context = f"kcmp KCMP_VM {pid} {other}"

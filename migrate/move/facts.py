@@ -53,6 +53,7 @@ class Facts(msgspec.Struct, frozen=True):
     awaits_pages: bool = False  # memory can follow from the source after the thaw
     packs: bool = False  # small files can come many to a frame
     images_in_memory: bool = False  # CRIU's images can be received into memory
+    eager_pages: bool = False  # changed pages of mapped files can come beside CRIU's images
     xor_pages: bool = False  # a page can be sent as what differs from the one sent before
 
 
@@ -71,7 +72,7 @@ def gather(paths: Paths, tracker: str = choice.AUTO) -> Facts:
         memory_free=_memory_free(), disk_free=shutil.disk_usage(paths.state).free,
         tracking=tracking, no_tracking=complaint, skeleton=skeleton.is_built(), staged_files=True,
         awaits_pages=lazy, lazy=lazy, lazy_criu=chosen is not None and chosen.lazy,
-        xor_pages=True, packs=True, images_in_memory=True,
+        xor_pages=True, packs=True, images_in_memory=True, eager_pages=True,
     )  # fmt: skip
 
 

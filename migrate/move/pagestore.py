@@ -11,6 +11,7 @@ import contextlib
 import sys
 from pathlib import Path
 
+from migrate.checkpoint import eager
 from migrate.criu.lazypages import awaited
 from migrate.criu.lazypages.protocol import HIGHEST_ADDRESS, read_present
 from migrate.criu.lazypages.spaces import Run
@@ -19,6 +20,8 @@ from migrate.move import memoryplace
 DIRECTORY = "pages"
 PRESENT = ".present"
 """Ending of the file beside a process's pages: which pages there are; uint64 pairs [start, end)."""
+EAGER = eager.EAGER
+"""Ending of the list, of the same form, of those that are there before the thaw."""
 AWAITED = awaited.AWAITED
 """Ending of the list, of the same form, of those that follow after the thaw."""
 FIFO = awaited.FIFO

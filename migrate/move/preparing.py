@@ -113,6 +113,7 @@ def _send_memory(move: Outgoing, made: Plan) -> None:
         move.report,
         made.tracker,
         functools.partial(_renew_bulk, move),
+        eager=bool(move.there and move.there.eager_pages),
     )
     if move.wish.auto_converge:
         move.rounds.slow_down_if_need_be(move.record.resources.cpus)

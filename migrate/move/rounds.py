@@ -12,7 +12,7 @@ import functools
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -25,7 +25,7 @@ from migrate.kernel.memory import read_runs
 from migrate.kernel.processes import status_fields
 from migrate.move import memoryplace
 from migrate.move.brake import Brake
-from migrate.move.pagestore import AWAITED, DIRECTORY, PRESENT
+from migrate.move.pagestore import AWAITED, DIRECTORY, EAGER, PRESENT
 from migrate.move.progress import Event, Report
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.records import Process
@@ -115,12 +115,14 @@ class Rounds:
 
     def __init__(
         self, container: str, process: Process, bulk: BulkSender, out: Path, skeleton: Skeleton,
-        report: Report, tracker: str, renew: Callable[[], BulkSender],
+        report: Report, tracker: str, renew: Callable[[], BulkSender], *, eager: bool,
     ) -> None:  # fmt: skip
         """`out`: the directory of what is sent; `tracker`: of TRACKERS. Nothing is tracked yet.
 
-        `renew`: other data connections in place of those that have failed.
+        `renew`: other data connections in place of those that have failed; `eager`: whether the
+        target takes the changed pages of mapped files (its facts say so).
         """
+        self._eager = eager
         self._renew = renew
         self._tracker_name = tracker
         self._brake: Brake | None = None
@@ -134,6 +136,7 @@ class Rounds:
         self._sender: threading.Thread | None = None
         self._failure: Exception | None = None
         self._finals: list[Final] = []
+        self._lists: list[str] = []  # files that say which pages there are
         self._known: set[int] = set()
         self._told: dict[int, int] = {}  # by host pid, the bytes that the first round told of
         self._flags: KnownFlags | None = None
@@ -150,12 +153,19 @@ class Rounds:
         self._brake = Brake(self._group, usual_cores)
 
     def _track(self) -> Tracker:
-        self._tracker = choice.track(self._tracker_name, self._group, self._process.pid)
+        self._tracker = choice.track(
+            self._tracker_name, self._group, self._process.pid, eager=self._eager
+        )
         return self._tracker
 
     def skip(self) -> None:
-        """No rounds: enter the processes only, and let all of their memory follow."""
-        self._learn(self._track().round())
+        """No rounds: enter the processes, and let their memory follow, but for what can't.
+
+        Raises what sending raises.
+        """
+        written = self._track().round()
+        self._learn(written)
+        self._send_round([replace(part, runs=part.runs[:0]) for part in written], _uncounted)
         self.late = True
 
     def run(
@@ -175,8 +185,9 @@ class Rounds:
             most_sent = max(most_sent, (self._bulk.wire_bytes - on_wire, seconds))
             self._learn(written)
             done = Round(
-                len(self.done), sum(_size(part.runs) for part in written), seconds, now - scanned,
-                beside.predicted_pause() if beside else 0.0, _state_seconds(*most_sent),
+                len(self.done), sum(_size(part.all_runs) for part in written), seconds,
+                now - scanned, beside.predicted_pause() if beside else 0.0,
+                _state_seconds(*most_sent),
             )  # fmt: skip
             scanned = now
             self.done.append(done)
@@ -190,7 +201,7 @@ class Rounds:
         for left in reversed(range(RENEWALS + 1)):
             try:
                 for part in written:
-                    self._send(part.pid, part.inner_pid, part.runs, count)
+                    self._send(part.pid, part.inner_pid, part.all_runs, count)
                 self._bulk.flush()
             except (ConnectionLost, TimeLimitExceeded) as error:
                 if not left:
@@ -214,7 +225,7 @@ class Rounds:
     def _learn(self, written: list[Written]) -> None:
         """Before a round is `done`."""
         for part in written:
-            self._told.setdefault(part.pid, _size(part.runs))
+            self._told.setdefault(part.pid, _size(part.all_runs))
         if not self.done:
             self._learn_flags(written)
 
@@ -285,10 +296,14 @@ class Rounds:
         try:
             for final in self._finals:
                 if self.late:
+                    self._send(final.pid, final.inner_pid, final.eager_written, None)
                     self._announce(final)
                 else:
-                    self._send(final.pid, final.inner_pid, final.written, None)
+                    self._send(final.pid, final.inner_pid, final.all_written, None)
                 self._list(final, PRESENT, final.present)
+                if len(final.eager):
+                    self._list(final, EAGER, final.eager)
+            self._bulk.send_files(self._out, self._lists)
         except Exception as error:  # noqa: BLE001 -- raised again by `finish`
             self._failure = error
 
@@ -302,18 +317,17 @@ class Rounds:
         return final.written if self.done else final.present
 
     def _list(self, final: Final, ending: str, runs: numpy.ndarray) -> None:
-        path = self._out / DIRECTORY / f"{final.inner_pid}{ending}"
-        path.write_bytes(runs.astype("<u8").tobytes())
+        name = f"{DIRECTORY}/{final.inner_pid}{ending}"
+        (self._out / name).write_bytes(runs.astype("<u8").tobytes())
+        self._lists.append(name)
 
     def finish(self) -> list[str]:
-        """Wait until the last pages are on their way; the files that have to follow them."""
+        """Wait until the last pages and their lists are on their way; what has to follow them."""
         assert self._sender
         self._sender.join()
         if self._failure is not None:
             raise self._failure
-        endings = (PRESENT, AWAITED) if self.late else (PRESENT,)
-        names = [f"{DIRECTORY}/{f.inner_pid}{ending}" for f in self._finals for ending in endings]
-        return names + self._without_pages()
+        return self._without_pages()
 
     def owed(self) -> dict[int, numpy.ndarray]:
         """By pid in the container, the runs that have not been sent; after `held`."""
@@ -346,6 +360,10 @@ class Rounds:
 def _state_seconds(sent: int, seconds: float) -> float:
     """For STATE_BYTES, when as many bytes as the largest round has `sent` took that long."""
     return seconds * min(1.0, STATE_BYTES / max(sent, 1))
+
+
+def _uncounted(_bytes: int) -> None:
+    """Nobody is told how far it is."""
 
 
 def _size(runs: numpy.ndarray) -> int:

@@ -35,7 +35,7 @@ def test_what_the_images_hold_is_restored_at_once(tmp_path):
     image(tmp_path / "pagemap-2.img", (1, 2, 4))
     (tmp_path / "pages-1.img").write_bytes(b"")
     before = (tmp_path / "pagemap-2.img").stat().st_ino
-    assert pm.make_eager(tmp_path) == 1
+    assert pm.prepare_lazy(tmp_path) == 1
     head, *entries = pm.read(path)
     assert head.pages_id == 1
     assert [(e.vaddr >> 12, pm.pages_of(e), e.flags) for e in entries] == [
@@ -43,14 +43,14 @@ def test_what_the_images_hold_is_restored_at_once(tmp_path):
     ]  # fmt: skip
     assert (tmp_path / "pagemap-2.img").stat().st_ino == before
     assert sorted(p.name for p in tmp_path.iterdir()) == [
-        "pagemap-1.img", "pagemap-2.img", "pages-1.img"
+        "pagemap-1.img", "pagemap-2.img", "pages-1.img", "parent"
     ]  # fmt: skip
 
 
 def test_a_parent_without_pages(tmp_path):
     image(tmp_path / "pagemap-1.img", (1, 2, 6))
     image(tmp_path / "pagemap-shmem-77.img", (1, 2, 4))
-    pm.give_parent(tmp_path)
+    pm.prepare_lazy(tmp_path)
     parent = tmp_path / "parent"
     assert sorted(p.name for p in parent.iterdir()) == ["pagemap-1.img", "pages-1.img"]
     assert [message.pages_id for message in pm.read(parent / "pagemap-1.img")] == [1]
@@ -64,7 +64,7 @@ def test_a_parent_without_pages(tmp_path):
 def test_absurd_ranges_are_refused(tmp_path, entries):
     image(tmp_path / "pagemap-1.img", *entries)
     with pytest.raises(ImageBad, match="damaged"):
-        pm.make_eager(tmp_path)
+        pm.prepare_lazy(tmp_path)
 
 
 @given(st.binary(max_size=200))
@@ -78,11 +78,11 @@ def test_no_bytes_do_more_than_raise(tmp_path_factory, raw):
         except ImageBad:
             pass
         else:
-            assert pm.make_eager(directory) >= 0
+            assert pm.prepare_lazy(directory) >= 0
 
 
 def test_a_link_is_not_followed(tmp_path):
     image(tmp_path / "image", (1, 1, 6))
     (tmp_path / "pagemap-1.img").symlink_to(tmp_path / "image")
     with pytest.raises(OSError, match="symbolic links"):
-        pm.make_eager(tmp_path)
+        pm.prepare_lazy(tmp_path)

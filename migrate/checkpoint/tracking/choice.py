@@ -38,8 +38,11 @@ def first_able(why_not: Mapping[str, Callable[[], str]]) -> tuple[str, str]:
     return "", "; ".join(complaints)
 
 
-def track(name: str, group: ControlGroup, init_pid: int) -> Tracker:
-    """The tracker of that name for a container; see `wp_async.track` and `soft_dirty.track`."""
+def track(name: str, group: ControlGroup, init_pid: int, *, eager: bool = True) -> Tracker:
+    """The tracker of that name for a container; see `wp_async.track` and `soft_dirty.track`.
+
+    `eager`: whether it may vouch for private mappings of files, where it can.
+    """
     if name == soft_dirty.NAME:
         return soft_dirty.track(group, init_pid)
-    return wp_async.track(group.pids, init_pid)
+    return wp_async.track(group.pids, init_pid, eager=eager)

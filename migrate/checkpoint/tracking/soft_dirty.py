@@ -206,7 +206,7 @@ class _MarkedProcess:
         """What a look has found; it is remembered for the next."""
         runs = pagemap.page_runs(numbers[self._differ(numbers, entries)])
         self._numbers, self._places = numbers, pagemap.places(entries)
-        return Written(self.pid, self.inner_pid, runs)
+        return Written(self.pid, self.inner_pid, runs, _array([]))
 
     def final(self) -> Final:
         """The state of the frozen process; raises OSError, Untrackable."""
@@ -222,7 +222,8 @@ class _MarkedProcess:
         entries = pagemap.read_entries(self._pagemap, numbers)
         written = pagemap.page_runs(numbers[self._differ(numbers, entries)])
         return Final(
-            self.pid, self.inner_pid, merge_runs(_array(regions)), all_of_it, written
+            self.pid, self.inner_pid, merge_runs(_array(regions)), all_of_it, written,
+            _array([]), _array([]),
         )  # fmt: skip
 
     def _differ(
@@ -249,7 +250,11 @@ class _MarkedProcess:
             trust.check_mappings(found)
             wiped = trust.wiped_on_fork(self.pid)
             self._text = text
-            self._fitting = [m for m in found if trust.fits(m) and m.start not in wiped]
+            self._fitting = [
+                m for m in found
+                if trust.is_private_anonymous(m) and trust.fits(self.pid, m)
+                and m.start not in wiped
+            ]  # fmt: skip
         return trust.without_locked(self.pid, self._fitting)
 
     def _exist(self, mapping: Mapping) -> NDArray[np.uint64]:

@@ -19,6 +19,7 @@ from migrate.kernel.injection import HeldTask, in_task
 from migrate.kernel.libc import syscall_number
 from migrate.kernel.maps import Mapping, parse_maps, read_maps
 from migrate.kernel.pagemap import (
+    PAGE_IS_FILE,
     PAGE_IS_GUARD,
     PAGE_IS_PFNZERO,
     PAGE_IS_PRESENT,
@@ -68,6 +69,22 @@ class Descriptors:
         self.uffd = self.maps = self.pagemap = -1
 
 
+class Parts:
+    """Runs of pages of one process, by whether CRIU can restore them lazily."""
+
+    def __init__(self) -> None:
+        self._lazy: list[NDArray[np.uint64]] = []
+        self._eager: list[NDArray[np.uint64]] = []
+
+    def add(self, mapping: Mapping, pages: NDArray[np.uint64]) -> None:
+        """Pages of a mapping, in ascending order: (n, 2 or more)."""
+        (self._eager if mapping.inode else self._lazy).append(pages)
+
+    def runs(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        """Those that can be, and those of files."""
+        return merge_runs(_joined(self._lazy)), merge_runs(_joined(self._eager))
+
+
 class TrackedProcess:
     """A process, its descriptors, and the scans of its mappings.
 
@@ -77,11 +94,17 @@ class TrackedProcess:
     """
 
     def __init__(
-        self, pid: int, inner_pid: int, identity: Identity, scanner: PagemapScanner, guards: bool
-    ) -> None:
-        """Put a userfaultfd into the process; raises Untrackable, OSError, SpaceGone."""
+        self, pid: int, inner_pid: int, identity: Identity, scanner: PagemapScanner, *,
+        guards: bool, eager: bool,
+    ) -> None:  # fmt: skip
+        """Put a userfaultfd into the process; raises Untrackable, OSError, SpaceGone.
+
+        `guards`: whether the kernel tells guard pages; `eager`: whether private mappings of files
+        are tracked, too.
+        """
         self.pid, self.inner_pid, self.identity = pid, inner_pid, identity
         self._scanner = scanner
+        self._eager = eager
         self._guard = PAGE_IS_GUARD if guards else 0
         self._text = b""  # of maps, as it was parsed last: that takes longer than to read it
         self._fitting: list[Mapping] = []
@@ -103,9 +126,11 @@ class TrackedProcess:
         has to be tracked from the beginning.
         """
         self._register_new()
-        parts = [self._collect(mapping) for mapping in self._mappings(running=True)]
+        found = Parts()
+        for mapping in self._mappings(running=True):
+            found.add(mapping, self._collect(mapping))
         trust.check_process(self.pid)
-        return Written(self.pid, self.inner_pid, merge_runs(_joined(parts)))
+        return Written(self.pid, self.inner_pid, *found.runs())
 
     def final(self, identity: Identity) -> Final:
         """The state of the frozen process, which is `identity` now.
@@ -118,17 +143,18 @@ class TrackedProcess:
         if identity != self.identity:
             raise SpaceGone
         regions: list[tuple[int, int]] = []
-        present, written = [], []
+        present, written = Parts(), Parts()
         for mapping in self._mappings(running=False):
             pages = self._look(mapping)
             if self._guard and (pages[:, 2] & self._guard).any():
                 continue
             regions.append((mapping.start, mapping.end))
-            present.append(pages)
-            written.append(pages[(pages[:, 2] & PAGE_IS_WRITTEN) != 0])
+            present.add(mapping, pages)
+            written.add(mapping, pages[(pages[:, 2] & PAGE_IS_WRITTEN) != 0])
+        (lazily, eager), (lazily_written, eager_written) = present.runs(), written.runs()
         return Final(
             self.pid, self.inner_pid, merge_runs(_array(regions)),
-            merge_runs(_joined(present)), merge_runs(_joined(written)),
+            lazily, lazily_written, eager, eager_written,
         )  # fmt: skip
 
     def close(self) -> None:
@@ -139,7 +165,7 @@ class TrackedProcess:
         # descriptor itself, and holds a copy.
         with contextlib.suppress(OSError):
             for mapping in parse_maps(read_maps(self._descriptors.maps)):
-                if trust.is_private_anonymous(mapping):
+                if trust.is_private_anonymous(mapping) or trust.is_private_file(mapping):
                     with contextlib.suppress(OSError):
                         userfaultfd.unregister(self._descriptors.uffd, mapping.start, mapping.end)
         self._descriptors.close()
@@ -164,15 +190,23 @@ class TrackedProcess:
             if running:
                 self._wiped = trust.wiped_on_fork(self.pid)
             self._text = text
-            self._fitting = [m for m in found if trust.fits(m) and m.start not in self._wiped]
+            self._fitting = [
+                m
+                for m in found
+                if (self._eager or not m.inode)
+                and trust.fits(self.pid, m)
+                and m.start not in self._wiped
+            ]
             self._room = {m.start: _room(m, after) for m, after in pairwise([*found, None]) if m}
         return trust.without_locked(self.pid, self._fitting)
 
     def _scan(
         self, mapping: Mapping, *, flags: int, mask: int = 0, returned: int = 0
     ) -> NDArray[np.uint64]:
-        """The pages of a mapping that exist, are not the zero page, and have all of `mask`."""
+        """The pages of a mapping that exist, are its own, and have all of `mask`."""
         without = PAGE_IS_PFNZERO | (0 if returned & PAGE_IS_GUARD else self._guard)
+        if mapping.inode:  # only there: for each page the kernel looks up what it belongs to
+            without |= PAGE_IS_FILE
         return self._scanner.scan(
             self._descriptors.pagemap, mapping.start, mapping.end, flags=flags,
             mask=mask | without, inverted=without, any_of=_EXISTS, returned=returned,

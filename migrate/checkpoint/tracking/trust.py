@@ -1,12 +1,14 @@
 """What write protection can be trusted with: which mappings, and which processes.
 
 Mappings. Vouched for is what is private, anonymous and writable at present, and has no name, or
-[heap], or [anon:...]. CRIU restores those lazily (vma_entry_can_be_lazy, criu/include/vma.h). All
-else CRIU copies:
+[heap], or [anon:...]. CRIU restores those lazily (vma_entry_can_be_lazy, criu/include/vma.h).
+Vouched for, too, are the changed pages of private mappings of plain files that are writable at
+present, a program's .data for one; CRIU restores them at once (`Final.eager`). All else CRIU
+copies:
 - shared memory (anonymous, memfd, SysV, tmpfs): written by processes outside the container, too,
   and by write(2) on the descriptor, past all page tables;
-- file mappings, private ones included, and private /dev/zero: CRIU takes them from the file and
-  keeps the changed pages, which it restores before the thaw;
+- other mappings of files, and private /dev/zero: CRIU takes them from the file and keeps the
+  changed pages;
 - hugetlb (has an inode in maps, like memfd): CRIU never restores it lazily;
 - locked memory (mlock, mlockall, MAP_LOCKED): the same, since it must not fault; found by VmLck,
   then by `lo` in smaps;
@@ -31,9 +33,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from pathlib import Path
 
 from migrate.kernel import processes, userfaultfd
+from migrate.kernel.filesystems import HUGETLBFS, magic
 from migrate.kernel.maps import Mapping, flagged
 
 IO_URING_LINK = "anon_inode:[io_uring]"
@@ -44,6 +48,7 @@ _WIPED = frozenset({"wf"})
 # start_brk, arg_start, arg_end, env_start, env_end.
 _IMAGE_FIELDS = (25, 26, 27, 44, 45, 46, 47, 48, 49, 50)
 _STATE_FIELD, _START_FIELD = 2, 21
+_NO_FILES = ("/memfd:", "/dev/", "/SYSV", "/anon_hugepage", "/[aio]")
 
 Identity = tuple[str, ...]
 """What stays the same while a process lives and runs one program: its start, and the program's
@@ -80,10 +85,10 @@ def inner_pid(pid: int, depth: int) -> int:
 
     Raises FileNotFoundError or ProcessLookupError when it is gone.
     """
-    numbers = processes.status_fields(pid)["NSpid"].split()
+    numbers = processes.namespace_pids(pid)
     if len(numbers) != depth:
         raise Untrackable("lives in a pid namespace inside the container's")
-    return int(numbers[-1])
+    return numbers[-1]
 
 
 def check_process(pid: int) -> None:
@@ -165,9 +170,26 @@ def wiped_on_fork(pid: int) -> frozenset[int]:
     return flagged(pid, _WIPED)
 
 
-def fits(mapping: Mapping) -> bool:
-    """Whether a mapping can be vouched for now, as far as maps tells."""
-    return mapping.perms.startswith("rw") and is_private_anonymous(mapping)
+def fits(pid: int, mapping: Mapping) -> bool:
+    """Whether a mapping can be vouched for now."""
+    if not mapping.perms.startswith("rw"):
+        return False
+    return is_private_anonymous(mapping) or (is_private_file(mapping) and _is_plain(pid, mapping))
+
+
+def is_private_file(mapping: Mapping) -> bool:
+    """Whether it is the private mapping of what looks like a plain file."""
+    named = mapping.name.startswith("/") and not mapping.name.startswith(_NO_FILES)
+    return named and mapping.perms.endswith("p") and mapping.inode != 0
+
+
+def _is_plain(pid: int, mapping: Mapping) -> bool:
+    """Whether a plain file is behind it, with pages of the usual size (proc_pid_map_files(5))."""
+    link = Path(f"/proc/{pid}/map_files/{mapping.start:x}-{mapping.end:x}")
+    try:
+        return stat.S_ISREG(link.stat().st_mode) and magic(link) != HUGETLBFS
+    except OSError:  # changed meanwhile, or not ours to look at: CRIU copies it
+        return False
 
 
 def is_private_anonymous(mapping: Mapping) -> bool:

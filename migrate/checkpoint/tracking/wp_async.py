@@ -41,15 +41,16 @@ def why_not() -> str:
     return f"PAGEMAP_SCAN: {complaint}" if complaint else ""
 
 
-def track(pids: Callable[[], list[int]], init_pid: int) -> Tracker:
+def track(pids: Callable[[], list[int]], init_pid: int, *, eager: bool = True) -> Tracker:
     """A tracker of the processes that `pids` lists (thread-group leaders, on this host).
 
     `init_pid` is the container's init on this host. Nothing is entered before the first `round`,
-    which tells of all memory. Raises HostNotReady; FileNotFoundError when init is gone.
+    which tells of all memory. Without `eager` private mappings of files are CRIU's. Raises
+    HostNotReady; FileNotFoundError when init is gone.
     """
     if complaint := why_not():
         raise HostNotReady("written pages can't be tracked by wp-async", cause=complaint)
-    return WpAsync(pids, init_pid)
+    return WpAsync(pids, init_pid, eager)
 
 
 class WpAsync:
@@ -57,9 +58,10 @@ class WpAsync:
 
     name = NAME
 
-    def __init__(self, pids: Callable[[], list[int]], init_pid: int) -> None:
+    def __init__(self, pids: Callable[[], list[int]], init_pid: int, eager: bool) -> None:
         self.untracked: dict[int, str] = {}
         self._pids = pids
+        self._eager = eager
         self._depth = len(processes.status_fields(init_pid)["NSpid"].split())
         self._scanner = PagemapScanner()
         self._guards = scans_guards()
@@ -149,6 +151,8 @@ class WpAsync:
         if attempts >= ATTEMPTS:
             raise Untrackable(f"could not be entered, tried {attempts} times")
         self._attempts[pid, identity] = attempts + 1
-        process = TrackedProcess(pid, inner, identity, self._scanner, self._guards)
+        process = TrackedProcess(
+            pid, inner, identity, self._scanner, guards=self._guards, eager=self._eager
+        )
         del self._attempts[pid, identity]
         return process

@@ -15,6 +15,7 @@ import numpy as np
 
 from migrate.checkpoint.tracking.tracker import Final, Tracker, Written
 from migrate.kernel import processes
+from migrate.kernel.maps import mappings
 
 PAGE = 4096
 PROGRAMS = Path(__file__).parent / "programs"
@@ -74,8 +75,9 @@ class Store:
         count = 0
         for one in written:
             pages_of(one.runs)
-            with contextlib.suppress(OSError):
-                count += self._read(one.pid, one.runs)
+            for runs in (one.runs, one.eager):
+                with contextlib.suppress(OSError):
+                    count += self._read(one.pid, runs)
         return count
 
     def _read(self, pid: int, runs: np.ndarray) -> int:
@@ -97,17 +99,38 @@ class Store:
         """Every page of the regions that is not what a target would have: (pid, address)."""
         found = []
         for one in finals:
-            self._read(one.pid, one.written)
+            for runs in (one.written, one.eager_written):
+                self._read(one.pid, runs)
             kept = self.pages.get(one.pid, {})
-            present = pages_of(one.present)
-            assert pages_of(one.written) <= present <= pages_of(one.regions)
+            eager, present = pages_of(one.eager), pages_of(one.present) | pages_of(one.eager)
+            assert pages_of(one.written) <= present - eager
+            assert pages_of(one.eager_written) <= eager
+            assert present <= pages_of(one.regions)
+            files = _of_files(one.pid)
+            assert eager <= files
             with open(f"/proc/{one.pid}/mem", "rb", buffering=0) as memory:
                 for address in sorted(pages_of(one.regions)):
                     real = os.pread(memory.fileno(), PAGE, address)
+                    if address in files - eager:
+                        assert not _is_own(one.pid, address)
+                        continue
                     mine = kept.get(address) if address in present else ZEROS
                     if real != mine:
                         found.append((one.pid, address))
         return found
+
+
+def _of_files(pid: int) -> set[int]:
+    """The pages of its private mappings of files."""
+    found = [m for m in mappings(pid) if m.inode and m.perms.endswith("p")]
+    return {page for m in found for page in range(m.start, m.end, PAGE)}
+
+
+def _is_own(pid: int, address: int) -> bool:
+    """Whether a page is there, and neither the file's nor shared (pagemap.rst: bits 61-63)."""
+    with open(f"/proc/{pid}/pagemap", "rb", buffering=0) as pagemap:
+        entry = int.from_bytes(os.pread(pagemap.fileno(), 8, address // PAGE * 8), sys.byteorder)
+    return entry >> 61 in (0b100, 0b010)
 
 
 def pages_of(runs: np.ndarray) -> set[int]:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from migrate.checkpoint.tracking import wp_async
+from migrate.checkpoint.tracking import trust, wp_async
 from migrate.kernel import processes
+from migrate.kernel.maps import mappings
 from tests.checkpoint.tracking.store import (
     PAGE,
     PROGRAMS,
@@ -381,17 +382,12 @@ def test_a_region_with_guard_pages_is_left_to_criu(steps, tracker, store):
     assert vouched(finals, steps.pid, a, 4) == (0, 0, 0)
 
 
-@pytest.mark.parametrize(
-    "kind", ["shared", "memfd", "file", "locked", "stack", "zero", "wiped on fork"]
-)
-def test_what_is_left_to_criu(steps, tracker, store, kind, tmp_path):
-    (tmp_path / "file").write_bytes(bytes(64 * PAGE))
+@pytest.mark.parametrize("kind", ["shared", "memfd", "locked", "stack", "zero", "wiped on fork"])
+def test_what_is_left_to_criu(steps, tracker, store, kind):
     make = {
         "shared": "a = m.mmap(64, kind=m.SHARED)",
         "memfd": "f = os.memfd_create('x'); os.ftruncate(f, 64 * m.PAGE); "
                  "a = m.libc.mmap(None, 64 * m.PAGE, 3, 1, f, 0)",
-        "file": f"f = os.open({str(tmp_path / 'file')!r}, 2); "
-                "a = m.libc.mmap(None, 64 * m.PAGE, 3, 2, f, 0)",
         "locked": "a = m.mmap(64); assert m.libc.mlock(ctypes.c_void_p(a), 64 * m.PAGE) == 0",
         "wiped on fork": "a = m.mmap(64); "
                          "assert m.libc.madvise(ctypes.c_void_p(a), 64 * m.PAGE, 18) == 0",
@@ -406,6 +402,50 @@ def test_what_is_left_to_criu(steps, tracker, store, kind, tmp_path):
     assert reported(tracker, store, steps.pid, a, 20) == []
     finals = check(tracker, steps.pid, store)
     assert vouched(finals, steps.pid, a, 20) == (0, 0, 0)
+
+
+def test_changed_pages_of_a_private_file_mapping(steps, tracker, store, tmp_path):
+    (tmp_path / "file").write_bytes(bytes(64 * PAGE))
+    steps.do(
+        f"f = os.open({str(tmp_path / 'file')!r}, 2)",
+        "a = m.libc.mmap(None, 64 * m.PAGE, 3, 2, f, 0)",
+        "m.write(a, 3, b'x'); ctypes.string_at(a + 9 * m.PAGE, 1)",
+    )
+    a = steps.tell("a")
+
+    def eager(runs):
+        return sorted((page - a) // PAGE for page in pages_of(runs) if a <= page < a + 64 * PAGE)
+
+    assert [eager(one.eager) for one in _round(tracker, store)] == [[3]]
+    assert [eager(one.eager) for one in _round(tracker, store)] == [[]]
+    steps.do("m.write(a, 3, b'y'); m.write(a, 9, b'z')")
+    (final,) = check(tracker, steps.pid, store)
+    assert eager(final.eager) == [3, 9]
+    assert eager(final.eager_written) == [3, 9]
+    assert eager(final.present) == []
+
+
+def test_mapped_files_can_be_left_to_criu(steps):
+    """For a target that does not take their pages."""
+    tracker = wp_async.track(steps.pids, steps.pid, eager=False)
+    try:
+        (told,) = tracker.round()
+        assert len(told.runs)
+        assert len(told.eager) == 0
+        with frozen(steps.pid):
+            (final,) = tracker.final()
+        assert len(final.eager) == 0
+        files = [m for m in mappings(steps.pid) if trust.is_private_file(m)]
+        assert files
+        assert not any(start <= m.start < end for m in files for start, end in final.regions)
+    finally:
+        tracker.close()
+
+
+def _round(tracker, store):
+    found = tracker.round()
+    store.take(found)
+    return found
 
 
 def test_thread_stacks_are_tracked(steps, tracker, store):
