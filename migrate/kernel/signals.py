@@ -12,14 +12,18 @@ from typing import Any
 
 _SOON = 0.001  # seconds
 _LOCKING = {threading.__file__, queue.__file__}
-_WAITING = {"wait", "wait_for", "join", "_wait_for_tstate_lock"}
+_WAITING = {"wait", "wait_for"}
 
 
 def _at_a_lock(frame: FrameType | None) -> bool:
     """Whether the interrupted code passes a lock or a wake-up on (CPython, Lib/threading.py).
 
-    Where it only waits, it may be cut short: it takes back what it has prepared.
+    Where it only waits for a condition, it may be cut short: it takes back what it has prepared.
+    `Thread.join` may not: cut short, it takes a thread that runs for one that has ended (CPython
+    3.11, Thread._wait_for_tstate_lock). Who waits long for a thread waits for an event of its own.
     """
+    while frame and frame.f_code.co_filename == __file__:  # in a handler that has not returned yet
+        frame = frame.f_back
     if frame is None or frame.f_code.co_filename not in _LOCKING:
         return False
     if frame.f_code.co_name not in _WAITING:

@@ -30,7 +30,7 @@ class EarlyImages:
         self._bulk, self._root, self._directory = bulk, root, directory
         self._sent: dict[str, _State] = {}
         self._seen: dict[str, _State] = {}
-        self._stopped = threading.Event()
+        self._stopped, self._ended = threading.Event(), threading.Event()
         self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._work, name="early-images", daemon=True)
 
@@ -48,7 +48,7 @@ class EarlyImages:
     def finish(self, names: list[str]) -> list[str]:
         """CRIU is done: those of `names` that have to be sent still; raises what sending raised."""
         self._stopped.set()
-        self._thread.join()
+        self._ended.wait()  # a join would not hear a signal (`kernel.signals`)
         if self._failure is not None:
             raise self._failure
         return [n for n in names if n not in self._sent or self._state(n) != self._sent[n]]
@@ -64,6 +64,8 @@ class EarlyImages:
                     self._bulk.send_files(self._root, names)
         except Exception as error:  # noqa: BLE001 -- raised again by `finish`
             self._failure = error
+        finally:
+            self._ended.set()
 
     def _unchanged(self) -> list[str]:
         """What is as it was at the last look; it counts as sent in this state."""

@@ -134,6 +134,7 @@ class Rounds:
         self._report = report
         self._tracker: Tracker | None = None
         self._sender: threading.Thread | None = None
+        self._sent = threading.Event()
         self._failure: Exception | None = None
         self._finals: list[Final] = []
         self._lists: list[str] = []  # files that say which pages there are
@@ -306,6 +307,8 @@ class Rounds:
             self._bulk.send_files(self._out, self._lists)
         except Exception as error:  # noqa: BLE001 -- raised again by `finish`
             self._failure = error
+        finally:
+            self._sent.set()
 
     def _announce(self, final: Final) -> None:
         """What is left follows; its places are there."""
@@ -324,7 +327,7 @@ class Rounds:
     def finish(self) -> list[str]:
         """Wait until the last pages and their lists are on their way; what has to follow them."""
         assert self._sender
-        self._sender.join()
+        self._sent.wait()  # a join would not hear a signal (`kernel.signals`)
         if self._failure is not None:
             raise self._failure
         return self._without_pages()

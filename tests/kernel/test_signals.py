@@ -165,6 +165,24 @@ def test_no_wake_up_is_lost():
     assert number > 50
 
 
+def test_a_thread_that_runs_is_not_taken_for_ended():
+    """`join` is not cut short; the signal comes behind it."""
+    ended = threading.Event()
+    thread = threading.Thread(target=lambda: (time.sleep(0.2), ended.set()))
+    with Signals():
+        thread.start()
+        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            join_and_sleep(thread)
+    assert ended.is_set()
+    assert not thread.is_alive()
+
+
+def join_and_sleep(thread: threading.Thread) -> None:
+    thread.join()
+    time.sleep(5)
+
+
 def take_all(work: queue.Queue[int | None]) -> None:
     while work.get() is not None:
         work.task_done()
