@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from migrate.move.outgoing import Wish
     from migrate.move.plan import Plan
     from migrate.move.progress import Event, Result
+    from migrate.move.trace import Trace
 
 
 @click.command(epilog="Example: migrate move redis root@10.77.0.3")
@@ -87,11 +90,19 @@ if TYPE_CHECKING:
     default="",
     help="Where migrate is at the target, if not in a usual place.",
 )
+@click.option(
+    "--trace",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write what both hosts did, and when, to FILE: a trace for Perfetto or Chrome.",
+)
+@click.option("--stop-at-eof", is_flag=True, hidden=True, help="Ctrl-C when standard input ends.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line: events, the result.")
 def move(
     name: str, target: str, mode: str, max_downtime: int, max_rounds: int, auto_converge: bool,
     tracker: str, verify: bool, explain: bool, dry_run: bool, bandwidth: int | None,
-    stop_time: float,    remote_command: str, as_json: bool,
+    stop_time: float, remote_command: str, trace: Path | None, stop_at_eof: bool,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Move the container NAME to another host, with its open connections alive.
 
@@ -104,26 +115,29 @@ def move(
         mode, remote_command, bandwidth * 125_000 if bandwidth else None, stop_time,
         max_downtime / 1000, max_rounds, auto_converge, tracker, verify,
     )  # fmt: skip
+    dry_run = dry_run or explain
+    if stop_at_eof:
+        _stop_at_eof()
     if as_json:
-        _carry_out(name, target, wish, dry_run or explain, _json_event, _json_plan, _json_result)
+        _carry_out(name, target, wish, dry_run, trace, _json_event, _json_plan, _json_result)
         return
     from migrate.cli.moveview import MoveView
 
     with MoveView(name, target) as view:
         show = view.explanation if explain else view.plan
-        _carry_out(name, target, wish, dry_run or explain, view.event, show, view.result)
+        _carry_out(name, target, wish, dry_run, trace, view.event, show, view.result)
 
 
 def _carry_out(
-    name: str, target: str, wish: Wish, dry_run: bool, event: Callable[[Event], None],
-    plan: Callable[[Plan], None], result: Callable[[Result], None],
+    name: str, target: str, wish: Wish, dry_run: bool, trace: Path | None,
+    event: Callable[[Event], None], plan: Callable[[Plan], None],
+    result: Callable[[Result], None],
 ) -> None:  # fmt: skip
-    import contextlib
-
     from migrate.criu.errors import CriuMissing
     from migrate.criu.provide import prime_feature_cache
     from migrate.move.errors import MoveRefused
     from migrate.move.sending import Move
+    from migrate.move.trace import Trace
     from migrate.runtime import records
     from migrate.runtime.paths import Paths
     from migrate.transfer.ssh import connect
@@ -132,22 +146,51 @@ def _carry_out(
     paths = Paths.from_environment()
     record = records.find(paths, name)
     address = Target.parse(target)
+    traced = Trace(trace) if trace else None
     with contextlib.suppress(CriuMissing):  # preflight tells it
         prime_feature_cache()
     with connect(address, command=wish.remote_command or None) as connection:
-        mover = Move(paths, record, connection, address, wish, event)
-        made = mover.plan()
-        if dry_run:
-            plan(made)
-            if made.obstacles:
-                raise MoveRefused.together(f"'{made.name}' can't move", made.obstacles)
-            return
-        result(mover.carry_out(made))
+        mover = Move(paths, record, connection, address, wish, _both(event, traced))
+        with traced.of(mover) if traced else contextlib.nullcontext():
+            made = mover.plan()
+            if not dry_run:
+                result(mover.carry_out(made))
+                return
+        plan(made)
+        if made.obstacles:
+            raise MoveRefused.together(f"'{made.name}' can't move", made.obstacles)
+
+
+def _both(event: Callable[[Event], None], trace: Trace | None) -> Callable[[Event], None]:
+    if trace is None:
+        return event
+
+    def tell(told: Event) -> None:
+        event(told)
+        trace.event(told)
+
+    return tell
+
+
+def _stop_at_eof() -> None:
+    """For who runs this command from afar: when that ends, so does this, as by Ctrl-C."""
+    import os
+    import signal
+    import threading
+
+    def wait() -> None:
+        while os.read(0, 4096):
+            pass
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=wait, name="input", daemon=True).start()
 
 
 def _print(value: object) -> None:
-    click.echo(json.dumps(value))
-    sys.stdout.flush()
+    # Who listened may be gone; the move has its own end.
+    with contextlib.suppress(BrokenPipeError):
+        click.echo(json.dumps(value))
+        sys.stdout.flush()
 
 
 def _json_event(event: Event) -> None:

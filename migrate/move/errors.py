@@ -99,6 +99,13 @@ class HostPythonUnfit(MigrateError):
     mend = "install python3 >= 3.11 there (Debian 12 and later have it)"
 
 
+class TraceUnwritable(MigrateError):
+    """The file for a move's trace can't be written."""
+
+    code = 104
+    mend = "give --trace a file in a directory that you may write to"
+
+
 class ContainerEnded(MigrateError):
     """The container's program came to its end while it was to be moved."""
 

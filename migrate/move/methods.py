@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
@@ -10,7 +11,7 @@ import msgspec
 
 from migrate.checkpoint.state import decode
 from migrate.kernel.tap import FRAME_LIMIT
-from migrate.move import facts, journal, receiving, todo
+from migrate.move import facts, journal, receiving, steps, todo
 from migrate.move.errors import MoveUnknown
 from migrate.move.journal import Entry
 from migrate.move.modes import MODES
@@ -26,7 +27,7 @@ Session = MutableMapping[str, Any]
 
 def methods(paths: Paths) -> dict[str, Method]:
     """The methods, bound to this host's directories."""
-    return {
+    work: dict[str, Method] = {
         "host.facts": lambda context: msgspec.to_builtins(facts.gather(paths)),
         "move.check": _check(paths),
         "move.prepare": _prepare(paths),
@@ -40,6 +41,10 @@ def methods(paths: Paths) -> dict[str, Method]:
         "move.settle": _settle(paths),
         "move.owed": _owed(paths),
         "move.forget": _forget(paths),
+    }
+    return {name: steps.timed(name, method) for name, method in work.items()} | {
+        "host.clock": lambda context: time.monotonic(),
+        "host.steps": steps.told,
     }
 
 

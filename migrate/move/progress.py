@@ -20,12 +20,22 @@ class Event:
 Report = Callable[[Event], None]
 
 
+@dataclass(frozen=True)
+class Span:
+    """A phase that is over; times in seconds of the monotonic clock."""
+
+    name: str
+    begun: float
+    ended: float
+
+
 @dataclass
 class Phases:
     """Seconds by phase, in the order in which they began."""
 
     report: Report
     seconds: dict[str, float] = field(default_factory=dict)
+    spans: list[Span] = field(default_factory=list)
     _name: str = ""
     _begun: float = 0.0
 
@@ -38,7 +48,9 @@ class Phases:
     def leave(self) -> None:
         """End the current phase."""
         if self._name:
-            passed = time.monotonic() - self._begun
+            span = Span(self._name, self._begun, time.monotonic())
+            self.spans.append(span)
+            passed = span.ended - span.begun
             self.seconds[self._name] = self.seconds.get(self._name, 0.0) + passed
         self._name = ""
 
