@@ -105,11 +105,17 @@ def test_where_it_can_not_be_written_is_told_first(tmp_path, where):
 # A real move
 
 
+@pytest.fixture(scope="module")
+def pair(lan: Lan) -> tuple[Host, Host]:
+    hosts = lan.host("alpha"), lan.host("beta")
+    make_image(lan.shared / "bench.tar", list(hosts), MIGRATE)
+    return hosts
+
+
 @pytest.fixture
-def counter(lan: Lan) -> Iterator[tuple[Host, Host]]:
+def counter(pair: tuple[Host, Host]) -> Iterator[tuple[Host, Host]]:
     """A container on the first host, large enough for rounds."""
-    source, target = lan.host("alpha"), lan.host("beta")
-    make_image(lan.shared / "bench.tar", [source, target], MIGRATE)
+    source, target = pair
     source.run([
         MIGRATE, "run", "-d", "--name", "box", "-v", "/usr:/usr:ro", "bench",
         "/usr/bin/python3", "-c", "import time; a = bytes(range(256)) * 200_000; time.sleep(1e6)",
