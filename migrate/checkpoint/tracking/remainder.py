@@ -1,7 +1,7 @@
 """How much memory a tracker leaves to CRIU, whose images then hold it.
 
-That is what it does not vouch for (`trust`): shared and huge pages, locked memory, changed pages of
-private mappings of files, and all of a process that is not tracked.
+That is what it does not vouch for (`trust`): shared and huge pages, locked memory, what `trust`
+leaves out of mapped files, and all of a process that is not tracked.
 """
 
 from __future__ import annotations

@@ -56,8 +56,8 @@ class Final:
     written: NDArray[np.uint64]
     """The part of `present` that no round has told of since its last write."""
     eager: NDArray[np.uint64]
-    """The pages in private mappings of files that no longer are the file's. CRIU can't restore them
-    lazily; it has to have them when it restores."""
+    """The pages in private mappings of files that no longer are the file's. They can't be
+    restored lazily, and are written over the copy before it runs (`checkpoint.eager`)."""
     eager_written: NDArray[np.uint64]
     """The part of `eager` that no round has told of since its last write."""
 

@@ -3,8 +3,8 @@
 Mappings. Vouched for is what is private, anonymous and writable at present, and has no name, or
 [heap], or [anon:...]. CRIU restores those lazily (vma_entry_can_be_lazy, criu/include/vma.h).
 Vouched for, too, are the changed pages of private mappings of plain files that are writable at
-present, a program's .data for one; CRIU restores them at once (`Final.eager`). All else CRIU
-copies:
+present, a program's .data for one: they are written over the restored copy before it runs
+(`Final.eager`, `checkpoint.eager`). All else CRIU copies:
 - shared memory (anonymous, memfd, SysV, tmpfs): written by processes outside the container, too,
   and by write(2) on the descriptor, past all page tables;
 - other mappings of files, and private /dev/zero: CRIU takes them from the file and keeps the
