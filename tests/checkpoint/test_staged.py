@@ -76,7 +76,9 @@ def test_one_byte_costs_one_block(tmp_path: Path) -> None:
     assert give(blocks, source, target) == 40 * BLOCK + 5
     with source.open("r+b") as file:
         file.seek(17 * BLOCK - 1)
-        file.write(b"xy")
+        old = file.read(2)
+        file.seek(17 * BLOCK - 1)
+        file.write(bytes(byte ^ 1 for byte in old))  # both differ from what was there
     assert give(blocks, source, target) == 2 * BLOCK
     assert target.read_bytes() == source.read_bytes()
 
