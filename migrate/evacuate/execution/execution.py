@@ -135,25 +135,37 @@ class Execution:
         return self._conduct.on_failure == "cold" and course.task.mode != "cold" and not stopping
 
     def _move(self, course: Course) -> Outcome:
+        outcome = self._conclude(self._try(course))
+        course.state, course.outcome = outcome.state, outcome
+        self._watch(course)
+        return outcome
+
+    def _try(self, course: Course) -> Outcome:
         task = course.task
         try:
             with self._conduct.claim(task):
                 self._conduct.hooks.run_before(task)
                 self._journal_line("moving", task=task)
-                outcome = self._carry_out(course)
-                self._journal_line("outcome", outcome=outcome)
-        except (MigrateError, OSError) as error:
-            outcome = self._not_begun(course, error)
+                return self._carry_out(course)
+        except MigrateError as error:
+            return _failed(task, error)
+        except OSError as error:
+            return _failed(task, MigrateError("the operating system refused", cause=str(error)))
         except Exception as defect:  # noqa: BLE001 -- the others must not suffer, nor this be hidden
             cause = f"{type(defect).__name__}: {defect}"
             unforeseen = InternalError(f"the move of '{task.name}' was lost sight of", cause=cause)
-            outcome = self._failed(course, unforeseen, State.UNSETTLED)
+            return _failed(task, unforeseen, State.UNSETTLED)
+
+    def _conclude(self, outcome: Outcome) -> Outcome:
+        """What fails from here on changes nothing of where the container is."""
         try:
+            if outcome.begun:
+                self._journal_line("outcome", outcome=outcome)
             self._conduct.hooks.run_after(outcome)
         except MigrateError as error:
-            outcome = msgspec.structs.replace(outcome, warning=f"{error.what}: {error.cause}")
-        course.state, course.outcome = outcome.state, outcome
-        self._watch(course)
+            return msgspec.structs.replace(outcome, warning=f"{error.what}: {error.cause}")
+        except OSError as error:
+            return msgspec.structs.replace(outcome, warning=f"the journal: {error}")
         return outcome
 
     def _carry_out(self, course: Course) -> Outcome:
@@ -175,24 +187,19 @@ class Execution:
         with self._lock:
             self._journal.write(kind, **fields)
 
-    def _not_begun(self, course: Course, error: MigrateError | OSError) -> Outcome:
-        if not isinstance(error, MigrateError):
-            error = MigrateError("the operating system refused", cause=str(error))
-        return self._failed(course, error, State.FAILED)
-
     def _left(self, course: Course) -> Outcome:
         why = self._stopping or "it would not be done before the deadline"
         error = MigrateError(f"'{course.task.name}' was not begun", cause=why)
-        course.outcome = self._failed(course, error, State.INTERRUPTED)
+        course.outcome = _failed(course.task, error, State.INTERRUPTED)
         course.state = course.outcome.state
         return course.outcome
 
-    def _failed(self, course: Course, error: MigrateError, state: State) -> Outcome:
-        task = course.task
-        return Outcome(
-            task.container, task.name, task.origin, task.target, state, task.mode,
-            error=error.to_wire(),
-        )  # fmt: skip
+
+def _failed(task: Task, error: MigrateError, state: State = State.FAILED) -> Outcome:
+    return Outcome(
+        task.container, task.name, task.origin, task.target, state, task.mode,
+        error=error.to_wire(),
+    )  # fmt: skip
 
 
 def open_private(path: Path) -> IO[str]:
