@@ -98,9 +98,7 @@ class Packing:
 
     def left_at(self, at: int) -> float:
         """The fraction of the scarcer of memory and disk that is free."""
-        return min(
-            self._memory[at] / self._whole_memory[at], self._disk[at] / self._whole_disk[at]
-        )
+        return min(self._memory[at] / self._whole_memory[at], self._disk[at] / self._whole_disk[at])
 
     def missing(self) -> list[int]:
         """The items that could go somewhere and have no place."""
@@ -182,7 +180,9 @@ def _make_room(packing: Packing, rank: int, budget: list[int]) -> None:
         _settle_within(packing, index, budget)
 
 
-def _settle_within(packing: Packing, index: int, budget: list[int], *, better: bool = False) -> bool:
+def _settle_within(
+    packing: Packing, index: int, budget: list[int], *, better: bool = False
+) -> bool:
     steps = [min(EJECTION_STEPS, budget[0])]
     before = steps[0]
     done = _settle(packing, index, frozenset(), EJECTION_DEPTH, steps, better=better)
