@@ -32,6 +32,7 @@ COMMANDS = {
     "move": ("move", "move", "Move a container to another host."),
     "recover": ("recover", "recover", "Settle moves that were cut off."),
     "host": ("host", "host", "Set up other hosts."),
+    "fleet": ("fleet", "fleet", "Show who moves what in the fleet."),
     "doctor": ("doctor", "doctor", "Say what works on this host, and mend it."),
     "bench": ("bench", "bench", "Measure."),
     "agent": ("agent", "agent", "Serve another host over standard input and output."),
