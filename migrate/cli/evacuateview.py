@@ -17,7 +17,7 @@ from migrate.cli.moveview import WORDS
 from migrate.cli.output import print_table
 
 if TYPE_CHECKING:
-    from migrate.evacuate.execution.course import Course
+    from migrate.evacuate.execution.course import Course, Task
     from migrate.evacuate.execution.report import Report
     from migrate.evacuate.model import Plan
 
@@ -50,6 +50,11 @@ class EvacuateView:
     def plan(self, plan: Plan) -> None:
         """The plan, to be read before it is carried out."""
         show_plan(plan, err=False)
+
+    def tasks(self, tasks: Sequence[Task]) -> None:
+        """What a return would bring back."""
+        rows = [(t.name, t.origin, t.target, t.mode, human_size(t.bytes)) for t in tasks]
+        print_table(("NAME", "FROM", "TO", "MODE", "MEMORY"), rows)
 
     def intent(self, plan: Plan) -> None:
         """The plan that is carried out now."""
@@ -119,6 +124,12 @@ class JsonView(EvacuateView):
         self._print({"plan": msgspec.to_builtins(plan)})
 
     intent = plan
+
+    def tasks(self, tasks: Sequence[Task]) -> None:
+        """`{"tasks": [Task...]}`, fields as in migrate.evacuate.execution.course."""
+        import msgspec
+
+        self._print({"tasks": [msgspec.to_builtins(task) for task in tasks]})
 
     def _line(self, course: Course) -> None:
         state = str(course.state)

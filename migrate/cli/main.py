@@ -31,6 +31,7 @@ COMMANDS = {
     "restore": ("checkpoint", "restore", "Bring a checkpointed container back."),
     "move": ("move", "move", "Move a container to another host."),
     "recover": ("recover", "recover", "Settle moves that were cut off."),
+    "evacuate": ("evacuate", "evacuate", "Empty a host, and bring back what it had."),
     "host": ("host", "host", "Set up other hosts."),
     "fleet": ("fleet", "fleet", "Show who moves what in the fleet."),
     "doctor": ("doctor", "doctor", "Say what works on this host, and mend it."),

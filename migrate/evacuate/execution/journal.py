@@ -79,7 +79,12 @@ class Journal:
                 found.clear()
             elif line.outcome is not None and line.outcome.state is State.MOVED:
                 found[line.outcome.container] = line.outcome
-        return found
+        return {key: o for key, o in found.items() if o.target != self.source}
+
+    @property
+    def source(self) -> str:
+        """The host's name in the last evacuation that was begun, "" where none was."""
+        return next((line.source for line in reversed(self.lines) if line.kind == "begun"), "")
 
     @property
     def unfinished(self) -> dict[str, Task]:

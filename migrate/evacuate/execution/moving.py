@@ -18,6 +18,7 @@ from migrate.errors import MigrateError, from_wire
 from migrate.evacuate.execution.course import Course, Outcome, State, Task
 from migrate.evacuate.execution.launching import LOST, Command, Launch, run
 from migrate.move.errors import Interrupted, MoveRolledBack, MoveUncertain, PagesOwed
+from migrate.runtime.errors import ContainerUnknown
 from migrate.transfer.errors import ConnectionLost
 
 SETTLE_TRIES, SETTLE_PAUSE = 5, 3.0
@@ -153,34 +154,37 @@ class Moving:
 def settle(start: Launch, address: str, container: str) -> State:
     """Run `migrate recover` for the container at that address: MOVED, FAILED or UNSETTLED.
 
-    Raises what `launch` does, and ConnectionLost when the answer is none.
+    Raises what `launch` does, what `recover` says there (ContainerBusy while a move still runs),
+    and ConnectionLost when it says nothing.
     """
     status, printed, complaint = run(start, address, ("recover", "--json", "--", container))
-    try:
-        told = json.loads("\n".join(printed[: _json_end(printed)]))
-        if not isinstance(told, list):
-            raise TypeError
-        outcomes = [entry.get("outcome") for entry in told]
-    except (ValueError, AttributeError, TypeError):
-        outcomes = []
-        if status == LOST or not _is_unknown(complaint):
-            raise ConnectionLost(
-                "'migrate recover' gave no answer", cause=complaint[-600:] or f"status {status}"
-            ) from None
-    if {"committing", "serving"} & set(outcomes):
+    outcomes, error = _said(printed)
+    if error is not None and error.code == ContainerUnknown.code:
+        return where_it_is(start, address, container)
+    if {"committing", "serving"} & set(outcomes or ()):
         return State.UNSETTLED
-    if "committed" in outcomes:
-        return State.MOVED
-    return where_it_is(start, address, container)
+    if error is not None:
+        raise error
+    if outcomes is None:
+        raise ConnectionLost(
+            "'migrate recover' gave no answer", cause=complaint[-600:] or f"status {status}"
+        )
+    return State.MOVED if "committed" in outcomes else where_it_is(start, address, container)
 
 
-def _json_end(lines: list[str]) -> int:
-    """How many lines belong to the list; an error object may follow it."""
-    return next((n for n, line in enumerate(lines) if line.startswith('{"error"')), len(lines))
-
-
-def _is_unknown(complaint: str) -> bool:
-    return "no container" in complaint or "no such container" in complaint.lower()
+def _said(lines: list[str]) -> tuple[list[str] | None, MigrateError | None]:
+    """What `migrate recover --json` printed: the outcomes, and the error that may follow them."""
+    error = None
+    end = next((n for n, line in enumerate(lines) if line.startswith('{"error"')), len(lines))
+    try:
+        if end < len(lines):
+            error = from_wire(json.loads(lines[end])["error"])
+        told = json.loads("\n".join(lines[:end]))
+        if not isinstance(told, list):
+            return None, error
+        return [str(entry["outcome"]) for entry in told], error
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return None, error
 
 
 def where_it_is(start: Launch, address: str, container: str) -> State:
