@@ -31,7 +31,7 @@ COMMANDS = {
     "restore": ("checkpoint", "restore", "Bring a checkpointed container back."),
     "move": ("move", "move", "Move a container to another host."),
     "recover": ("recover", "recover", "Settle moves that were cut off."),
-    "host": ("host", "host", "Set up other hosts."),
+    "host": ("host", "host", "Keep an inventory of hosts, set them up, cordon them."),
     "doctor": ("doctor", "doctor", "Say what works on this host, and mend it."),
     "bench": ("bench", "bench", "Measure."),
     "agent": ("agent", "agent", "Serve another host over standard input and output."),
