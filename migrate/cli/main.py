@@ -32,7 +32,7 @@ COMMANDS = {
     "move": ("move", "move", "Move a container to another host."),
     "recover": ("recover", "recover", "Settle moves that were cut off."),
     "evacuate": ("evacuate", "evacuate", "Empty a host, and bring back what it had."),
-    "host": ("host", "host", "Set up other hosts."),
+    "host": ("host", "host", "Keep an inventory of hosts, set them up, cordon them."),
     "fleet": ("fleet", "fleet", "Show who moves what in the fleet."),
     "doctor": ("doctor", "doctor", "Say what works on this host, and mend it."),
     "bench": ("bench", "bench", "Measure."),

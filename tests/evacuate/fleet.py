@@ -1,11 +1,10 @@
-"""Hosts with containers of several kinds, and an operator's desk from which one of them is emptied."""
+"""Hosts with containers, and an operator's desk from which one of them is emptied."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from tests.hosts import Host, Lan

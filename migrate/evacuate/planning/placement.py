@@ -40,9 +40,10 @@ def place(
 
     First as many as possible of the highest `migrate.priority`, then of the next and so on; then
     as few as possible to hosts to which they can only go cold; then the fraction that stays free
-    (of the scarcer of memory and disk) as even as possible among the hosts. Nothing goes where it is `refused`. The same containers
-    and hosts give the same answer, in whatever order the containers come. Raises UsageError for
-    two targets of one name. It is a heuristic where containers are many: see `packing`.
+    (of the scarcer of memory and disk) as even as possible among the hosts. Nothing goes where it
+    is `refused`. The same containers and hosts give the same answer, in whatever order the
+    containers come. Raises UsageError for two targets of one name. It is a heuristic where
+    containers are many: see `packing`.
     """
     prospects = prospects_of(source, targets, refused)
     guests = sorted(guests, key=lambda guest: guest.identifier)
