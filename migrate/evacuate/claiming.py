@@ -1,4 +1,4 @@
-"""What one evacuation claims in the fleet's store: the host, the room at targets, each container."""
+"""What one evacuation claims in the store: the host, the room at targets, each container."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from migrate.evacuate.inventory.asking import ask_all, set_cordon
 from migrate.evacuate.model import HostState, Plan
 from migrate.evacuate.moves import Moves
 from migrate.evacuate.order import Order, View
-from migrate.evacuate.planning.planfile import check
+from migrate.evacuate.planning.holding import check
 from migrate.evacuate.planning.room import memory_need
 from migrate.evacuate.settling import settle_unfinished
 from migrate.evacuate.store.fleet import FleetStore

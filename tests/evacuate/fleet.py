@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Sequence
 from typing import Any
 
+from migrate.runtime.errors import HostCordoned
 from tests.hosts import Host, Lan
 from tests.hosts.redis import MIGRATE
 from tests.move.fixtures import containers
@@ -84,8 +85,9 @@ def reports_in(lines: Sequence[str]) -> list[dict[str, Any]]:
 def is_cordoned(host: Host) -> bool:
     """Whether the host refuses a new container."""
     done = host.run(
-        [MIGRATE, "run", "--rm", "--name", "probe", "counter", "/bin/true"], check=False
+        [MIGRATE, "run", "--rm", "--name", "probe", "counter", "/bin/sh", "-c", "true"], check=False
     )
+    assert done.returncode in {0, HostCordoned.code}
     return bool(done.returncode)
 
 

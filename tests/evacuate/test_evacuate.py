@@ -79,8 +79,6 @@ def test_emptied_under_load_and_filled_again(fleet: Fleet, lan: Lan, tmp_path: P
         redis_in_container.wait_for(fleet.desk, f"10.77.0.{140 + number}")
     start_counter(alpha, "cold", "--label", "migrate.evacuate=cold-only")
     start_counter(alpha, "kept", "--label", "migrate.evacuate=keep")
-    start_counter(alpha, "paused")
-    alpha.run([MIGRATE, "pause", "paused"])
     start_counter(alpha, "stopped")
     alpha.run([MIGRATE, "stop", "-t", "0", "stopped"])
     clients = [Client(fleet.desk, f"10.77.0.{140 + number}") for number in (1, 2)]
@@ -94,7 +92,6 @@ def test_emptied_under_load_and_filled_again(fleet: Fleet, lan: Lan, tmp_path: P
         assert {o["state"] for o in report["outcomes"]} == {"moved"}
         assert set(containers(alpha)) == {"kept"}
         assert fleet.where(*names, "redis-1", "redis-2", "cold", "stopped") == {"beta", "gamma"}
-        assert fleet.places()["paused"][0][1] == "paused"
         assert fleet.places()["stopped"][0][1] == "stopped"
         running_once(fleet, names)
         assert is_cordoned(alpha)
@@ -106,7 +103,7 @@ def test_emptied_under_load_and_filled_again(fleet: Fleet, lan: Lan, tmp_path: P
         assert back["complete"]
         assert not is_cordoned(alpha)
         assert set(running_once(fleet, names).values()) == {"alpha"}
-        assert len(containers(alpha)) == 9
+        assert len(containers(alpha)) == 8
         for name in ("beta", "gamma"):
             assert containers(fleet.hosts[name]) == {}
         for told in [client.finish() for client in clients]:

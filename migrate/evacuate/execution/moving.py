@@ -80,6 +80,8 @@ class Moving:
             result, error, lost = None, _as_error(failure), False
         if result is None and (lost or (error is not None and error.code in _OPEN_CODES)):
             state, error = self._settle(error)
+            if state is State.FAILED and self._interrupted.is_set():
+                state = State.INTERRUPTED
         elif result is not None:
             state = State.MOVED
         else:

@@ -61,8 +61,10 @@ def why_stays(guest: Guest) -> str:
             f"its label {EVACUATE_LABEL}={shown(wanted or '')} is not understood:"
             f" {KEEP} or {COLD_ONLY}"
         )
+    if guest.status == "paused":
+        return "it is paused: resume or stop it first"
     if guest.status not in MOVABLE:
-        return f"it is {shown(guest.status)}: only running, paused, created and stopped ones move"
+        return f"it is {shown(guest.status)}: only running, created and stopped ones move"
     return ""
 
 

@@ -18,7 +18,6 @@ from migrate.evacuate.planning.constraints import (
 from migrate.evacuate.planning.packing import Bin, Item, pack
 from migrate.evacuate.planning.room import disk_need, memory_need
 
-
 Refusals = Mapping[str, Mapping[str, str]]
 """By target's name and container's identifier: what the hosts themselves have said against it."""
 NO_REFUSALS: Refusals = MappingProxyType({})

@@ -76,7 +76,9 @@ def decide_reservation(
         )
     emptied = claim_key("host", wanted.target)
     if emptied in found:
-        raise _taken(decode(emptied, found[emptied], Claim))
+        holder = decode(emptied, found[emptied], Claim)
+        if holder.lease != claim.lease:  # who fills a host again has claimed it himself
+            raise _taken(holder)
     if wanted.key in found and found[wanted.key] == encode(wanted):
         return {}
     others = decode_all(found, reservations_key(wanted.target), Reservation)

@@ -1,4 +1,4 @@
-"""What only etcd has: it stops, hangs, asks for passwords and certificates, holds others' values."""
+"""What only etcd has: it stops, hangs, asks for passwords and certificates."""
 
 from __future__ import annotations
 
