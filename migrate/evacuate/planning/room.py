@@ -56,7 +56,8 @@ class Room:
             ("disk", disk_need(guest), self.disk, self.all_disk),
         ):
             if need > left:
-                taken = f", {mebibytes(full - left)} are given to others" if left < full else ""
+                given = left < full and need <= full  # else it would not fit alone, either
+                taken = f", {mebibytes(full - left)} are given to others" if given else ""
                 return (
                     f"too little {what}: {mebibytes(need)} needed, {mebibytes(full)} to give{taken}"
                 )
