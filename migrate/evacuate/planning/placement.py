@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from migrate.errors import UsageError
 from migrate.evacuate.model import Guest, HostState
+from migrate.evacuate.planning.bins import Bin, Item
 from migrate.evacuate.planning.constraints import (
     Prospect,
     group_of,
@@ -14,7 +15,7 @@ from migrate.evacuate.planning.constraints import (
     why_stays,
     why_without_memory,
 )
-from migrate.evacuate.planning.packing import Bin, Item, pack
+from migrate.evacuate.planning.packing import pack
 from migrate.evacuate.planning.room import disk_need, memory_need
 
 

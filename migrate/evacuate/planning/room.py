@@ -19,7 +19,8 @@ a target, not for each container: by the time of the next move the last one's ha
 MARGIN_SHARE, MARGIN_MOST = 20, 256 << 20
 """Of a target's free memory 1/20 (5 %) stays free, but no more than 256 MiB: it is in use."""
 BESIDE = 16 << 20
-"""Bytes for a container with processes beside its own: monitor and kernel memory. An estimate."""
+"""Bytes for a container with processes beside its own: its monitor, of which 9 MiB are its alone
+(measured, smaps_rollup), and an estimate for what the kernel keeps for it."""
 
 WITH_PROCESSES = frozenset({"running", "paused"})
 

@@ -7,22 +7,48 @@ import time
 
 import pytest
 
-from migrate.evacuate.planning import packing
-from migrate.evacuate.planning.packing import Bin, Item, pack
+from migrate.evacuate.planning.bins import Bin, Item, Packing
+from migrate.evacuate.planning.packing import pack
+from migrate.evacuate.planning.searching import BranchAndBound, Ejection, Steps
 
 
-def test_a_chain_of_two_ejections(monkeypatch: pytest.MonkeyPatch) -> None:
-    """x only fits bin 0, whose item must go to bin 1, whose item must go to bin 2."""
-    monkeypatch.setattr(packing, "EXACT_ITEMS", 0)
+def test_a_chain_of_two_ejections() -> None:
+    """The last only fits bin 0, whose item must go to bin 1, whose item must go to bin 2."""
+    items = [Item(5, 0, options=(0, 1)), Item(4, 0, options=(1, 2)), Item(6, 0, options=(0,))]
+    packed = Packing(items, [Bin(6, 0), Bin(5, 0), Bin(4, 0)])
+    packed.put(0, 0)
+    packed.put(1, 1)
+    assert not Ejection(packed, Steps(100)).settle(2, depth=1)
+    assert packed.where == [0, 1, None], "a search that finds nothing changes nothing"
+    assert not Ejection(packed, Steps(3)).settle(2)
+    assert packed.where == [0, 1, None]
+    assert Ejection(packed, Steps(100)).settle(2)
+    assert packed.where == [1, 2, 0]
+
+
+def test_nobody_is_ejected_into_a_worse_bin_for_a_better_place() -> None:
     items = [
-        Item(5, 0, rank=0, options=(0, 1)),
-        Item(4, 0, rank=0, options=(1, 2)),
-        Item(6, 0, rank=1, options=(0,)),
+        Item(5, 0, options=(0, 1), worse=frozenset({1})),
+        Item(5, 0, options=(0, 1), worse=frozenset({1})),
     ]
-    bins = [Bin(6, 0), Bin(5, 0), Bin(4, 0)]
-    assert pack(items, bins) == [1, 2, 0]
-    monkeypatch.setattr(packing, "EJECTION_DEPTH", 0)
-    assert pack(items, bins)[2] is None, "without chains it stays out: the case is a real one"
+    packed = Packing(items, [Bin(5, 0), Bin(9, 0)])
+    packed.put(0, 0)
+    assert not Ejection(packed, Steps(100), better=True).settle(1)
+    assert packed.where == [0, None]
+
+
+def test_the_exact_search_finds_what_the_orders_do_not() -> None:
+    """6, 5, 5, 4, 3, 3 fill 13 and 13 in one way only; it keeps what it has if it finds no more."""
+    items = [Item(size, 0, options=(0, 1)) for size in (6, 5, 5, 4, 3, 3)]
+    packed = Packing(items, [Bin(13, 0), Bin(13, 0)])
+    for index, at in ((0, 0), (1, 0), (2, 1), (3, 1), (4, 1)):
+        if packed.fits(items[index], at):
+            packed.put(index, at)
+    before = list(packed.where)
+    BranchAndBound(packed, Steps(3)).improve()
+    assert packed.where == before
+    BranchAndBound(packed, Steps(10_000)).improve()
+    assert None not in packed.where
 
 
 def test_worse_bins_only_where_no_other_is_left() -> None:
