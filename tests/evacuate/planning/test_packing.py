@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from migrate.evacuate.planning import packing
 from migrate.evacuate.planning.bins import Bin, Item, Packing
 from migrate.evacuate.planning.packing import pack
 from migrate.evacuate.planning.searching import BranchAndBound, Ejection, Steps
@@ -82,3 +83,47 @@ def test_searches_end(count: int) -> None:
     for at, bin_ in enumerate(bins):
         inside = [item for item, where in zip(items, found, strict=True) if where == at]
         assert sum(item.memory for item in inside) <= bin_.memory
+
+
+def test_two_change_places_so_that_neither_is_in_a_worse_bin() -> None:
+    items = [
+        Item(7, 0, rank=1, options=(0, 1), worse=frozenset({1})),
+        Item(7, 0, rank=0, options=(0, 1)),
+    ]
+    assert pack(items, [Bin(7, 0), Bin(9, 0)]) == [0, 1]
+
+
+def choosy_case(chance: random.Random) -> tuple[list[Item], list[Bin]]:
+    """Too many items for the exact search, each with bins of its own to choose from."""
+    items = [
+        Item(
+            chance.randrange(1, 9), 0, rank=chance.randrange(2),
+            options=tuple(sorted(chance.sample(range(4), chance.randrange(1, 4)))),
+        )
+        for _ in range(30)
+    ]  # fmt: skip
+    total = sum(item.memory for item in items)
+    return items, [Bin(int(total / 4 * chance.uniform(0.7, 1.3)), 0) for _ in range(4)]
+
+
+def test_ejections_place_what_the_orders_leave_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing that would fit is ever left over."""
+    chance = random.Random(11)
+    cases = [choosy_case(chance) for _ in range(100)]
+
+    def placed() -> int:
+        total = 0
+        for items, bins in cases:
+            found = pack(items, bins)
+            total += sum(at is not None for at in found)
+            packed = Packing(items, bins)
+            for index, at in enumerate(found):
+                if at is not None:
+                    assert packed.fits(items[index], at)
+                    packed.put(index, at)
+            assert all(packed.emptiest(items[index]) is None for index in packed.missing())
+        return total
+
+    with_them = placed()
+    monkeypatch.setattr(packing, "_make_room", lambda *_: None)
+    assert with_them > placed() + 10

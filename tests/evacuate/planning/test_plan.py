@@ -83,6 +83,7 @@ def test_who_is_not_selected_is_not_mentioned() -> None:
     assert plan.stay[0].why == {"": "its label migrate.evacuate=keep keeps it here"}
     everything = make_plan(source, [host("beta")], Wish())
     assert {step.name for step in everything.steps} == {"web", "db"}
+    assert [stays.name for stays in everything.stay] == ["kept"]
 
 
 def test_who_stays_and_why_by_host() -> None:
