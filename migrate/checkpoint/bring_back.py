@@ -24,6 +24,7 @@ from migrate.images.store import Store
 from migrate.kernel.files import write_atomically
 from migrate.kernel.signals import Signals
 from migrate.runtime import records
+from migrate.runtime.cordon import refuse_if_cordoned
 from migrate.runtime.errors import ContainerUnknown, GenerationOld, NameTaken
 from migrate.runtime.lifecycle.create import making_place, unmake
 from migrate.runtime.lifecycle.delete import dismiss_monitor
@@ -58,6 +59,7 @@ class Restore:
     def carry_out(self) -> BroughtBack:
         """Do it; on failure or interruption everything is as before."""
         begun = time.monotonic()
+        refuse_if_cordoned(self.paths, "restore a checkpoint")
         if not self.source.exists():
             raise UsageError(f"there is no checkpoint {self.source}", mend="look at the path")
         if self.new_name is not None:
@@ -242,8 +244,8 @@ def bring_back(
 ) -> BroughtBack:
     """Restore the checkpoint `source` (file or directory), under a new name if one is given.
 
-    Raises CheckpointBad, CheckpointTooNew, WrongState, NameTaken, AddressTaken, GenerationOld,
-    PlaceUnfit, LayerMissing, DiskFull, CriuFailed and what making a container raises; then this
-    host is as before.
+    Raises HostCordoned, CheckpointBad, CheckpointTooNew, WrongState, NameTaken, AddressTaken,
+    GenerationOld, PlaceUnfit, LayerMissing, DiskFull, CriuFailed and what making a container
+    raises; then this host is as before.
     """
     return Restore(paths, source, name, count or archive.no_count).carry_out()

@@ -11,6 +11,7 @@ from migrate.cli.names import name_argument
 from migrate.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
+    from migrate.runtime.paths import Paths
     from migrate.runtime.records import Record
     from migrate.runtime.status import Status
 
@@ -43,6 +44,15 @@ def ps(everything: bool, quiet: bool, as_json: bool) -> None:
     else:
         head = ("NAME", "ID", "STATUS", "IMAGE", "ADDRESS", "CREATED")
         print_table(head, [_row(record, status) for record, status in found])
+        _tell_cordon(paths)
+
+
+def _tell_cordon(paths: Paths) -> None:
+    """On standard error, as it is no container."""
+    from migrate.runtime.cordon import read
+
+    if cordon := read(paths):
+        click.echo(f"this host is cordoned {cordon}; it takes no containers", err=True)
 
 
 def _row(record: Record, status: Status) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ class Guest(msgspec.Struct, frozen=True, omit_defaults=True):
     memory: int = 0  # in use
     limit: int = 0  # that it may use, 0 for any
     disk: int = 0  # of its writable layer and its volumes
+    disk_counted: bool = True  # whether all of it: a count that takes too long is ended
     labels: dict[str, str] = {}
     network: str = "none"  # the driver: none, host, bridge
     bridge: str = ""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from migrate.kernel.libc import SYS_OPENAT2, libc, oserror, syscall
 
+RESOLVE_NO_XDEV = 0x01
 RESOLVE_NO_MAGICLINKS = 0x02
 RESOLVE_NO_SYMLINKS = 0x04
 RESOLVE_BENEATH = 0x08

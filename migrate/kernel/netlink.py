@@ -97,6 +97,12 @@ def interface_index(name: str) -> int | None:
         return None
 
 
+def bridges() -> list[str]:
+    """The names of this namespace's bridges, sorted; raises OSError."""
+    with route() as handle:
+        return sorted(link.get_attr("IFLA_IFNAME") for link in handle.get_links(kind="bridge"))
+
+
 def neighbours(netns: Path, interface: str) -> tuple[tuple[str, str], ...]:
     """The IPv4 neighbours of `interface` that are known: pairs of address and MAC."""
     with route(netns) as handle:

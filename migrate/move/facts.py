@@ -21,6 +21,7 @@ from migrate.images.store import Store
 from migrate.kernel import probes
 from migrate.move.errors import TargetUnfit
 from migrate.move.journal import host_id
+from migrate.runtime.cordon import refuse_if_cordoned
 from migrate.runtime.errors import NameTaken
 from migrate.runtime.networks import driver_of
 from migrate.runtime.paths import Paths
@@ -122,6 +123,7 @@ def obstacles_here(paths: Paths, state: State) -> list[MigrateError]:
         driver_of(record.network.driver).check(record.network, others)
 
     checks: list[Callable[[], None]] = [
+        lambda: refuse_if_cordoned(paths, f"take '{record.name}'", "the target"),
         name_free, binds_there, network_free,
         lambda: refuse_foreign_volumes(paths, record, others),
     ]  # fmt: skip

@@ -62,6 +62,13 @@ def host_id(paths: Paths) -> str:
     return path.read_text().strip()
 
 
+def known_host_id(paths: Paths) -> str:
+    """This host's identity, "" where it has none yet, or where we may not read it."""
+    with contextlib.suppress(OSError):
+        return (paths.state / "host-id").read_text().strip()
+    return ""
+
+
 def _path(paths: Paths, move: str, role: str) -> Path:
     return paths.moves / f"{move}.{role}{SUFFIX}"
 

@@ -11,11 +11,12 @@ import msgspec
 
 from migrate.checkpoint.state import decode
 from migrate.kernel.tap import FRAME_LIMIT
-from migrate.move import facts, journal, receiving, steps, todo
+from migrate.move import facts, journal, receiving, steps, survey, todo
 from migrate.move.errors import MoveUnknown
 from migrate.move.journal import Entry
 from migrate.move.modes import MODES
 from migrate.move.receiving import Receiving
+from migrate.runtime import cordon
 from migrate.runtime.paths import Paths
 from migrate.transfer.agent import Context, Method
 from migrate.transfer.errors import ArgumentsInvalid
@@ -29,6 +30,9 @@ def methods(paths: Paths) -> dict[str, Method]:
     """The methods, bound to this host's directories."""
     work: dict[str, Method] = {
         "host.facts": lambda context: msgspec.to_builtins(facts.gather(paths)),
+        "host.survey": lambda context: survey.survey(paths),
+        "host.cordon": _cordon(paths),
+        "host.uncordon": lambda context: cordon.uncordon(paths),
         "move.check": _check(paths),
         "move.prepare": _prepare(paths),
         "move.add_layer": _add_layer,
@@ -59,6 +63,14 @@ def on_close(session: Session) -> Callable[[], None]:
     return close
 
 
+def _cordon(paths: Paths) -> Method:
+    def set_cordon(context: Context, why: str = "", by: str = "") -> dict[str, Any]:
+        made: dict[str, Any] = msgspec.to_builtins(cordon.cordon(paths, by=by, why=why))
+        return made
+
+    return set_cordon
+
+
 def _check(paths: Paths) -> Method:
     def check(context: Context, state: bytes) -> dict[str, Any]:
         described = decode(state)
@@ -78,6 +90,7 @@ def _prepare(paths: Paths) -> Method:
         described = decode(state)
         if not re.fullmatch("[0-9a-f]{32}", move) or mode not in MODES or generation < 1:
             raise ArgumentsInvalid("the move is not described well")
+        cordon.refuse_if_cordoned(paths, f"take '{described.record.name}'", "the target")
         entry = Entry(
             move=move, role="target", state="", container=described.record.identifier,
             name=described.record.name, generation=generation, mode=mode, peer_id=sender[:64],

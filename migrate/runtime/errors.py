@@ -1,4 +1,4 @@
-"""What can go wrong with containers on this host (codes 35-54)."""
+"""What can go wrong with containers on this host (codes 35-54, and 14)."""
 
 from __future__ import annotations
 
@@ -105,3 +105,10 @@ class StillFilling(MigrateError):
         "wait, then try again; 'migrate inspect' tells how far it is. If it stands still, the "
         "cause is in monitor.log in the container's run directory"
     )
+
+
+class HostCordoned(MigrateError):
+    """The host takes no containers now: somebody is about to empty it, or to work on it."""
+
+    code = 14
+    mend = "choose another host, or let it take containers again: 'migrate host uncordon [NAME]'"

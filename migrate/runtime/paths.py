@@ -41,6 +41,11 @@ class Paths:
         """The journals of moves and what they have received."""
         return self.state / "moves"
 
+    @property
+    def cordoned(self) -> Path:
+        """There while the host takes no containers: who said so, when and why, JSON."""
+        return self.state / "cordoned"
+
     def make(self) -> None:
         """Make the directories, 0700; raises OSError."""
         for path in (

@@ -8,7 +8,8 @@ volume of the same name) is left to it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from migrate.evacuate.model import (
     APART_LABEL,
@@ -26,6 +27,7 @@ from migrate.runtime.networks.bridge import DEFAULT_BRIDGE
 MOVABLE = WITH_PROCESSES | {"created", "stopped"}
 FLAGS_SHOWN = 6
 TEXT_SHOWN = 60
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 _PRIORITY = re.compile(r"[+-]?[0-9]{1,9}")
 
 
@@ -59,8 +61,10 @@ def why_stays(guest: Guest) -> str:
             f"its label {EVACUATE_LABEL}={shown(wanted or '')} is not understood:"
             f" {KEEP} or {COLD_ONLY}"
         )
+    if guest.status == "paused":
+        return "it is paused: resume or stop it first"
     if guest.status not in MOVABLE:
-        return f"it is {shown(guest.status)}: only running, paused, created and stopped ones move"
+        return f"it is {shown(guest.status)}: only running, created and stopped ones move"
     return ""
 
 
@@ -94,10 +98,16 @@ def memory_obstacle(source: HostState, target: HostState) -> str:
 
 
 class Prospect:
-    """A target as a container from `source` would find it, with those that were `add`ed."""
+    """A target as a container from `source` would find it, with those that were `add`ed.
 
-    def __init__(self, source: HostState, target: HostState) -> None:
+    `refused`: what the hosts themselves have said against a container, by its identifier.
+    """
+
+    def __init__(
+        self, source: HostState, target: HostState, refused: Mapping[str, str] = _NOTHING
+    ) -> None:  # fmt: skip
         self.host = target
+        self._refused = refused
         self.never = _why_never(source, target)
         self.only_cold = memory_obstacle(source, target)
         self.room = room_of(target)
@@ -121,7 +131,10 @@ class Prospect:
 
     def why_not(self, guest: Guest) -> str:
         """What stands against the container's coming here, "" when nothing does."""
-        return why_stays(guest) or self.never or self._taken(guest) or self.room.why_not(guest)
+        return (
+            why_stays(guest) or self.never or self._refused.get(guest.identifier, "")
+            or self._taken(guest) or self.room.why_not(guest)
+        )  # fmt: skip
 
     def _taken(self, guest: Guest) -> str:
         for word in (guest.identifier, guest.name):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from migrate.errors import UsageError
 from migrate.evacuate.model import Guest, HostState
@@ -18,6 +19,10 @@ from migrate.evacuate.planning.constraints import (
 from migrate.evacuate.planning.packing import pack
 from migrate.evacuate.planning.room import disk_need, memory_need
 
+Refusals = Mapping[str, Mapping[str, str]]
+"""By target's name and container's identifier: what the hosts themselves have said against it."""
+NO_REFUSALS: Refusals = MappingProxyType({})
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -27,19 +32,23 @@ class Placement:
     refused: dict[str, dict[str, str]]
 
 
-def place(guests: Sequence[Guest], source: HostState, targets: Sequence[HostState]) -> Placement:
+def place(
+    guests: Sequence[Guest], source: HostState, targets: Sequence[HostState],
+    refused: Refusals = NO_REFUSALS,
+) -> Placement:  # fmt: skip
     """A host for as many of the source's containers as can go.
 
     First as many as possible of the highest `migrate.priority`, then of the next and so on; then
     as few as possible to hosts to which they can only go cold; then the fraction that stays free
-    (of the scarcer of memory and disk) as even as possible among the hosts. The same containers
-    and hosts give the same answer, in whatever order the containers come. Raises UsageError for
-    two targets of one name. It is a heuristic where containers are many: see `packing`.
+    (of the scarcer of memory and disk) as even as possible among the hosts. Nothing goes where it
+    is `refused`. The same containers and hosts give the same answer, in whatever order the
+    containers come. Raises UsageError for two targets of one name. It is a heuristic where
+    containers are many: see `packing`.
     """
-    prospects = prospects_of(source, targets)
+    prospects = prospects_of(source, targets, refused)
     guests = sorted(guests, key=lambda guest: guest.identifier)
-    refused = {guest.identifier: _nowhere(guest, prospects) for guest in guests}
-    going = [guest for guest in guests if not refused[guest.identifier]]
+    nowhere = {guest.identifier: _nowhere(guest, prospects) for guest in guests}
+    going = [guest for guest in guests if not nowhere[guest.identifier]]
     against = [[prospect.why_not(guest) for prospect in prospects] for guest in going]
     ranks = _ranks(going)
     items = [
@@ -55,11 +64,13 @@ def place(guests: Sequence[Guest], source: HostState, targets: Sequence[HostStat
             prospects[at].add(guest)
     for guest in going:
         if guest.identifier not in assigned:
-            refused[guest.identifier] = {p.host.name: p.why_not(guest) for p in prospects}
-    return Placement(assigned, {key: why for key, why in refused.items() if why})
+            nowhere[guest.identifier] = {p.host.name: p.why_not(guest) for p in prospects}
+    return Placement(assigned, {key: why for key, why in nowhere.items() if why})
 
 
-def prospects_of(source: HostState, targets: Sequence[HostState]) -> list[Prospect]:
+def prospects_of(
+    source: HostState, targets: Sequence[HostState], refused: Refusals = NO_REFUSALS
+) -> list[Prospect]:  # fmt: skip
     """The targets as the source's containers find them; a host that is listed twice counts once."""
     prospects: list[Prospect] = []
     names: dict[str, str] = {}
@@ -68,7 +79,7 @@ def prospects_of(source: HostState, targets: Sequence[HostState]) -> list[Prospe
         if target.name in hosts:
             raise UsageError(f"two targets have the name '{target.name}'")
         hosts.add(target.name)
-        prospect = Prospect(source, target)
+        prospect = Prospect(source, target, refused.get(target.name, {}))
         twin = names.setdefault(target.host_id, target.name)
         if twin != target.name and not prospect.never:
             prospect.never = f"it is the same host as {twin}"

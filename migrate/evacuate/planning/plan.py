@@ -19,7 +19,7 @@ from migrate.evacuate.planning.constraints import (
     shown,
     why_without_memory,
 )
-from migrate.evacuate.planning.placement import place
+from migrate.evacuate.planning.placement import NO_REFUSALS, Refusals, place
 from migrate.evacuate.planning.prediction import Load, downtime_of, load_of, schedule
 from migrate.evacuate.planning.room import WITH_PROCESSES
 from migrate.evacuate.planning.wish import Wish, selects
@@ -30,19 +30,20 @@ _NOTHING: Mapping[str, float] = MappingProxyType({})
 
 def make_plan(
     source: HostState, targets: Sequence[HostState], wish: Wish,
-    measured: Mapping[str, float] = _NOTHING,
+    measured: Mapping[str, float] = _NOTHING, refused: Refusals = NO_REFUSALS,
 ) -> Plan:  # fmt: skip
     """The plan to empty `source` of the containers that the wish selects.
 
     `measured` has the rate to a target in bytes/s by its name, where it is known; it only ever
-    slows what `wish.rate` allows. Containers that are not selected, or have left already, are not
-    mentioned. Raises UsageError for two targets of one name, or a rate that is none.
+    slows what `wish.rate` allows. `refused` are moves that the hosts have said no to. Containers
+    that are not selected, or have left already, are not mentioned. Raises UsageError for two
+    targets of one name, or a rate that is none.
     """
     for name, rate in measured.items():
         if not (math.isfinite(rate) and rate > 0):
             raise UsageError(f"the rate to '{name}' must be a number above 0, not {rate}")
     guests = [guest for guest in source.guests if is_selected(guest, wish)]
-    placement = place(guests, source, targets)
+    placement = place(guests, source, targets, refused)
     names = {guest.identifier: guest.name for guest in guests}
     going = [guest for guest in guests if guest.identifier in placement.assigned]
     steps = [_step(guest, placement.assigned[guest.identifier]) for guest in going]

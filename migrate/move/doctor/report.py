@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from migrate.move.doctor import cgroups, criu, kernel, network, storage
+from migrate.move.doctor import cgroups, cordon, criu, kernel, network, storage
 from migrate.move.doctor.finding import Finding
 from migrate.runtime.paths import Paths
 
@@ -22,6 +22,7 @@ def examine(paths: Paths) -> list[Finding]:
     """Look at this host; takes under a second when CRIU's probe has passed since boot."""
     return [
         *kernel.check(), *criu.check(), *cgroups.check(), *storage.check(paths), *network.check(),
+        *cordon.check(paths),
     ]  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from migrate.kernel.files import write_atomically
 from migrate.runtime import records
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.control import launch_monitor
+from migrate.runtime.cordon import refuse_if_cordoned
 from migrate.runtime.networks import driver_of
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import Record, load_all, process_of, save_process
@@ -25,8 +26,9 @@ def create(paths: Paths, record: Record, spec: Spec, *, user: str = "") -> Recor
 
     `user` ("name", "uid", "name:group") is looked up in the rootfs and put into `spec`. Returns the
     record with what was chosen for it (address, MAC). Raises NameTaken, AddressTaken, RootfsBad,
-    CgroupFailed, NetworkFailed, StartFailed, SpecInvalid.
+    CgroupFailed, NetworkFailed, StartFailed, SpecInvalid, HostCordoned.
     """
+    refuse_if_cordoned(paths, f"make '{record.name}'")
     paths.make()
     validate(spec)
     records.check_name(record.name)

@@ -6,6 +6,7 @@ import msgspec
 
 from migrate.runtime import records
 from migrate.runtime.control import await_monitor_end, release_fifo
+from migrate.runtime.cordon import refuse_if_cordoned
 from migrate.runtime.errors import GenerationOld
 from migrate.runtime.lifecycle.create import load_spec, prepare_and_launch, unmake
 from migrate.runtime.networks import driver_of
@@ -15,7 +16,7 @@ from migrate.runtime.status import process_of_container, require, status_of
 
 
 def start(paths: Paths, record: Record) -> None:
-    """Start it; raises WrongState when it runs, GenerationOld when it has moved on."""
+    """Start it; raises WrongState when it runs, GenerationOld if it has moved on, HostCordoned."""
     own = paths.container(record.identifier)
     if record.moved_to:
         raise GenerationOld(
@@ -24,6 +25,7 @@ def start(paths: Paths, record: Record) -> None:
         )
     with records.locked(own, "start"):
         require(paths, record, "created", "stopped")
+        refuse_if_cordoned(paths, f"start '{record.name}'")
         if status_of(paths, record).word == "stopped":
             await_monitor_end(records.load_process(own))  # it may be writing the old status down
             unmake(paths, record)
