@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from migrate.errors import UsageError
 from migrate.evacuate.model import Guest, HostState
+from migrate.evacuate.planning.bins import Bin, Item
 from migrate.evacuate.planning.constraints import (
     Prospect,
     group_of,
@@ -15,7 +16,7 @@ from migrate.evacuate.planning.constraints import (
     why_stays,
     why_without_memory,
 )
-from migrate.evacuate.planning.packing import Bin, Item, pack
+from migrate.evacuate.planning.packing import pack
 from migrate.evacuate.planning.room import disk_need, memory_need
 
 Refusals = Mapping[str, Mapping[str, str]]

@@ -19,7 +19,8 @@ a target, not for each container: by the time of the next move the last one's ha
 MARGIN_SHARE, MARGIN_MOST = 20, 256 << 20
 """Of a target's free memory 1/20 (5 %) stays free, but no more than 256 MiB: it is in use."""
 BESIDE = 16 << 20
-"""Bytes for a container with processes beside its own: monitor and kernel memory. An estimate."""
+"""Bytes for a container with processes beside its own: its monitor, of which 9 MiB are its alone
+(measured, smaps_rollup), and an estimate for what the kernel keeps for it."""
 
 WITH_PROCESSES = frozenset({"running", "paused"})
 
@@ -56,7 +57,8 @@ class Room:
             ("disk", disk_need(guest), self.disk, self.all_disk),
         ):
             if need > left:
-                taken = f", {mebibytes(full - left)} are given to others" if left < full else ""
+                given = left < full and need <= full  # else it would not fit alone, either
+                taken = f", {mebibytes(full - left)} are given to others" if given else ""
                 return (
                     f"too little {what}: {mebibytes(need)} needed, {mebibytes(full)} to give{taken}"
                 )
