@@ -47,9 +47,12 @@ def test_modes_and_their_notes() -> None:
     )  # fmt: skip
     plan = make_plan(source, [host("beta")], Wish())
     assert modes(plan) == {
-        "run": "auto", "paused": "auto", "net": "auto", "made": "cold", "off": "cold",
+        "run": "auto", "net": "auto", "made": "cold", "off": "cold",
         "cold": "cold",
     }  # fmt: skip
+    assert [(stays.name, stays.why) for stays in plan.stay] == [
+        ("paused", {"": "it is paused: resume or stop it first"})
+    ]
     notes = {step.name: step.note for step in plan.steps}
     assert notes["run"] == ""
     assert notes["off"] == "cold: it is stopped"
