@@ -149,11 +149,9 @@ def evacuate(
     what still runs here and lets the frozen ones finish. The same command goes on where an earlier
     one was cut off.
     """
+    from migrate.api import fleet as api
     from migrate.cli.evacuateview import EvacuateView, JsonView
     from migrate.errors import UsageError
-    from migrate.evacuate.execution.hooks import Hooks
-    from migrate.evacuate.inventory.reading import load, locate
-    from migrate.evacuate.order import order_of
     from migrate.evacuate.planning.wish import Wish, parse_selector
 
     wanted = [dry_run, plan_file is not None, save_plan is not None]
@@ -166,9 +164,9 @@ def evacuate(
         deadline=deadline, selector=parse_selector(selector), on_failure=on_failure,  # type: ignore[arg-type]
         **({"rate": bandwidth * 125_000.0} if bandwidth else {}),
     )  # fmt: skip
-    order = order_of(
-        host, targets, load(locate(inventory)), wish, bandwidth=bandwidth, stop_time=stop_time,
-        hooks=Hooks(before, after), check=not no_check,
+    order = api.order(
+        host, targets, wish, inventory=inventory, bandwidth=bandwidth, stop_time=stop_time,
+        before=before, after=after, check=not no_check,
     )  # fmt: skip
     view = JsonView() if as_json else EvacuateView()
     with view:
@@ -189,27 +187,20 @@ def _evacuate(
     order: Order, store: str | None, view: EvacuateView, dry_run: bool, plan_file: Path | None,
     save_plan: Path | None,
 ) -> Report | None:  # fmt: skip
-    from migrate.evacuate.evacuation import Evacuation, raise_staying
+    from migrate.api import fleet as api
+    from migrate.evacuate.evacuation import raise_staying
     from migrate.evacuate.planning import planfile
-    from migrate.evacuate.store.opening import open_store
     from migrate.kernel.files import write_atomically
-    from migrate.runtime.paths import Paths
 
-    paths = Paths.from_environment()
-    evacuation = Evacuation(paths, order, open_store(store, paths), view)
+    edited = planfile.load(_text_of(plan_file)) if plan_file else None
     if not (dry_run or save_plan):
-        evacuation.take_up()
-    if plan_file:
-        plan = evacuation.confirmed(planfile.load(_text_of(plan_file)))
-    else:
-        plan = evacuation.plan()
-    if not (dry_run or save_plan):
-        return evacuation.carry_out(plan)
+        return api.evacuate(order, edited=edited, store=store, view=view)
+    plan, source = api.plan_evacuation(order, edited=edited, store=store, view=view)
     if save_plan:
         write_atomically(save_plan, planfile.dump(plan).encode())
         view.note(f"the plan is in {save_plan}")
     view.plan(plan)
-    raise_staying(plan, evacuation.source)
+    raise_staying(plan, source)
     return None
 
 
@@ -225,15 +216,11 @@ def _text_of(plan_file: Path) -> str:
 
 
 def _return(order: Order, store: str | None, view: EvacuateView, *, dry_run: bool) -> Report | None:
-    from migrate.evacuate.returning import Return
-    from migrate.evacuate.store.opening import open_store
-    from migrate.runtime.paths import Paths
+    from migrate.api import fleet as api
 
-    paths = Paths.from_environment()
-    bringing = Return(paths, order, open_store(store, paths), view)
     if not dry_run:
-        return bringing.carry_out()
-    view.tasks(bringing.tasks()[0])
+        return api.return_to(order, store=store, view=view)
+    view.tasks(api.plan_return(order, store=store, view=view))
     return None
 
 
