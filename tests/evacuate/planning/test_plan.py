@@ -41,13 +41,13 @@ def test_order_is_by_priority_then_by_size() -> None:
 def test_modes_and_their_notes() -> None:
     source = host(
         "alpha",
-        guest("run"), guest("paused", status="paused"), guest("made", status="created"),
+        guest("run"), guest("made", status="created"),
         guest("off", status="stopped"), guest("cold", labels={EVACUATE_LABEL: "cold-only"}),
         guest("net", network="host", host_paths=("/srv",)),
     )  # fmt: skip
     plan = make_plan(source, [host("beta")], Wish())
     assert modes(plan) == {
-        "run": "auto", "paused": "auto", "net": "auto", "made": "cold", "off": "cold",
+        "run": "auto", "net": "auto", "made": "cold", "off": "cold",
         "cold": "cold",
     }  # fmt: skip
     notes = {step.name: step.note for step in plan.steps}
@@ -84,6 +84,17 @@ def test_who_is_not_selected_is_not_mentioned() -> None:
     everything = make_plan(source, [host("beta")], Wish())
     assert {step.name for step in everything.steps} == {"web", "db"}
     assert [stays.name for stays in everything.stay] == ["kept"]
+
+
+def test_what_hosts_have_refused_goes_elsewhere_or_stays() -> None:
+    source = host("alpha", guest("web"), guest("db"))
+    refused = {
+        "beta": {"id-web": "no such layer", "id-db": "/srv is missing"},
+        "gamma": {"id-db": "the disk is read-only"},
+    }
+    plan = make_plan(source, [host("beta"), host("gamma")], Wish(), refused=refused)
+    assert [(step.name, step.target) for step in plan.steps] == [("web", "gamma")]
+    assert plan.stay[0].why == {"beta": "/srv is missing", "gamma": "the disk is read-only"}
 
 
 def test_who_stays_and_why_by_host() -> None:
