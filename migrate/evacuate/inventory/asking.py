@@ -26,7 +26,7 @@ Answers = dict[str, HostState | MigrateError]
 
 _Word = Annotated[str, msgspec.Meta(max_length=256)]
 _Text = Annotated[str, msgspec.Meta(max_length=4096)]
-_Size = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+_Size = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
 _Name = Annotated[str, msgspec.Meta(pattern=r"\A[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}\Z")]
 
 

@@ -24,7 +24,7 @@ from migrate.evacuate.planning.room import WITH_PROCESSES, room_of
 from migrate.move.facts import version_numbers
 from migrate.runtime.networks.bridge import DEFAULT_BRIDGE
 
-MOVABLE = WITH_PROCESSES | {"created", "stopped"}
+MOVABLE = frozenset({"running", "created", "stopped"})
 FLAGS_SHOWN = 6
 TEXT_SHOWN = 60
 _NOTHING: Mapping[str, str] = MappingProxyType({})

@@ -201,4 +201,7 @@ def _lives(holder: _Holder, here: _Holder) -> bool:
         return holder.machine != here.machine
     if holder.pid_namespace != here.pid_namespace:
         return True
-    return is_running(holder.pid, holder.start_time)
+    try:
+        return is_running(holder.pid, holder.start_time)
+    except OSError:
+        return True

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 import threading
 import time
 from collections.abc import Mapping
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
 ANSWER_LIMIT = 64 << 20  # bytes of one answer, base64 and all
 DEFAULT_PORT = 2379
 ENDPOINT_LIMIT = 16
+_HOST_AND_PORT = re.compile(
+    r"(?:\[(?P<six>[0-9a-fA-F:.]+(?:%\w+)?)\]|(?P<host>[\w.-]+))(?::(?P<port>[0-9]{1,6}))?",
+    re.ASCII,
+)
 _PIECE = 64 << 10
 _LEAST_SECONDS = 0.05  # for one endpoint
 
@@ -109,17 +114,17 @@ class Address:
 
 
 def _endpoint(text: str) -> tuple[str, int]:
-    host, port = text, str(DEFAULT_PORT)
-    if text.startswith("["):
-        host, _, rest = text[1:].partition("]")
-        port = rest.removeprefix(":") or port
-    elif text.count(":") == 1:
-        host, _, port = text.partition(":")
-    if not host or any(c in "/?#[]@ " or not c.isprintable() for c in host):
-        raise ValueError(f"'{text[:80]}' names no host")
-    if not (port.isascii() and port.isdigit() and 0 < int(port[:6]) < 65536):
-        raise ValueError(f"'{text[:80]}' has no port from 1 to 65535")
-    return host, int(port)
+    match = _HOST_AND_PORT.fullmatch(text)
+    if match is None:
+        raise ValueError(f"'{_printable(text)[:80]}' is no HOST or HOST:PORT")
+    port = int(match["port"] or DEFAULT_PORT)
+    if not 0 < port < 65536:
+        raise ValueError(f"port {port} is not from 1 to 65535")
+    return match["six"] or match["host"], port
+
+
+def _printable(text: str) -> str:
+    return "".join(c for c in text if c.isprintable())
 
 
 def _shown(host: str, port: int) -> str:
@@ -238,7 +243,7 @@ class Gateway:
             said = msgspec.json.decode(data, type=_Refusal)
         except (msgspec.DecodeError, UnicodeDecodeError):
             return self._unreadable(f"it answers HTTP status {status}")
-        text = "".join(c for c in said.message or said.error if c.isprintable())[:500]
+        text = _printable(said.message or said.error)[:500]
         return Refused(said.code, text or f"HTTP status {status}")
 
     def _decoded(self, data: bytes, answer: type[Answer]) -> Answer:

@@ -79,10 +79,10 @@ def decide_reservation(
         holder = decode(emptied, found[emptied], Claim)
         if holder.lease != claim.lease:  # who fills a host again has claimed it himself
             raise _taken(holder)
-    if wanted.key in found and found[wanted.key] == encode(wanted):
+    there = decode_all(found, reservations_key(wanted.target), Reservation)
+    if wanted in there:
         return {}
-    others = decode_all(found, reservations_key(wanted.target), Reservation)
-    others = [other for other in others if other.lease != wanted.lease]
+    others = [other for other in there if other.lease != wanted.lease]
     used = sum(other.memory for other in others)
     if used + wanted.memory > capacity:
         raise _full(wanted, others, capacity)

@@ -50,6 +50,9 @@ def test_modes_and_their_notes() -> None:
         "run": "auto", "net": "auto", "made": "cold", "off": "cold",
         "cold": "cold",
     }  # fmt: skip
+    assert [(stays.name, stays.why) for stays in plan.stay] == [
+        ("paused", {"": "it is paused: resume or stop it first"})
+    ]
     notes = {step.name: step.note for step in plan.steps}
     assert notes["run"] == ""
     assert notes["off"] == "cold: it is stopped"

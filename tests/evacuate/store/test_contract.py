@@ -6,11 +6,18 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from migrate.errors import MigrateError, UsageError
-from migrate.evacuate.store.errors import ClaimTaken, GenerationTaken, LeaseLost, RoomTaken
+from migrate.evacuate.store.errors import (
+    ClaimTaken,
+    GenerationTaken,
+    LeaseLost,
+    RoomTaken,
+    StoreUnreachable,
+)
 from migrate.evacuate.store.fleet import FleetStore
 from migrate.evacuate.store.lease import Lease
 from tests.engine import eventually
@@ -253,3 +260,27 @@ def test_names_with_anything_printable(store: FleetStore, name: str, strange: st
     with store.claim("host", name + strange, "empties"):
         assert _seen(store, name + strange) == [name + strange]
         store.claim("host", name, "empties").release()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_answers_that_are_lost_change_nothing(store: FleetStore, name: str, seed: int):
+    """Half of the answers to writes are lost: each counts once, and for whoever wrote it."""
+    chance, commit = random.Random(seed), store._values.commit
+
+    def lossy(*arguments: Any, **options: Any) -> bool:
+        done = commit(*arguments, **options)
+        if chance.random() < 0.5:
+            raise StoreUnreachable("the answer was lost")
+        return done
+
+    store._values.commit = lossy  # type: ignore[method-assign]
+    for number in range(2, 12):
+        with store.claim("container", name, "moves") as lease:
+            store.reserve(lease, name, 6 * MIB, 10 * MIB)
+            store.moved(name, f"host-{number - 1}", f"host-{number}", number)
+            with pytest.raises(ClaimTaken):
+                store.claim("container", name, "moves too")
+            assert len([r for r in store.overview().reservations if r.target == name]) == 1
+    found = store.generation(name)
+    assert found is not None
+    assert found.number == 11
