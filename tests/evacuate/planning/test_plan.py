@@ -41,7 +41,7 @@ def test_order_is_by_priority_then_by_size() -> None:
 def test_modes_and_their_notes() -> None:
     source = host(
         "alpha",
-        guest("run"), guest("made", status="created"),
+        guest("run"), guest("paused", status="paused"), guest("made", status="created"),
         guest("off", status="stopped"), guest("cold", labels={EVACUATE_LABEL: "cold-only"}),
         guest("net", network="host", host_paths=("/srv",)),
     )  # fmt: skip
