@@ -178,6 +178,8 @@ def remarks(guest: Guest, target: HostState) -> list[str]:
         paths = ", ".join(shown(path) for path in guest.host_paths[:3])
         more = f" and {len(guest.host_paths) - 3} more" if len(guest.host_paths) > 3 else ""
         found.append(f"{target.name} must have {paths}{more}")
+    if not guest.disk_counted:
+        found.append("its files were too many to count: they may need more room and time")
     return found
 
 

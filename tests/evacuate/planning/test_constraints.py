@@ -43,6 +43,7 @@ def test_nothing_against_a_plain_one() -> None:
         (guest("web", labels={EVACUATE_LABEL: ""}), host("beta"), "not understood"),
         (guest("web", held="move-7"), host("beta"), "'migrate recover'"),
         (guest("web", status="checkpointed"), host("beta"), "it is checkpointed"),
+        (guest("web", status="paused"), host("beta"), "resume or stop it first"),
         (APART, host("beta", guest("db-2", labels={APART_LABEL: "db"})), "'db-2' of the same"),
         (guest("web", memory=8 * GIB), host("beta"), "too little memory"),
         (guest("web", disk=100 * GIB), host("beta"), "too little disk"),
@@ -108,13 +109,13 @@ def test_what_goes_cold_by_itself() -> None:
     assert prospect.why_cold(guest("a", status="stopped")) == "it is stopped"
     assert prospect.why_cold(guest("a", status="created")) == "it is created"
     assert "says so" in prospect.why_cold(guest("a", labels={EVACUATE_LABEL: "cold-only"}))
-    assert prospect.why_cold(guest("a", status="paused")) == ""
 
 
 def test_remarks() -> None:
     assert remarks(guest("a"), host("beta")) == []
     assert "can't follow" in remarks(guest("a", network="host"), host("beta"))[0]
     assert remarks(guest("a", network="host", status="stopped"), host("beta")) == []
+    assert "too many to count" in remarks(guest("a", disk_counted=False), host("beta"))[0]
     many = guest("a", host_paths=tuple(f"/srv/{i}" for i in range(5)))
     assert remarks(many, host("beta")) == ["beta must have /srv/0, /srv/1, /srv/2 and 2 more"]
 

@@ -89,6 +89,17 @@ def test_who_is_not_selected_is_not_mentioned() -> None:
     assert [stays.name for stays in everything.stay] == ["kept"]
 
 
+def test_what_hosts_have_refused_goes_elsewhere_or_stays() -> None:
+    source = host("alpha", guest("web"), guest("db"))
+    refused = {
+        "beta": {"id-web": "no such layer", "id-db": "/srv is missing"},
+        "gamma": {"id-db": "the disk is read-only"},
+    }
+    plan = make_plan(source, [host("beta"), host("gamma")], Wish(), refused=refused)
+    assert [(step.name, step.target) for step in plan.steps] == [("web", "gamma")]
+    assert plan.stay[0].why == {"beta": "/srv is missing", "gamma": "the disk is read-only"}
+
+
 def test_who_stays_and_why_by_host() -> None:
     source = host("alpha", guest("huge", memory=50 * GIB), guest("web"))
     plan = make_plan(source, [host("beta"), host("gamma", cordoned=True)], Wish())
