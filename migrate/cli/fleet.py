@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from migrate.evacuate.store.fleet import Overview
 
 _SHORT_ID = 12
+_HOST_ID = re.compile("[0-9a-f]{32}")
 _MIB = 1 << 20
 
 
@@ -77,8 +79,9 @@ def _reservation_rows(found: Overview, names: dict[str, str]) -> list[tuple[str,
 
 
 def _name(identifier: str, names: dict[str, str]) -> str:
-    """A host's name in some inventory, or the beginning of an id."""
-    return names.get(identifier) or identifier[:_SHORT_ID]
+    """A host's name in some inventory, or the beginning of its id."""
+    short = identifier[:_SHORT_ID] if _HOST_ID.fullmatch(identifier) else identifier
+    return names.get(identifier) or short
 
 
 def _moment(since: float) -> str:

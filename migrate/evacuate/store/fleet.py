@@ -76,18 +76,8 @@ class FleetStore:
         lease, seconds = self._values.grant(lease_seconds)
         until = begun + seconds if seconds else math.inf
         try:
-            claim = Claim(
-                kind, name, self.owner, what, time.time(), lease, seconds, generation
-            )  # fmt: skip
-            self._change(
-                rules.reads_for_claim(claim), lambda found: rules.decide_claim(found, claim), lease
-            )
-            if now() >= until:
-                raise LeaseLost(
-                    f"the claim on {kind} {name} took too long",
-                    cause=f"{self.place} answered after more than {seconds:g} s",
-                    mend="see what slows the store, then repeat",
-                )
+            claim = Claim(kind, name, self.owner, what, time.time(), lease, seconds, generation)
+            self._take(claim, until)
         except BaseException:
             with contextlib.suppress(MigrateError):
                 self._values.revoke(lease)
@@ -97,6 +87,17 @@ class FleetStore:
             renew=lambda within: self._renew(claim, within),
             revoke=lambda: self._values.revoke(lease),
         )  # fmt: skip
+
+    def _take(self, claim: Claim, until: float) -> None:
+        """Write the claim; `until` is when its lease ends by our clock."""
+        reads = rules.reads_for_claim(claim)
+        self._change(reads, lambda found: rules.decide_claim(found, claim), claim.lease)
+        if now() >= until:
+            raise LeaseLost(
+                f"the claim on {claim.kind} {claim.name} took too long",
+                cause=f"{self.place} answered after more than {claim.lease_seconds:g} s",
+                mend="see what slows the store, then repeat",
+            )
 
     def reserve(self, lease: Lease, target: str, memory: int, capacity: int) -> None:
         """Set `memory` bytes of the host `target` (its id) aside until the lease is released.
