@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +19,9 @@ IMAGE = "bench"
 
 @dataclass(frozen=True)
 class Site:
-    """Two hosts with the image `bench` and the path of `migrate` on them, and a client's place."""
+    """Hosts with the image `bench` and the path of `migrate` on them, and a client's place."""
 
-    pair: tuple[Any, Any]
+    pair: tuple[Any, ...]
     client: Any
     migrate: str
 
@@ -41,12 +41,15 @@ def load(name: str = "") -> Any:
 
 
 @contextmanager
-def site(report: Callable[[str], None], link: float | None = None) -> Iterator[Site]:
+def site(
+    report: Callable[[str], None], link: float | None = None,
+    names: Sequence[str] = ("alpha", "beta"),
+) -> Iterator[Site]:  # fmt: skip
     """Make it and unmake it; `link`: Mbit/s of each host's link, None for as fast as it goes."""
     with load().Lan() as lan:
-        report("making two hosts")
+        report(f"making {len(names)} hosts")
         made = Site(
-            (lan.host("alpha"), lan.host("beta")), lan.client("client"), load("redis").MIGRATE
+            tuple(lan.host(name) for name in names), lan.client("client"), load("redis").MIGRATE
         )
         for host in made.pair:
             host.set_rate(link)

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from migrate.cli.benchdowntime import downtime
+from migrate.cli.benchevacuate import evacuate
 from migrate.cli.benchoptions import json_option, output_option, runs_option, save, say
 from migrate.cli.benchresults import compare, report
 from migrate.cli.benchtracked import tracked
@@ -21,9 +22,9 @@ def bench() -> None:
 @bench.command("list")
 def list_benchmarks() -> None:
     """List the benchmarks and what each measures."""
-    from migrate.bench import downtime, overhead, tracked
+    from migrate.bench import downtime, evacuate, overhead, tracked
 
-    for module in (overhead, downtime, tracked):
+    for module in (overhead, downtime, tracked, evacuate):
         click.echo((module.__doc__ or "").splitlines()[0])
 
 
@@ -57,5 +58,5 @@ def overhead(runs: int, output: Path | None, as_json: bool, check: bool) -> None
         )
 
 
-for command in (downtime, tracked, report, compare):
+for command in (downtime, tracked, evacuate, report, compare):
     bench.add_command(command)

@@ -84,19 +84,21 @@ class Load(Protocol):
         ...
 
 
-def start(site: Site, ready: str, *command: str) -> None:
+def start(
+    site: Site, ready: str, *command: str, name: str = NAME, address: str = ADDRESS
+) -> None:  # fmt: skip
     """Run `command` in the container, and wait until it has said the word `ready`.
 
     The directory IN_CONTAINER holds the programs, which can import `migrate`.
     """
     host = site.pair[0]
     host.run([
-        site.migrate, "run", "-d", "--name", NAME, "--network", "bridge", "--bridge", "br-lan",
-        "--ip", f"{ADDRESS}/24", "-v", "/usr:/usr:ro", "-v", f"{PACKAGE}:/bench/migrate:ro",
+        site.migrate, "run", "-d", "--name", name, "--network", "bridge", "--bridge", "br-lan",
+        "--ip", f"{address}/24", "-v", "/usr:/usr:ro", "-v", f"{PACKAGE}:/bench/migrate:ro",
         "-e", "PYTHONPATH=/bench", IMAGE, *command,
     ])  # fmt: skip
     deadline = time.monotonic() + START_LIMIT
-    while ready not in host.run([site.migrate, "logs", NAME]).stdout:
+    while ready not in host.run([site.migrate, "logs", name]).stdout:
         if time.monotonic() > deadline:
             raise BenchImpossible("the load did not start", cause=f"tried for {START_LIMIT:g} s")
         time.sleep(0.1)
@@ -111,9 +113,9 @@ def remove(site: Site) -> None:
 class Pinger:
     """`workloads/pinger.py` at the client, over one connection; a context manager."""
 
-    def __init__(self, site: Site, port: int, ping: str) -> None:
+    def __init__(self, site: Site, port: int, ping: str, address: str = ADDRESS) -> None:
         self._process: Any = site.client.popen(
-            [sys.executable, "-I", "-S", str(PROGRAMS / "pinger.py"), ADDRESS, str(port), ping],
+            [sys.executable, "-I", "-S", str(PROGRAMS / "pinger.py"), address, str(port), ping],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
 
