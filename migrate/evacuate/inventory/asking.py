@@ -10,12 +10,11 @@ from typing import Annotated, Any
 import msgspec
 
 from migrate.errors import InternalError, MigrateError
+from migrate.evacuate.errors import InventoryBad
 from migrate.evacuate.inventory.hosts import Host
 from migrate.evacuate.model import Guest, HostState
 from migrate.move.journal import known_host_id
 from migrate.move.survey import survey
-from migrate.runtime import cordon
-from migrate.runtime.cordon import Cordon
 from migrate.runtime.paths import Paths
 from migrate.transfer.errors import HostUnreachable, MethodUnknown, ProtocolError
 from migrate.transfer.target import Target
@@ -94,24 +93,6 @@ def call(host: Host, method: str, **arguments: Any) -> Any:
             ) from error
 
 
-def set_cordon(host: Host, *, by: str = "", why: str = "") -> Cordon:
-    """Let a host take no containers; raises what `call` raises, ProtocolError, OSError."""
-    if not host.address:
-        return cordon.cordon(Paths.from_environment(), by=by, why=why)
-    answer = call(host, "host.cordon", by=by, why=why)
-    try:
-        return msgspec.convert(_printable(answer), Cordon)
-    except msgspec.ValidationError as error:
-        raise ProtocolError(f"'{host.name}' answers no cordon", cause=str(error)[:300]) from error
-
-
-def lift_cordon(host: Host) -> bool:
-    """Let it take containers again; whether it was cordoned. Raises what `call` raises, OSError."""
-    if not host.address:
-        return cordon.uncordon(Paths.from_environment())
-    return call(host, "host.uncordon") is True
-
-
 def _state(host: Host, answer: object, address: str) -> HostState:
     try:
         told = msgspec.convert(answer, _Answer)
@@ -119,7 +100,7 @@ def _state(host: Host, answer: object, address: str) -> HostState:
         raise ProtocolError(
             f"'{host.name}' answers what is no description of a host", cause=str(error)[:300]
         ) from error
-    plain = _printable(msgspec.to_builtins(told))
+    plain = printable(msgspec.to_builtins(told))
     guests = tuple(msgspec.convert(guest, Guest) for guest in plain.pop("guests"))
     return msgspec.convert(
         plain | {"name": host.name, "address": address, "labels": host.labels, "guests": guests},
@@ -127,14 +108,14 @@ def _state(host: Host, answer: object, address: str) -> HostState:
     )
 
 
-def _printable(value: Any) -> Any:
+def printable(value: Any) -> Any:
     """Nothing that another host says can steer the terminal that it is printed on."""
     if isinstance(value, str):
         return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in value)
     if isinstance(value, dict):
-        return {_printable(key): _printable(item) for key, item in value.items()}
+        return {printable(key): printable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_printable(item) for item in value]
+        return [printable(item) for item in value]
     return value
 
 
@@ -143,7 +124,8 @@ def ask_all(
 ) -> Answers:
     """Each host's state, or the error of asking it, by name, in the order of `hosts`.
 
-    At most `at_once` are asked at a time. Raises nothing for a host that fails.
+    At most `at_once` are asked at a time. Raises nothing for a host that fails. Of two names of
+    one host the second is an error: a plan must not count its memory twice.
     """
     wanted = list(hosts)
     waiting: queue.SimpleQueue[Host] = queue.SimpleQueue()
@@ -165,7 +147,23 @@ def ask_all(
         thread.start()
     for thread in threads:
         thread.join()
-    return {host.name: found[host.name] for host in wanted}
+    return _without_twins({host.name: found[host.name] for host in wanted})
+
+
+def _without_twins(answers: Answers) -> Answers:
+    first: dict[str, str] = {}
+    for name, answer in answers.items():
+        if isinstance(answer, MigrateError):
+            continue
+        other = first.setdefault(answer.host_id, name)
+        if other != name:
+            answers[name] = InventoryBad(
+                f"'{name}' is the same host as '{other}'",
+                cause=f"both answer with the identity {answer.host_id[:12]}",
+                mend="take one of the two out of the inventory; if one host is a copy of the other,"
+                " remove /var/lib/migrate/host-id there",
+            )
+    return answers
 
 
 def _ask_safely(host: Host, ask_one: Callable[[Host], HostState]) -> HostState | MigrateError:
