@@ -26,7 +26,7 @@ def cordon(target: str | None, why: str, as_json: bool, inventory: Path | None) 
     Without a host: this one. What runs there goes on, can be stopped, and can be moved away; run,
     create, start, restore and moves to it are refused.
     """
-    from migrate.evacuate.inventory.cordoning import set_cordon
+    from migrate.evacuate.inventory.asking import set_cordon
 
     host = _host(target, inventory)
     made = set_cordon(host, by=_whoami(), why=why)
@@ -45,7 +45,7 @@ def cordon(target: str | None, why: str, as_json: bool, inventory: Path | None) 
 @inventory_option
 def uncordon(target: str | None, as_json: bool, inventory: Path | None) -> None:
     """Let a host take containers again. Without a host: this one."""
-    from migrate.evacuate.inventory.cordoning import lift_cordon
+    from migrate.evacuate.inventory.asking import lift_cordon
 
     host = _host(target, inventory)
     lifted = lift_cordon(host)

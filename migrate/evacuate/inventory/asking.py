@@ -1,4 +1,7 @@
-"""Asking hosts what they are and run, many at once; an answer is checked before it counts."""
+"""Asking hosts what they are and run, many at once, and cordoning them.
+
+An answer is checked before it counts.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,8 @@ from migrate.evacuate.inventory.hosts import Host
 from migrate.evacuate.model import Guest, HostState
 from migrate.move.journal import known_host_id
 from migrate.move.survey import survey
+from migrate.runtime import cordon
+from migrate.runtime.cordon import Cordon
 from migrate.runtime.paths import Paths
 from migrate.transfer.errors import HostUnreachable, MethodUnknown, ProtocolError
 from migrate.transfer.target import Target
@@ -93,6 +98,24 @@ def call(host: Host, method: str, **arguments: Any) -> Any:
             ) from error
 
 
+def set_cordon(host: Host, *, by: str = "", why: str = "") -> Cordon:
+    """Let a host take no containers; raises what `call` raises, ProtocolError, OSError."""
+    if not host.address:
+        return cordon.cordon(Paths.from_environment(), by=by, why=why)
+    answer = call(host, "host.cordon", by=by, why=why)
+    try:
+        return msgspec.convert(_printable(answer), Cordon)
+    except msgspec.ValidationError as error:
+        raise ProtocolError(f"'{host.name}' answers no cordon", cause=str(error)[:300]) from error
+
+
+def lift_cordon(host: Host) -> bool:
+    """Let it take containers again; whether it was cordoned. Raises what `call` raises, OSError."""
+    if not host.address:
+        return cordon.uncordon(Paths.from_environment())
+    return call(host, "host.uncordon") is True
+
+
 def _state(host: Host, answer: object, address: str) -> HostState:
     try:
         told = msgspec.convert(answer, _Answer)
@@ -100,7 +123,7 @@ def _state(host: Host, answer: object, address: str) -> HostState:
         raise ProtocolError(
             f"'{host.name}' answers what is no description of a host", cause=str(error)[:300]
         ) from error
-    plain = printable(msgspec.to_builtins(told))
+    plain = _printable(msgspec.to_builtins(told))
     guests = tuple(msgspec.convert(guest, Guest) for guest in plain.pop("guests"))
     return msgspec.convert(
         plain | {"name": host.name, "address": address, "labels": host.labels, "guests": guests},
@@ -108,14 +131,14 @@ def _state(host: Host, answer: object, address: str) -> HostState:
     )
 
 
-def printable(value: Any) -> Any:
+def _printable(value: Any) -> Any:
     """Nothing that another host says can steer the terminal that it is printed on."""
     if isinstance(value, str):
         return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in value)
     if isinstance(value, dict):
-        return {printable(key): printable(item) for key, item in value.items()}
+        return {_printable(key): _printable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [printable(item) for item in value]
+        return [_printable(item) for item in value]
     return value
 
 
