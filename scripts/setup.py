@@ -22,7 +22,7 @@ OLDEST_PYTHON = (3, 11)
 CHECKOUT = Path(__file__).resolve().parents[1]
 VENV = CHECKOUT / ".venv"
 POLICY = Path("/usr/sbin/policy-rc.d")
-SERVICES = {"openssh-server": "ssh", "redis-server": "redis-server"}
+SERVICES = {"openssh-server": "ssh", "redis-server": "redis-server", "etcd-server": "etcd"}
 """Packages that would start a service: (package, name of the service)."""
 
 
@@ -48,6 +48,7 @@ NEEDED: dict[str, Callable[[], bool]] = {
     "openssh-server": _on_path("sshd"),
     "openssh-client": _on_path("ssh"),
     "redis-server": _on_path("redis-server"),
+    "etcd-server": _on_path("etcd"),
     "iproute2": _on_path("ip"),
     "procps": _on_path("ps"),
     "tar": _on_path("tar"),

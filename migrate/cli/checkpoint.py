@@ -53,20 +53,10 @@ def checkpoint(name: str, output: str | None, leave_running: bool, as_json: bool
     back as it was, open connections included. On any failure, and on Ctrl-C, it runs on and there
     is no output.
     """
-    import contextlib
+    from migrate.api import local as api
 
-    from migrate.checkpoint.save import save
-    from migrate.criu.errors import CriuProbeFailed
-    from migrate.criu.provide import prime_feature_cache
-    from migrate.runtime import records
-    from migrate.runtime.paths import Paths
-
-    paths = Paths.from_environment()
-    record = records.find(paths, name)
-    with contextlib.suppress(CriuProbeFailed, OSError):
-        prime_feature_cache()
-    count = _Lines(record.name, silent=as_json)
-    saved = save(paths, record, output, leave_running=leave_running, count=count)
+    count = _Lines(name, silent=as_json)
+    saved = api.checkpoint(name, output, leave_running=leave_running, on_progress=count)
     if as_json:
         _print_json(asdict(saved))
         return
@@ -88,17 +78,10 @@ def restore(source: Path, name: str | None, as_json: bool) -> None:
     own files and volumes are replaced by those of the checkpoint. If its host has it no more, it
     is made anew.
     """
-    import contextlib
+    from migrate.api import local as api
 
-    from migrate.checkpoint.bring_back import bring_back
-    from migrate.criu.errors import CriuProbeFailed
-    from migrate.criu.provide import prime_feature_cache
-    from migrate.runtime.paths import Paths
-
-    with contextlib.suppress(CriuProbeFailed, OSError):
-        prime_feature_cache()
     count = _Lines(str(source), silent=as_json)
-    result = bring_back(Paths.from_environment(), source, name, count=count)
+    result = api.restore(source, name=name, on_progress=count)
     if as_json:
         _print_json(asdict(result))
         return

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from migrate.move.outgoing import Wish
     from migrate.move.plan import Plan
     from migrate.move.progress import Event, Result
-    from migrate.move.trace import Trace
 
 
 @click.command(epilog="Example: migrate move redis root@10.77.0.3")
@@ -133,43 +132,16 @@ def _carry_out(
     event: Callable[[Event], None], plan: Callable[[Plan], None],
     result: Callable[[Result], None],
 ) -> None:  # fmt: skip
-    from migrate.criu.errors import CriuMissing
-    from migrate.criu.provide import prime_feature_cache
+    from migrate.api import local as api
     from migrate.move.errors import MoveRefused
-    from migrate.move.sending import Move
-    from migrate.move.trace import Trace
-    from migrate.runtime import records
-    from migrate.runtime.paths import Paths
-    from migrate.transfer.ssh import connect
-    from migrate.transfer.target import Target
 
-    paths = Paths.from_environment()
-    record = records.find(paths, name)
-    address = Target.parse(target)
-    traced = Trace(trace) if trace else None
-    with contextlib.suppress(CriuMissing):  # preflight tells it
-        prime_feature_cache()
-    with connect(address, command=wish.remote_command or None) as connection:
-        mover = Move(paths, record, connection, address, wish, _both(event, traced))
-        with traced.of(mover) if traced else contextlib.nullcontext():
-            made = mover.plan()
-            if not dry_run:
-                result(mover.carry_out(made))
-                return
-        plan(made)
-        if made.obstacles:
-            raise MoveRefused.together(f"'{made.name}' can't move", made.obstacles)
-
-
-def _both(event: Callable[[Event], None], trace: Trace | None) -> Callable[[Event], None]:
-    if trace is None:
-        return event
-
-    def tell(told: Event) -> None:
-        event(told)
-        trace.event(told)
-
-    return tell
+    if not dry_run:
+        result(api.move(name, target, wish, trace=trace, on_event=event))
+        return
+    made = api.plan_move(name, target, wish, trace=trace, on_event=event)
+    plan(made)
+    if made.obstacles:
+        raise MoveRefused.together(f"'{made.name}' can't move", made.obstacles)
 
 
 def _stop_at_eof() -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from migrate.move.progress import Event, Result
 
 LINE_EVERY = 1.0  # seconds between plain lines of one phase
-_WORDS = {
+WORDS = {
     "preflight": "checking both hosts",
     "prepare": "preparing the target",
     "memory": "sending memory while it runs",
@@ -76,7 +76,7 @@ class MoveView:
         """Show one event."""
         if event.kind == "phase":
             self._phase_begun = time.monotonic()
-            self._show(_WORDS.get(event.name, event.name))
+            self._show(WORDS.get(event.name, event.name))
         elif event.kind == "bytes":
             self._bytes(event.name, int(event.data["done"]), int(event.data["total"]))
         elif event.kind == "round":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 import click
@@ -10,7 +9,7 @@ import click
 from migrate.cli.names import complete_containers
 
 if TYPE_CHECKING:
-    from migrate.runtime.paths import Paths
+    from migrate.api.local import Settled
 
 
 @click.command()
@@ -31,55 +30,45 @@ def recover(names: tuple[str, ...], address: str, as_json: bool) -> None:  # fmt
     """
     import json
 
-    from migrate.move import journal
+    from migrate.api import local as api
     from migrate.move.progress import Event
-    from migrate.move.recovery import recover as settle
-    from migrate.move.transaction import Target
-    from migrate.runtime import records
-    from migrate.runtime.paths import Paths
 
     def report(event: Event) -> None:
         if event.kind == "note":
             click.echo(event.name, err=True)
 
-    paths = Paths.from_environment()
-    paths.make()
-    entries = [e for e in journal.read_all(paths) if e.role == "source" or e.state != Target.DONE]
-    known = {word for e in entries for word in (e.name, e.container)}
-    for name in set(names) - known:
-        records.find(paths, name)
-    open_entries = [e for e in entries if not names or {e.name, e.container} & set(names)]
     outcomes = []
-    for entry in open_entries:
-        outcome = settle(paths, entry, address=address, report=report)
-        outcomes.append({"container": entry.name, "move": entry.move, "role": entry.role,
-                         "peer": entry.peer, "outcome": outcome})  # fmt: skip
+    for settled in api.recover(names, at=address, on_event=report):
+        outcomes.append(settled)
         if not as_json:
-            click.echo(f"{entry.name}: {_words(entry.role, outcome, entry.peer)}")
-    for name in _undo_restores(paths, names):
-        outcomes.append({"container": name, "outcome": "restore undone"})
-        if not as_json:
-            click.echo(f"{name}: as it was before the restore that was cut off; stopped")
+            click.echo(f"{settled.container}: {_words(settled)}")
     if as_json:
-        click.echo(json.dumps(outcomes, indent=2))
+        click.echo(json.dumps([_as_dict(settled) for settled in outcomes], indent=2))
     elif not outcomes:
         click.echo("nothing is open on this host")
     _raise_open(outcomes)
 
 
-def _raise_open(outcomes: list[dict[str, str]]) -> None:
+def _as_dict(settled: Settled) -> dict[str, str]:
+    if not settled.role:
+        return {"container": settled.container, "outcome": settled.outcome}
+    return {"container": settled.container, "move": settled.move, "role": settled.role,
+            "peer": settled.peer, "outcome": settled.outcome}  # fmt: skip
+
+
+def _raise_open(outcomes: list[Settled]) -> None:
     """Raises MoveUncertain, PagesOwed for what could not be settled."""
     from migrate.move.errors import MoveUncertain, PagesOwed
     from migrate.move.transaction import Source
 
-    doubtful = [o["container"] for o in outcomes if o["outcome"] == Source.COMMITTING]
+    doubtful = [o.container for o in outcomes if o.outcome == Source.COMMITTING]
     if doubtful:
         raise MoveUncertain(
             f"still held frozen: {', '.join(doubtful)}",
             cause="the target does not answer, and may have taken over",
             mend="make the target reachable, then run 'migrate recover' again",
         )
-    owing = [o["container"] for o in outcomes if o["outcome"] == Source.SERVING]
+    owing = [o.container for o in outcomes if o.outcome == Source.SERVING]
     if owing:
         raise PagesOwed(
             f"memory that is needed elsewhere is still here: {', '.join(owing)}",
@@ -88,27 +77,16 @@ def _raise_open(outcomes: list[dict[str, str]]) -> None:
         )
 
 
-def _undo_restores(paths: Paths, names: Collection[str]) -> Iterator[str]:
-    """The names of the containers whose restore was cut off, now put back."""
-    from migrate.checkpoint.bring_back import undo_cut_off
-    from migrate.runtime import records
-
-    for record in records.load_all(paths):
-        own = paths.container(record.identifier)
-        if names and not {record.name, record.identifier} & set(names):
-            continue
-        if own.before_restore.exists():
-            with records.locked(own, "recover"):
-                if undo_cut_off(paths, record.identifier):
-                    yield record.name
-
-
-def _words(role: str, outcome: str, peer: str) -> str:
-    if role == "target":
-        return {"aborted": "wiped here; it stays on its source"}.get(outcome, f"here: {outcome}")
+def _words(settled: Settled) -> str:
+    peer = settled.peer
+    if not settled.role:
+        return "as it was before the restore that was cut off; stopped"
+    if settled.role == "target":
+        wiped = "wiped here; it stays on its source"
+        return wiped if settled.outcome == "aborted" else f"here: {settled.outcome}"
     return {
         "aborted": "rolled back; it runs here",
         "committed": f"finished; it runs on {peer}",
         "committing": f"undecided; held frozen until {peer} answers",
         "serving": f"it runs on {peer}; memory that it needs is here, held until {peer} answers",
-    }.get(outcome, outcome)
+    }.get(settled.outcome, settled.outcome)

@@ -1,8 +1,15 @@
-"""What can go wrong with many hosts: the inventory (12, 13, 50)."""
+"""What can go wrong with the inventory of hosts (codes 12, 13, 50) and with plan files (124)."""
 
 from __future__ import annotations
 
 from migrate.errors import MigrateError
+
+
+class PlanBad(MigrateError):
+    """A plan file is not what `migrate evacuate` wrote, or was edited into something else."""
+
+    code = 124
+    mend = "mend the place that is named, or make the plan anew"
 
 
 class InventoryBad(MigrateError):

@@ -63,6 +63,7 @@ class Step(msgspec.Struct, frozen=True):
     bytes: int = 0
     seconds: float = 0.0
     downtime: float = 0.0
+    note: str = ""  # what a person should know of it: why it goes cold, what can't follow
 
 
 class Stays(msgspec.Struct, frozen=True):
@@ -74,7 +75,7 @@ class Stays(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Who goes where, in this order; `addresses` by host name."""
+    """Who goes where, in this order; `addresses` by host name. `seconds` and `bytes` for all."""
 
     source: str
     source_id: str
@@ -82,3 +83,6 @@ class Plan(msgspec.Struct, frozen=True):
     steps: tuple[Step, ...] = ()
     stay: tuple[Stays, ...] = ()
     version: int = 1
+    seconds: float = 0.0
+    bytes: int = 0
+    warnings: tuple[str, ...] = ()

@@ -162,7 +162,7 @@ def compare(here: Facts, there: Facts, *, memory: int, disk: int) -> list[Migrat
                     mend="run 'migrate host setup' for the target, 'migrate doctor --fix' here",
                 )
             )
-    if here.criu and there.criu and _numbers(there.criu) < _numbers(here.criu):
+    if here.criu and there.criu and version_numbers(there.criu) < version_numbers(here.criu):
         found.append(
             TargetUnfit(
                 f"the target's CRIU is too old: {there.criu}",
@@ -205,7 +205,8 @@ def enough_room(there: Facts, *, memory: int, disk: int) -> list[MigrateError]:
     return found
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def version_numbers(version: str) -> tuple[int, ...]:
+    """The numbers of a dotted version, to compare by; parts that are no number are left out."""
     numbers = []
     for part in version.split("."):
         with contextlib.suppress(ValueError):

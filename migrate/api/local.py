@@ -1,0 +1,198 @@
+"""Containers of this host: listed, checkpointed, restored, moved, settled."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from migrate.checkpoint.bring_back import BroughtBack as Restored
+from migrate.checkpoint.save import Saved as Checkpoint
+from migrate.move.outgoing import Wish
+from migrate.move.plan import Plan
+from migrate.move.progress import Event, Result
+from migrate.runtime import records
+from migrate.runtime.paths import Paths
+from migrate.runtime.records import Record
+from migrate.runtime.status import status_of
+
+if TYPE_CHECKING:
+    from migrate.move.sending import Move
+    from migrate.move.trace import Trace
+
+__all__ = [
+    "Checkpoint", "Container", "Restored", "Settled", "checkpoint", "containers", "move",
+    "plan_move", "recover", "restore",
+]  # fmt: skip
+
+Report = Callable[[Event], None]
+Count = Callable[[str, int, int], None]
+"""Hears of progress: the phase's name, bytes done, bytes in all (0 where that is not known)."""
+
+
+def _silent(_event: Event) -> None:
+    """Nobody listens."""
+
+
+def _uncounted(_phase: str, _done: int, _total: int) -> None:
+    """Nobody listens."""
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container as it is now; `status` is running, paused, created, stopped or moved."""
+
+    record: Record
+    status: str
+    pid: int = 0
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.record.name
+
+
+def containers() -> list[Container]:
+    """All containers of this host."""
+    paths = Paths.from_environment()
+    found = [(record, status_of(paths, record)) for record in records.load_all(paths)]
+    return [Container(record, status.word, status.pid) for record, status in found]
+
+
+def checkpoint(
+    name: str, output: str | None = None, *, leave_running: bool = False,
+    on_progress: Count = _uncounted,
+) -> Checkpoint:  # fmt: skip
+    """`migrate checkpoint`; raises what stands against it, and then the container runs on."""
+    from migrate.checkpoint.save import save
+
+    paths = Paths.from_environment()
+    record = records.find(paths, name)
+    _prime()
+    return save(paths, record, output, leave_running=leave_running, count=on_progress)
+
+
+def restore(source: Path, *, name: str | None = None, on_progress: Count = _uncounted) -> Restored:
+    """`migrate restore`; on any failure everything is as before."""
+    from migrate.checkpoint.bring_back import bring_back
+
+    _prime()
+    return bring_back(Paths.from_environment(), source, name, count=on_progress)
+
+
+def plan_move(name: str, target: str, wish: Wish | None = None, *, trace: Path | None = None,
+              on_event: Report = _silent) -> Plan:  # fmt: skip
+    """`migrate move --dry-run`: the plan with its obstacles; nothing is touched.
+
+    Raises ContainerUnknown, TargetInvalid, and what connecting raises.
+    """
+    with _mover(name, target, wish or Wish(), trace, on_event) as mover:
+        return mover.plan()
+
+
+def move(name: str, target: str, wish: Wish | None = None, *, trace: Path | None = None,
+         on_event: Report = _silent) -> Result:  # fmt: skip
+    """`migrate move`: the container `name` to `target`, USER@HOST[:PORT].
+
+    Raises MoveRefused and other obstacles before anything is frozen; MoveRolledBack and Interrupted
+    when it runs here as before; MoveUncertain and PagesOwed when `recover` has to settle it.
+    """
+    with _mover(name, target, wish or Wish(), trace, on_event) as mover:
+        return mover.carry_out(mover.plan())
+
+
+@contextlib.contextmanager
+def _mover(
+    name: str, target: str, wish: Wish, trace: Path | None, on_event: Report
+) -> Iterator[Move]:  # fmt: skip
+    from migrate.move.sending import Move
+    from migrate.move.trace import Trace
+    from migrate.transfer.ssh import connect
+    from migrate.transfer.target import Target
+
+    paths = Paths.from_environment()
+    record = records.find(paths, name)
+    address = Target.parse(target)
+    traced = Trace(trace) if trace else None
+    _prime()
+    with connect(address, command=wish.remote_command or None) as connection:
+        mover = Move(paths, record, connection, address, wish, _both(on_event, traced))
+        with traced.of(mover) if traced else contextlib.nullcontext():
+            yield mover
+
+
+def _both(event: Report, trace: Trace | None) -> Report:
+    if trace is None:
+        return event
+
+    def tell(told: Event) -> None:
+        event(told)
+        trace.event(told)
+
+    return tell
+
+
+def _prime() -> None:
+    """CRIU's feature cache made beforehand; what is missing, preflight tells."""
+    from migrate.criu.errors import CriuMissing, CriuProbeFailed
+    from migrate.criu.provide import prime_feature_cache
+
+    with contextlib.suppress(CriuMissing, CriuProbeFailed, OSError):
+        prime_feature_cache()
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What has become of one move or restore that was cut off.
+
+    `outcome`: aborted, committed, committing (undecided), serving (memory is owed), or
+    "restore undone". `role` is source or target, "" for a restore.
+    """
+
+    container: str
+    outcome: str
+    move: str = ""
+    role: str = ""
+    peer: str = ""
+
+
+def recover(
+    names: Collection[str] = (), *, at: str = "", on_event: Report = _silent
+) -> Iterator[Settled]:  # fmt: skip
+    """`migrate recover`: settle what was cut off, of the containers `names` or of all.
+
+    `at`: the target's address now, if it has another one. Yields each as it is settled. Raises
+    ContainerUnknown for a name that neither a journal nor a record has.
+    """
+    from migrate.move import journal
+    from migrate.move.recovery import recover as settle
+    from migrate.move.transaction import Target
+
+    paths = Paths.from_environment()
+    paths.make()
+    entries = [e for e in journal.read_all(paths) if e.role == "source" or e.state != Target.DONE]
+    known = {word for e in entries for word in (e.name, e.container)}
+    for name in set(names) - known:
+        records.find(paths, name)
+    for entry in entries:
+        if not names or {entry.name, entry.container} & set(names):
+            outcome = settle(paths, entry, address=at, report=on_event)
+            yield Settled(entry.name, outcome, entry.move, entry.role, entry.peer)
+    for undone in _undo_restores(paths, names):
+        yield Settled(undone, "restore undone")
+
+
+def _undo_restores(paths: Paths, names: Collection[str]) -> Iterator[str]:
+    """The names of the containers whose restore was cut off, now put back."""
+    from migrate.checkpoint.bring_back import undo_cut_off
+
+    for record in records.load_all(paths):
+        own = paths.container(record.identifier)
+        if names and not {record.name, record.identifier} & set(names):
+            continue
+        if own.before_restore.exists():
+            with records.locked(own, "recover"):
+                if undo_cut_off(paths, record.identifier):
+                    yield record.name

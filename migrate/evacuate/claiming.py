@@ -1,0 +1,81 @@
+"""What one evacuation claims in the store: the host, the room at targets, each container."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from migrate.evacuate.execution.course import Outcome, State, Task
+from migrate.evacuate.model import HostState
+from migrate.evacuate.store.fleet import FleetStore
+from migrate.evacuate.store.lease import Lease, Told
+
+
+def taken_by_others(store: FleetStore) -> tuple[dict[str, int], dict[str, str]]:
+    """By host id: memory that is reserved (bytes), and who empties it."""
+    seen = store.overview()
+    reserved: dict[str, int] = {}
+    for reservation in seen.reservations:
+        reserved[reservation.target] = reserved.get(reservation.target, 0) + reservation.memory
+    return reserved, {c.name: c.owner for c in seen.claims if c.kind == "host"}
+
+
+class Claims:
+    """The claim on one host, with the reservations that it holds. A context manager."""
+
+    def __init__(self, store: FleetStore, host: HostState, what: str, told: Told) -> None:
+        self._store = store
+        self._lease: Lease = store.claim("host", host.host_id, what, told=told)
+        self._lock = threading.Lock()
+        self._owed: dict[str, int] = {}  # bytes still to come, by host id
+        self._capacity: dict[str, int] = {}
+        self._needs: dict[str, tuple[str, int]] = {}  # by container: host id, bytes
+
+    def __enter__(self) -> Claims:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lease.release()
+
+    def reserve(
+        self, needs: Mapping[str, tuple[str, int]], capacity: Mapping[str, int]
+    ) -> None:  # fmt: skip
+        """Set aside what each container (by id) needs at its target: host id and bytes.
+
+        `capacity`: free memory by host id. Raises RoomTaken, ClaimTaken, StoreUnreachable.
+        """
+        self._needs, self._capacity = dict(needs), dict(capacity)
+        owed: dict[str, int] = {}
+        for host_id, size in needs.values():
+            owed[host_id] = owed.get(host_id, 0) + size
+        for host_id, size in owed.items():
+            self._store.reserve(self._lease, host_id, size, capacity[host_id])
+        self._owed = owed
+
+    @contextmanager
+    def container(self, task: Task) -> Iterator[None]:
+        """The container claimed for one move; raises ClaimTaken, LeaseLost, StoreUnreachable."""
+        self._lease.check()
+        with self._store.claim("container", task.container, f"moves {task.name}") as lease:
+            lease.check()
+            yield
+
+    def done(self, outcome: Outcome, ids: Mapping[str, str]) -> None:
+        """Record a move, and give back its room: its memory shows at the target by now.
+
+        `ids`: the host ids by name.
+
+        Raises GenerationTaken, LeaseLost, StoreUnreachable.
+        """
+        if outcome.state is State.MOVED and outcome.generation:
+            self._store.moved(
+                outcome.container, ids[outcome.origin], ids[outcome.target], outcome.generation
+            )  # fmt: skip
+        with self._lock:
+            host_id, size = self._needs.pop(outcome.container, ("", 0))
+            if not host_id:
+                return
+            self._owed[host_id] -= size
+            left = self._owed[host_id]
+            self._store.reserve(self._lease, host_id, left, self._capacity[host_id])
