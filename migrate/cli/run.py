@@ -45,7 +45,8 @@ _OPTIONS = (
                  help="Take a capability from it, or ALL."),
     click.option("--read-only", is_flag=True, help="Make its root file system read-only."),
     click.option("--hostname", "host_name", default="", help="Its host name (its id)."),
-    click.option("--label", "labels", multiple=True, callback=label_value, metavar="KEY=VALUE"),
+    click.option("--label", "labels", multiple=True, callback=label_value, metavar="KEY=VALUE",
+                 help="A label; it goes with the container."),
     click.option("--stop-signal", default="", metavar="SIGNAL", help="What 'stop' sends (TERM)."),
     click.argument("words", nargs=-1, metavar="[IMAGE] [PROGRAM [ARGS...]]"),
 )  # fmt: skip

@@ -7,6 +7,8 @@ different versions ask each other.
 from __future__ import annotations
 
 import contextlib
+import time
+from collections.abc import Iterator
 from typing import Any
 
 from migrate.checkpoint.files import volume_names
@@ -21,8 +23,6 @@ from migrate.runtime.status import status_of
 
 COUNT_SECONDS = 10.0
 """For counting disk space of all containers together."""
-LEAST_SECONDS = 0.2
-GUESTS_LIMIT = 2000
 LABELS_LIMIT = 100
 TEXT_LIMIT = 4096
 _HEEDED = "migrate."
@@ -36,15 +36,22 @@ def survey(paths: Paths) -> dict[str, Any]:
     record that can't be read.
     """
     found = facts.gather(paths)
-    records = [r for r in load_all(paths) if not r.moved_to][:GUESTS_LIMIT]
-    each = max(LEAST_SECONDS, COUNT_SECONDS / max(1, len(records)))
     return {
         "host_id": found.host_id, "machine": found.machine, "kernel": found.kernel,
         "criu": found.criu, "cpu_flags": list(found.cpu_flags),
         "memory_free": found.memory_free, "disk_free": found.disk_free,
         "cordoned": cordon.read(paths) is not None, "bridges": _bridges(),
-        "guests": [_guest(paths, record, each) for record in records],
+        "guests": list(_guests(paths)),
     }  # fmt: skip
+
+
+def _guests(paths: Paths) -> Iterator[dict[str, Any]]:
+    """Each has an equal share of the time that is left for counting."""
+    records = [record for record in load_all(paths) if not record.moved_to]
+    deadline = time.monotonic() + COUNT_SECONDS
+    for index, record in enumerate(records):
+        left = deadline - time.monotonic()
+        yield _guest(paths, record, left / (len(records) - index))
 
 
 def _bridges() -> list[str]:

@@ -54,6 +54,8 @@ def _tree(root: int, deadline: float, seen: set[tuple[int, int]]) -> tuple[int, 
         try:
             with os.scandir(directory) as entries:
                 for entry in entries:
+                    if time.monotonic() > deadline:
+                        return total, False
                     size, is_directory = _entry(entry, seen)
                     total += size
                     if is_directory:

@@ -1,4 +1,7 @@
-"""Asking hosts what they are and run, many at once; an answer is checked before it counts."""
+"""Asking hosts what they are and run, many at once, and cordoning them.
+
+An answer is checked before it counts.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import Annotated, Any
 import msgspec
 
 from migrate.errors import InternalError, MigrateError
+from migrate.evacuate.errors import InventoryBad
 from migrate.evacuate.inventory.hosts import Host
 from migrate.evacuate.model import Guest, HostState
 from migrate.move.journal import known_host_id
@@ -143,7 +147,8 @@ def ask_all(
 ) -> Answers:
     """Each host's state, or the error of asking it, by name, in the order of `hosts`.
 
-    At most `at_once` are asked at a time. Raises nothing for a host that fails.
+    At most `at_once` are asked at a time. Raises nothing for a host that fails. Of two names of
+    one host the second is an error: a plan must not count its memory twice.
     """
     wanted = list(hosts)
     waiting: queue.SimpleQueue[Host] = queue.SimpleQueue()
@@ -165,7 +170,23 @@ def ask_all(
         thread.start()
     for thread in threads:
         thread.join()
-    return {host.name: found[host.name] for host in wanted}
+    return _without_twins({host.name: found[host.name] for host in wanted})
+
+
+def _without_twins(answers: Answers) -> Answers:
+    first: dict[str, str] = {}
+    for name, answer in answers.items():
+        if isinstance(answer, MigrateError):
+            continue
+        other = first.setdefault(answer.host_id, name)
+        if other != name:
+            answers[name] = InventoryBad(
+                f"'{name}' is the same host as '{other}'",
+                cause=f"both answer with the identity {answer.host_id[:12]}",
+                mend="take one of the two out of the inventory; if one host is a copy of the other,"
+                " remove /var/lib/migrate/host-id there",
+            )
+    return answers
 
 
 def _ask_safely(host: Host, ask_one: Callable[[Host], HostState]) -> HostState | MigrateError:

@@ -19,6 +19,8 @@ from migrate.transfer.target import Target
 NAME = re.compile(r"[a-z0-9A-Z._-]{1,63}")
 SIZE_LIMIT = 1 << 20
 """Bytes of an inventory's file."""
+LINE_LIMIT = 4096
+"""Characters of a line of TOML or INI."""
 HOSTS_LIMIT = 1000
 LABELS_LIMIT = 100
 """Labels of one host."""
@@ -49,8 +51,20 @@ def this_host() -> Host:
 
 
 def bad(path: Path, place: str, cause: str) -> InventoryBad:
-    """The error for a fault at a place of the file."""
-    return InventoryBad(f"the inventory {path} is not valid at {place}", cause=cause)
+    """The error for a fault at a place of the file; what is quoted of it can't steer a terminal."""
+    what = f"the inventory {path} is not valid at {_printable(place)}"
+    return InventoryBad(what, cause=_printable(cause))
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def check_lines(path: Path, text: str) -> None:
+    """Refuse very long lines, at which parsers take the square of the time; raises InventoryBad."""
+    for number, line in enumerate(text.split("\n"), 1):
+        if len(line) > LINE_LIMIT:
+            raise bad(path, f"line {number}", f"it is longer than {LINE_LIMIT} characters")
 
 
 def name_fault(name: str) -> str:

@@ -24,6 +24,7 @@ from migrate.evacuate.inventory.hosts import (
     SIZE_LIMIT,
     Host,
     bad,
+    check_lines,
     checked,
     label_fault,
     name_fault,
@@ -43,7 +44,9 @@ Hosts = dict[str, Host]
 def parse(path: Path, data: bytes) -> Hosts:
     """The hosts in `data`, in the order of the file; raises InventoryBad, which names `path`."""
     try:
-        document = tomllib.loads(data.decode())
+        text = data.decode()
+        check_lines(path, text)
+        document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise InventoryBad(f"the inventory {path} is no TOML", cause=str(error)[:300]) from error
     for key in document.keys() - {"hosts"}:

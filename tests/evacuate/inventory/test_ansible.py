@@ -219,6 +219,8 @@ MERGES = "a0: &a0 {x: 1}\n" + "".join(
         ("i", "[a:children]\nb\n", "line 2"),
         ("i", "[a:vars]\nx=y\n", "line 1"),
         ("i", "[a:vars]\nx\n", "line 2"),
+        ("i", "\n" + "h" * 5000, "line 2"),
+        ("i", "h[1:2]\x1b[2J", "\ufffd[2J"),
         ("i", "h 'x", "line 1"),
         ("i", "h x", "line 1"),
         ("i", "h =x", "line 1"),

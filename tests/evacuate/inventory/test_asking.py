@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migrate.errors import InternalError, MigrateError
+from migrate.evacuate.errors import InventoryBad
 from migrate.evacuate.inventory import asking
 from migrate.evacuate.inventory.asking import ask_all
 from migrate.evacuate.inventory.hosts import Host, this_host
@@ -108,7 +109,7 @@ def test_all_are_asked_at_once_but_no_more_than_that():
         time.sleep(0.05)
         with lock:
             running -= 1
-        return HostState(host.name, host.address, "ab")
+        return HostState(host.name, host.address, host.name)
 
     hosts = [Host(f"h{n}", f"root@h{n}") for n in range(12)]
     found = ask_all(hosts, 4, ask_one)
@@ -132,6 +133,17 @@ def test_one_failure_hides_no_other_host():
         "down": HostUnreachable, "odd": InternalError, "system": HostUnreachable, "up": HostState,
     }  # fmt: skip
     assert all(isinstance(found[n], MigrateError) for n in ("down", "odd", "system"))
+
+
+def test_the_second_name_of_a_host_is_an_error():
+    def ask_one(host: Host) -> HostState:
+        return HostState(host.name, host.address, {"c": "02"}.get(host.name, "01"))
+
+    found = ask_all([Host(name, name) for name in "abc"], 2, ask_one)
+    assert {n: type(a) for n, a in found.items()} == {
+        "a": HostState, "b": InventoryBad, "c": HostState,
+    }  # fmt: skip
+    assert "'b' is the same host as 'a'" in str(found["b"])
 
 
 def test_a_host_that_does_not_exist_is_an_error_of_its_own(tmp_path, monkeypatch):

@@ -88,8 +88,10 @@ def test_only_a_file_that_was_named_must_be_there(tmp_path):
             f"l{n} = ''" for n in range(101)) + "}", "hosts.a"),
         ("".join(f"[hosts.h{n}]\naddress = 'a{n}'\n" for n in range(HOSTS_LIMIT + 1)), "'hosts'"),
         ("#" * (SIZE_LIMIT + 1), "too large"),
-        ("x = " + "[" * 100_000, "recursion"),
-        ("x = " + "1" * 10_000, "digits"),
+        ("x = " + "[" * 4000, "recursion"),
+        ("x = [\n" + "[" * 4000, "recursion"),
+        ("\n" + "a." * 300_000 + "a = 1", "line 2"),
+        ('"\\u001b[2J" = 1', "\ufffd[2J"),
     ],
 )  # fmt: skip
 def test_a_fault_is_told_with_file_and_place(tmp_path, text, place):

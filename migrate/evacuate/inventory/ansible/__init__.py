@@ -11,7 +11,7 @@ from migrate.evacuate.errors import InventoryBad
 from migrate.evacuate.inventory.ansible.groups import Tree, evaluate
 from migrate.evacuate.inventory.ansible.ini import read_ini
 from migrate.evacuate.inventory.ansible.yamlfile import read_yaml
-from migrate.evacuate.inventory.hosts import Inventory
+from migrate.evacuate.inventory.hosts import Inventory, check_lines
 
 YAML = {".yml", ".yaml", ".json"}
 
@@ -29,7 +29,11 @@ def read(path: Path, data: bytes) -> Inventory:
             mend="write down what it prints: 'ansible-inventory -i PROGRAM --list --yaml'",
         )
     tree = Tree(path)
-    (read_yaml if _is_yaml(path, text) else read_ini)(tree, text)
+    if _is_yaml(path, text):
+        read_yaml(tree, text)
+    else:
+        check_lines(path, text)
+        read_ini(tree, text)
     return evaluate(tree)
 
 
