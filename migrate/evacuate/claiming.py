@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from migrate.evacuate.execution.course import Outcome, State, Task
@@ -52,6 +52,15 @@ class Claims:
         for host_id, size in owed.items():
             self._store.reserve(self._lease, host_id, size, capacity[host_id])
         self._owed = owed
+
+    def tell_hosts(
+        self, hosts: Iterable[HostState], *, cordoned: bool = False, why: str = ""
+    ) -> None:  # fmt: skip
+        """Let other operators see these hosts as they are. Raises StoreUnreachable."""
+        for host in hosts:
+            self._store.put_host(
+                host.host_id, host.name, host.address, cordoned=cordoned, why=why
+            )  # fmt: skip
 
     @contextmanager
     def container(self, task: Task) -> Iterator[None]:

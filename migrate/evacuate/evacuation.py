@@ -110,15 +110,16 @@ class Evacuation:
         moves = Moves(self._order, self._journal(), self._view, self._start, self._begun)
         what = f"empties {plan.source}"
         with Claims(self._store, self._seen.source, what, moves.lose) as claims:
-            claims.reserve(
-                self._needs(plan), {t.host_id: t.memory_free for t in self._seen.targets}
-            )
+            claims.reserve(self._needs(plan), self._seen.free)
             self._view.intent(plan)
             set_cordon(self._order.source, by=self._store.owner, why=what)
+            claims.tell_hosts([self.source], cordoned=True, why=what)
+            claims.tell_hosts(self._seen.targets)
             moves.journal.begin(plan.source, self.source.address, plan.addresses)
             ids = {host.name: host.host_id for host in (self.source, *self._seen.targets)}
             outcomes = moves.carry_out(tasks_of(plan, self.source), claims, ids)
-            misplaced = moves.look_after(self._ask, outcomes)
+            known = (self.source, *self._seen.targets)
+            misplaced = moves.look_after(self._ask, known, outcomes)
         report = Report(
             plan.source, begun, time.time(), tuple(outcomes),
             {s.name: _why(s.why) for s in staying}, misplaced=tuple(misplaced),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from migrate.errors import MigrateError
 from migrate.evacuate.claiming import Claims
-from migrate.evacuate.execution.course import Course, Outcome, State, Task
+from migrate.evacuate.execution.course import Outcome, State, Task
 from migrate.evacuate.execution.execution import Conduct, Execution
 from migrate.evacuate.execution.journal import Journal
 from migrate.evacuate.execution.launching import Launch
@@ -39,17 +39,12 @@ class Moves:
     ) -> list[Outcome]:  # fmt: skip
         """All of them; `ids` are the host ids by name."""
         wish = self._order.wish
-        told: set[str] = set()
 
-        def watch(course: Course) -> None:
-            self._view.course(course)
-            outcome = course.outcome
-            if outcome is not None and outcome.container not in told:
-                told.add(outcome.container)
-                try:
-                    claims.done(outcome, ids)
-                except MigrateError as error:
-                    self._view.note(f"{outcome.name}: {error.what}")
+        def concluded(outcome: Outcome) -> None:
+            try:
+                claims.done(outcome, ids)
+            except MigrateError as error:
+                self._view.note(f"{outcome.name}: {error.what}")
 
         @contextmanager
         def claim(task: Task) -> Iterator[None]:
@@ -61,17 +56,21 @@ class Moves:
         conduct = Conduct(
             wish.parallel, self._order.how, wish.on_failure,
             self._begun + wish.deadline if wish.deadline is not None else None,
-            self._order.hooks, self._start, claim,
+            self._order.hooks, self._start, claim, concluded,
         )  # fmt: skip
-        self._execution = execution = Execution(tasks, conduct, self.journal, watch)
+        self._execution = execution = Execution(
+            tasks, conduct, self.journal, self._view.course
+        )  # fmt: skip
         if not tasks:
             return []
         return execution.carry_out(lambda: self._view.moment(execution.courses))
 
-    def look_after(self, ask: Ask, outcomes: Sequence[Outcome]) -> list[str]:
-        """Ask the hosts once more: what contradicts the outcomes, in words."""
+    def look_after(
+        self, ask: Ask, known: Iterable[HostState], outcomes: Sequence[Outcome]
+    ) -> list[str]:  # fmt: skip
+        """Ask those that had to do with it once more: what contradicts the outcomes, in words."""
         names = {name for o in outcomes for name in (o.origin, o.target)}
-        hosts = [h for h in (self._order.source, *self._order.targets) if h.name in names]
+        hosts = [Host(host.name, host.address) for host in known if host.name in names]
         if not hosts:
             return []
         answers = ask(hosts)

@@ -99,9 +99,11 @@ class Return:
             needs = {t.container: (self._home.host_id, _need(hosts[t.origin], t)) for t in tasks}
             claims.reserve(needs, {self._home.host_id: self._home.memory_free})
             lift_cordon(self._order.source)
+            claims.tell_hosts([self._home])
             ids = {host.name: host.host_id for host in (self._home, *hosts.values())}
             outcomes = moves.carry_out(tasks, claims, ids)
-            misplaced = moves.look_after(self._ask, outcomes)
+            known = (self._home, *hosts.values())
+            misplaced = moves.look_after(self._ask, known, outcomes)
         gone = f"{expected - len(tasks)} of the journal's containers are elsewhere or unreachable"
         report = Report(
             self._home.name, begun, time.time(), tuple(outcomes), returned=True,

@@ -38,6 +38,8 @@ class Conduct:
     hooks: Hooks = field(default_factory=Hooks)
     start: Launch = launch
     claim: Claim = lambda task: nullcontext()
+    concluded: Callable[[Outcome], None] = lambda outcome: None
+    """Hears of each container that was begun or tried, when nothing more is done with it."""
 
 
 class Execution:
@@ -114,6 +116,7 @@ class Execution:
             if outcome.state is State.FAILED and self._may_try_cold(course):
                 course.task = msgspec.structs.replace(course.task, mode="cold")
                 outcome = self._move(course)
+            self._conduct.concluded(outcome)
             if outcome.state in NOT_MOVED and self._conduct.on_failure == "stop":
                 with self._lock:
                     self._stopping = self._stopping or f"'{outcome.name}' could not be moved"
