@@ -12,7 +12,7 @@ from migrate.evacuate.execution.hooks import Hooks
 from migrate.evacuate.execution.report import Report
 from migrate.evacuate.inventory.asking import ask_all, lift_cordon, set_cordon
 from migrate.evacuate.inventory.hosts import Host, resolve
-from migrate.evacuate.inventory.reading import load, locate
+from migrate.evacuate.inventory.reading import load, load_for, locate
 from migrate.evacuate.model import HostState, Plan
 from migrate.evacuate.order import HERE, Order, View, order_of
 from migrate.evacuate.planning.wish import Wish
@@ -59,7 +59,7 @@ def uncordon(host: str, *, inventory: Path | None = None) -> bool:
 
 
 def _host(text: str, inventory: Path | None) -> Host:
-    return resolve(text, load(locate(inventory)))
+    return resolve(text, load_for([text], inventory))
 
 
 def order(
@@ -71,9 +71,11 @@ def order(
 
     Raises InventoryBad, HostUnknown, TargetInvalid.
     """
+    named = [text for text in (host, *to) if text != HERE]
+    known = load_for(named, inventory) if to else load(locate(inventory))
     return order_of(
-        host, to, load(locate(inventory)), wish or Wish(), bandwidth=bandwidth,
-        stop_time=stop_time, hooks=Hooks(before, after), check=check,
+        host, to, known, wish or Wish(), bandwidth=bandwidth, stop_time=stop_time,
+        hooks=Hooks(before, after), check=check,
     )  # fmt: skip
 
 

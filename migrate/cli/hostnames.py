@@ -54,18 +54,10 @@ def host_of(text: str, inventory: Path | None) -> Host:
 
     An address is one, whatever is wrong with the inventory.
     """
-    from migrate.evacuate.errors import InventoryBad
-    from migrate.evacuate.inventory.hosts import Inventory, is_address, resolve
-    from migrate.evacuate.inventory.reading import load, locate
+    from migrate.evacuate.inventory.hosts import resolve
+    from migrate.evacuate.inventory.reading import load_for
 
-    place = locate(inventory)
-    try:
-        known = load(place)
-    except InventoryBad:
-        if not is_address(text):
-            raise
-        known = Inventory(place.path)
-    return resolve(text, known)
+    return resolve(text, load_for([text], inventory))
 
 
 def target_of(text: str, inventory: Path | None) -> Target:

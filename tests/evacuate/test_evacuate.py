@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import random
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from migrate.errors import UsageError
 from migrate.evacuate.execution.errors import EvacuationIncomplete
 from migrate.evacuate.store.errors import ClaimTaken
 from tests.evacuate.fleet import Fleet, events_until, is_cordoned, reports_in
@@ -210,6 +212,47 @@ def test_the_conductor_is_killed_again_and_again(fleet: Fleet) -> None:
     back = fleet.evacuate("alpha", "--return")
     assert back["complete"]
     assert set(running_once(fleet, names).values()) == {"alpha"}
+
+
+@real
+def test_from_the_host_itself(fleet: Fleet) -> None:
+    """As at a shutdown: '.' is in no inventory; to come back it is named as others know it."""
+    alpha = fleet.hosts["alpha"]
+    environment = {"MIGRATE_INVENTORY": str(fleet.inventory)}
+    names = many(fleet, 2)
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return alpha.run([MIGRATE, "evacuate", *arguments], env=environment, check=False)
+
+    done = run(".", "--to", "beta", "--deadline", "100")
+    assert done.returncode == 0, done
+    assert set(running_once(fleet, names).values()) == {"beta"}
+    alpha.reboot()
+    assert is_cordoned(alpha)
+    refused = run(".", "--return")
+    assert refused.returncode == UsageError.code
+    assert "migrate host add" in refused.stderr
+    done = run("alpha", "--return")
+    assert done.returncode == 0, done
+    assert set(running_once(fleet, names).values()) == {"alpha"}
+
+
+@real
+def test_a_target_that_dies(fleet: Fleet) -> None:
+    """What was to go there stays or is settled; the same command then finds another place."""
+    names = many(fleet, 3)
+    gamma = fleet.hosts["gamma"]
+    child = fleet.popen("evacuate", "alpha", "--to", "gamma", "--json", "--parallel", "2")
+    events_until(child, {"state": "moving"})
+    gamma.cut()
+    try:
+        out, err = child.communicate(timeout=200)
+        assert child.returncode == EvacuationIncomplete.code, (out, err)
+    finally:
+        gamma.mend()
+    report = fleet.evacuate("alpha", "--to", "beta", "--to", "gamma")
+    assert report["complete"]
+    assert "alpha" not in set(running_once(fleet, names).values())
 
 
 @real

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from migrate.evacuate.errors import InventoryBad
-from migrate.evacuate.inventory.hosts import Inventory, read_bounded
+from migrate.evacuate.inventory.hosts import Inventory, is_address, read_bounded
 
 DEFAULT = Path("/etc/migrate/hosts.toml")
 VARIABLE = "MIGRATE_INVENTORY"
@@ -30,6 +31,20 @@ def locate(option: str | Path | None = None) -> Place:
     """`option` (of --inventory), else MIGRATE_INVENTORY, else /etc/migrate/hosts.toml."""
     chosen = option or os.environ.get(VARIABLE)
     return Place(Path(chosen), named=True) if chosen else Place(DEFAULT, named=False)
+
+
+def load_for(texts: Iterable[str], option: str | Path | None = None) -> Inventory:
+    """The inventory for these names and addresses; raises InventoryBad.
+
+    Addresses are what they are, whatever is wrong with the inventory.
+    """
+    place = locate(option)
+    try:
+        return load(place)
+    except InventoryBad:
+        if not all(map(is_address, texts)):
+            raise
+        return Inventory(place.path)
 
 
 def load(place: Place) -> Inventory:

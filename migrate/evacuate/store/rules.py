@@ -66,7 +66,7 @@ def decide_reservation(
     """Room is there while all reservations together stay within `capacity` (bytes).
 
     `claim` is the one that it is for. A lease that has a reservation at the target gets the new one
-    instead of it. Raises RoomTaken; ClaimTaken when somebody empties the target; LeaseLost.
+    instead of it. Raises RoomTaken; ClaimTaken when somebody else has the target; LeaseLost.
     """
     mine = found.get(claim.key)
     if mine is None or decode(claim.key, mine, Claim).lease != claim.lease:
