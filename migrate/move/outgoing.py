@@ -13,6 +13,7 @@ from migrate.move.journal import Entry
 from migrate.move.progress import Event, Phases, Report
 from migrate.move.rounds import Rounds
 from migrate.move.serving import Serving
+from migrate.move.turn import Turn
 from migrate.runtime.lifecycle.create import load_spec
 from migrate.runtime.networks import driver_of
 from migrate.runtime.networks.standin import StandIn
@@ -70,6 +71,7 @@ class Outgoing:
         self.files: FileRounds | None = None
         self.stand_in: StandIn | None = None
         self.serving: Serving | None = None
+        self.turn = Turn(paths)
 
     def counter(self, what: str, total: int) -> Callable[[int], None]:
         """Tells the progress towards `total` bytes, given those that were just sent."""
@@ -88,6 +90,7 @@ class Outgoing:
 
     def end_aids(self) -> None:
         """What helped to make the pause short is of no use any more."""
+        self.turn.give()
         if self.rounds:
             self.rounds.close()
         if self.stand_in:

@@ -110,6 +110,9 @@ def enough(done: list[Round], budget: float, most: int) -> str:
     return ""
 
 
+WAITED = "another container was frozen: one more round of memory"
+
+
 class Rounds:
     """The memory of one container on its way to the target."""
 
@@ -196,6 +199,14 @@ class Rounds:
             self._tell(done, why)
             if why:
                 return why
+
+    def catch_up(self) -> None:
+        """One more round, where the freeze had to wait. Raises what sending raises."""
+        assert self._tracker
+        self._report(Event("note", WAITED))
+        written = self._tracker.round()
+        self._send_round(written, _uncounted)
+        self._learn(written)
 
     def _send_round(self, written: list[Written], count: Callable[[int], None]) -> None:
         """All of a round; once more over other connections if those have failed under way."""

@@ -40,6 +40,7 @@ from migrate.transfer.target import Target as Address
 
 COMMIT_LIMIT = 20.0  # seconds
 SYNC_LIMIT = 600.0
+LONG_WAIT = 0.1  # seconds for the turn to freeze: then one more round of memory is worth its time
 
 
 class Move(Outgoing):
@@ -109,6 +110,8 @@ class Move(Outgoing):
         try:
             try:
                 self._prepare(made)
+                if made.mode != "cold":
+                    self._wait_for_turn()
                 pausing.pause(self, self.state, made.mode)
                 self._intend_commit()
             finally:
@@ -116,6 +119,7 @@ class Move(Outgoing):
         except BaseException as error:
             raise self._undone(error) from error
         self._commit()
+        self.turn.give()
         self._finish()
 
     def _prepare(self, made: Plan) -> None:
@@ -128,6 +132,12 @@ class Move(Outgoing):
         assert self.entry
         self.mode = self.entry.mode
         self.phases.leave()
+
+    def _wait_for_turn(self) -> None:
+        """Until no other container of this host is frozen; what is written meanwhile is sent."""
+        waited = self.turn.take()
+        if waited > LONG_WAIT and self.rounds and not self.rounds.late:
+            self.rounds.catch_up()
 
     def _undone(self, error: BaseException) -> BaseException:
         """Roll back; the error that tells so."""

@@ -15,6 +15,8 @@ from migrate.transfer.target import Target
 
 LINE_LIMIT = 1 << 20  # bytes; a longer line is cut
 _LAST_LINES = 20
+_HANDSHAKES = threading.BoundedSemaphore(4)
+"""At once: with ten unauthenticated ones sshd begins to drop them (MaxStartups, sshd_config(5))."""
 LOST = -1
 """The status of a command whose connection broke: nobody knows how it ended."""
 
@@ -89,7 +91,8 @@ class _Remote:
     def __init__(self, target: Target, arguments: tuple[str, ...]) -> None:
         from migrate.transfer.ssh import open_session
 
-        self._connection = open_session(target)
+        with _HANDSHAKES:
+            self._connection = open_session(target)
         try:
             self._channel = self._connection.open_channel(migrate_command_line(arguments))
         except BaseException:
