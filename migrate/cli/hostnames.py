@@ -60,6 +60,20 @@ def host_of(text: str, inventory: Path | None) -> Host:
     return resolve(text, load_for([text], inventory))
 
 
+def address_of(text: str) -> str:
+    """The address of the inventory's host of that name; else `text`, an alias of ssh's for one.
+
+    Raises InventoryBad for a word that only an inventory could explain, when that can't be read.
+    """
+    from migrate.evacuate.inventory.hosts import is_address
+    from migrate.evacuate.inventory.reading import load, locate
+
+    if is_address(text):
+        return text
+    host = load(locate()).hosts.get(text)
+    return host.address if host and host.address else text
+
+
 def target_of(text: str, inventory: Path | None) -> Target:
     """Where to connect to; raises UsageError for this very host, and what `host_of` raises."""
     from migrate.errors import UsageError

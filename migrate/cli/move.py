@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from migrate.cli.hostnames import address_of, complete_hosts
 from migrate.cli.names import name_argument
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 @click.command(epilog="Example: migrate move redis root@10.77.0.3")
 @name_argument
-@click.argument("target", metavar="USER@HOST[:PORT]")
+@click.argument("target", metavar="NAME|USER@HOST[:PORT]", shell_complete=complete_hosts)
 @click.option(
     "--mode",
     type=click.Choice(["auto", "cold", "stop-copy", "pre-copy", "hybrid", "post-copy"]),
@@ -103,7 +104,9 @@ def move(
     stop_time: float, remote_command: str, trace: Path | None, stop_at_eof: bool,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Move the container NAME to another host, with its open connections alive.
+    """Move a container to another host, with its open connections alive.
+
+    The host is a name of the inventory ('migrate host ls'), or an address.
 
     Everything is checked before anything is frozen. Until the target has the whole copy and COMMIT
     is given, any failure and Ctrl-C leave the container running here.
@@ -115,6 +118,7 @@ def move(
         max_downtime / 1000, max_rounds, auto_converge, tracker, verify,
     )  # fmt: skip
     dry_run = dry_run or explain
+    target = address_of(target)
     if stop_at_eof:
         _stop_at_eof()
     if as_json:

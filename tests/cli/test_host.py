@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from migrate.cli.hostnames import complete_hosts
+from migrate.cli.hostnames import address_of, complete_hosts
 from migrate.cli.main import cli, main
 from migrate.errors import UsageError
 from migrate.evacuate.errors import HostUnknown, InventoryBad, InventoryReadOnly
@@ -196,3 +196,15 @@ def test_each_has_an_example(inventory):
 
     for verb in group.commands:
         assert "Example: migrate host" in host(verb, "--help").stdout
+
+
+def test_an_address_by_the_inventorys_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "hosts.toml"
+    monkeypatch.setenv("MIGRATE_INVENTORY", str(path))
+    path.write_text('[hosts.beta]\naddress = "root@10.0.0.2:2222"\n')
+    assert address_of("beta") == "root@10.0.0.2:2222"
+    assert address_of("alias") == "alias"
+    path.write_text("nonsense")
+    assert address_of("root@10.0.0.3") == "root@10.0.0.3"
+    with pytest.raises(InventoryBad):
+        address_of("beta")
