@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @click.command(epilog="Example: migrate move redis root@10.77.0.3")
 @name_argument
-@click.argument("target", metavar="NAME|USER@HOST[:PORT]", shell_complete=complete_hosts)
+@click.argument("target", metavar="HOST|USER@HOST[:PORT]", shell_complete=complete_hosts)
 @click.option(
     "--mode",
     type=click.Choice(["auto", "cold", "stop-copy", "pre-copy", "hybrid", "post-copy"]),
