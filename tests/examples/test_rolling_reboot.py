@@ -1,0 +1,143 @@
+"""`examples/rolling_reboot.py` over three hosts that really go down, cut off and repeated."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.evacuate.fleet import Fleet, is_cordoned
+from tests.hosts import Lan
+from tests.hosts.host import CHECKOUT
+from tests.move.fixtures import containers, counts_on, is_gapless, make_counter_image, start_counter
+from tests.move.test_move import traces
+
+pytestmark = [
+    pytest.mark.root, pytest.mark.criu, pytest.mark.hosts, pytest.mark.timeout(120)
+]  # fmt: skip
+
+PROGRAM = CHECKOUT / "examples/rolling_reboot.py"
+WANTED = "reboot-wanted"
+"""A file on a host's disk: who watches from outside is to reboot it."""
+
+
+@pytest.fixture(scope="module")
+def made(lan: Lan) -> Fleet:
+    fleet = Fleet(lan, "alpha", "beta", "gamma")
+    make_counter_image(lan.shared, *fleet.hosts.values())
+    return fleet
+
+
+@pytest.fixture
+def fleet(made: Fleet) -> Iterator[Fleet]:
+    """Afterwards nothing of a container or a move is on any host."""
+    yield made
+    made.clean()
+    made.desk.run(["rm", "-f", "/var/lib/migrate/rolling-reboot.json"])
+    for host in made.hosts.values():
+        (host.disk / WANTED).unlink(missing_ok=True)
+        assert traces(host) == []
+
+
+class Run:
+    """The program at the desk. This thread plays the power button: hosts are its children."""
+
+    def __init__(self, fleet: Fleet, *arguments: str, command: str | None = None) -> None:
+        self._fleet = fleet
+        self.rebooted: list[str] = []
+        self._output = fleet.desk.directory / "rolling.log"
+        with self._output.open("w") as output:
+            self.child = fleet.desk.popen(
+                [sys.executable, PROGRAM, "--inventory", fleet.inventory, "--reboot-command",
+                 command or f"touch /var/lib/migrate/{WANTED}", *arguments],
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+            )  # fmt: skip
+
+    def end(self, status: int, *, kill_at_reboot: bool = False) -> str:
+        """What it has said, once it has ended with that status."""
+        deadline = time.monotonic() + 60
+        while self.child.poll() is None:
+            assert time.monotonic() < deadline, self._output.read_text()
+            for name, host in self._fleet.hosts.items():
+                if (host.disk / WANTED).exists():
+                    self._power_button(name, kill_at_reboot)
+            time.sleep(0.02)
+        assert self.child.returncode == status, self._output.read_text()
+        return self._output.read_text()
+
+    def _power_button(self, name: str, kill: bool) -> None:
+        host = self._fleet.hosts[name]
+        assert set(containers(host)) <= {"kept"}, "a host with containers is never rebooted"
+        (host.disk / WANTED).unlink()
+        if kill:
+            self.child.kill()
+            self.child.wait()
+        host.reboot()
+        self.rebooted.append(name)
+
+
+def filled(fleet: Fleet) -> dict[str, str]:
+    """A counter on alpha and beta each; by name, the host where it belongs."""
+    homes = {"counter-a": "alpha", "counter-b": "beta"}
+    for name, host in homes.items():
+        start_counter(fleet.hosts[host], name)
+    return homes
+
+
+def assert_home(fleet: Fleet, homes: dict[str, str]) -> None:
+    for name, home in homes.items():
+        assert fleet.places()[name] == [(home, "running")]
+        assert counts_on(fleet.hosts[home], name)
+        assert is_gapless(fleet.hosts[home], name)
+    assert not any(is_cordoned(host) for host in fleet.hosts.values())
+
+
+def test_every_host_in_turn_and_no_count_is_lost(fleet: Fleet) -> None:
+    homes = filled(fleet)
+    said = Run(fleet, "--dry-run").end(0)
+    assert "counter-a to" in said
+    assert fleet.where("counter-a") == {"alpha"}
+    assert not is_cordoned(fleet.hosts["alpha"])
+
+    run = Run(fleet)
+    said = run.end(0)
+    assert run.rebooted == ["alpha", "beta", "gamma"], said
+    assert_home(fleet, homes)
+    assert not (fleet.desk.disk / "rolling-reboot.json").exists()
+
+
+def test_killed_while_a_host_is_down_and_given_again(fleet: Fleet) -> None:
+    homes = filled(fleet)
+    first = Run(fleet, "beta", "alpha")
+    first.end(-9, kill_at_reboot=True)
+    assert first.rebooted == ["beta"]
+    assert fleet.where("counter-b") != {"beta"}
+    second = Run(fleet, "beta", "alpha")
+    said = second.end(0)
+    assert second.rebooted == ["alpha"], said
+    assert_home(fleet, homes)
+
+
+def test_a_host_that_does_not_come_back_ends_it(fleet: Fleet) -> None:
+    homes = filled(fleet)
+    failed = Run(fleet, command="echo no power >&2; false")
+    said = failed.end(1)
+    assert "no power" in said
+    assert "alpha, cordoned: no containers" in said
+    stays = Run(fleet, "--reboot-timeout", "2", command="true")
+    said = stays.end(1)
+    assert "has not come back within 2 s: it does not go down" in said
+    assert (failed.rebooted, stays.rebooted) == ([], [])
+    run = Run(fleet)
+    run.end(0)
+    assert run.rebooted == ["alpha", "beta", "gamma"]
+    assert_home(fleet, homes)
+
+
+def test_nothing_is_begun_where_something_is_amiss(fleet: Fleet) -> None:
+    assert "no host 'delta'" in Run(fleet, "delta").end(1)
+    fleet.desk.run(["sh", "-c", "echo '{' > /var/lib/migrate/rolling-reboot.json"])
+    assert "can't be read" in Run(fleet).end(1)
