@@ -182,7 +182,9 @@ def json_values(text: str) -> list[Any]:
         try:
             value, end = decoder.raw_decode(text)
         except ValueError as error:
-            raise Failed({"what": "migrate does not answer in JSON", "cause": str(error)}, {}) from None
+            raise Failed(
+                {"what": "migrate does not answer in JSON", "cause": str(error)}, {}
+            ) from None
         values.append(value)
         text = text[end:].lstrip()
     return values
