@@ -39,7 +39,7 @@ class Trouble(Exception):
 
 
 class Progress(msgspec.Struct):
-    """How far the round is. `before`: by host, the boot in which it was told to reboot."""
+    """How far the round is. `before`: by host, the boot that it was in when its turn came."""
 
     before: dict[str, str] = {}
     done: list[str] = []
@@ -156,6 +156,8 @@ class Round:
             raise answer
         if name in self._hosts and not answer.address:
             raise Trouble(f"{name} is this host: it can't see to its own return; name the others")
+        if name in self._hosts and answer.cordoned:
+            raise Trouble(f"{name} is cordoned already: uncordon it, or name the others")
 
     def _order(self, host: str) -> api.Order:
         options = self._options
@@ -171,6 +173,8 @@ class Round:
             show(plan)
 
     def carry_out(self) -> None:
+        for host in set(self._hosts) & set(self._progress.done):
+            say(f"{host}: done before, in this round ({self._options.state})")
         for host in self._left():
             self._reboot(host)
             self._progress.done.append(host)
@@ -185,10 +189,10 @@ class Round:
         options, order = self._options, self._order(host)
         address = order.source.address
         boot = await_boot(address, options.reboot_timeout)
-        if self._progress.before.get(host, boot) == boot:
+        before = self._progress.before.setdefault(host, boot)
+        self._progress.save(options.state)
+        if before == boot:
             self._empty(host, order)
-            self._progress.before[host] = boot
-            self._progress.save(options.state)
             say(f"{host}: rebooting")
             tell_to_reboot(address, options.reboot_command)
             await_boot(address, options.reboot_timeout, other_than=boot)

@@ -72,7 +72,7 @@ def test_the_last_few_are_kept(engine: Engine, tmp_path: Path) -> None:
     kept = {path for path in tmp_path.glob("*/*") if path.is_file()}
     assert kept == {path for pair in saved[-2:] for path in pair}
     assert not cut_off.exists()
-    assert all(path.stat().st_mode & 0o077 == 0 for path in (*kept, tmp_path / "web"))
+    assert all(path.stat().st_mode & 0o077 == 0 for path in (*kept, tmp_path / "web-2"))
 
     done = rotate("-k", "2", "-q", tmp_path, "nobody", "web", **state)
     assert done.returncode == 1

@@ -12,6 +12,7 @@ import pytest
 from tests.evacuate.fleet import Fleet, is_cordoned
 from tests.hosts import Lan
 from tests.hosts.host import CHECKOUT
+from tests.hosts.redis import MIGRATE
 from tests.move.fixtures import containers, counts_on, is_gapless, make_counter_image, start_counter
 from tests.move.test_move import traces
 
@@ -107,8 +108,8 @@ def test_every_host_in_turn_whatever_comes_between(fleet: Fleet) -> None:
     said = refused.end(1)
     assert "no power" in said
     assert "alpha, cordoned: no containers" in said
-    ignored = Run(fleet, "--reboot-timeout", "2", command="true")
-    assert "within 2 s: it does not go down" in ignored.end(1)
+    ignored = Run(fleet, "--reboot-timeout", "1", command="true")
+    assert "within 1 s: it does not go down" in ignored.end(1)
     killed = Run(fleet)
     killed.end(-9, kill_at_reboot=True)
     assert [run.rebooted for run in (refused, ignored, killed)] == [[], [], ["alpha"]]
@@ -117,11 +118,16 @@ def test_every_host_in_turn_whatever_comes_between(fleet: Fleet) -> None:
     last = Run(fleet)
     said = last.end(0)
     assert last.rebooted == ["beta", "gamma"], said
+    assert "alpha: back; its containers return" in said
     assert_home(fleet, homes)
     assert not (fleet.desk.disk / "rolling-reboot.json").exists()
 
 
 def test_nothing_is_begun_where_something_is_amiss(fleet: Fleet) -> None:
     assert "no host 'delta'" in Run(fleet, "delta").end(1)
+    fleet.hosts["beta"].run([MIGRATE, "host", "cordon"])
+    said = Run(fleet).end(1)
+    assert "beta is cordoned already" in said
+    assert "alpha: no containers" in said
     fleet.desk.run(["sh", "-c", "echo '{' > /var/lib/migrate/rolling-reboot.json"])
     assert "can't be read" in Run(fleet).end(1)
