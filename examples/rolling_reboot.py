@@ -31,7 +31,7 @@ from migrate.transfer.ssh import open_session
 from migrate.transfer.target import Target
 
 STATE_LIMIT = 1 << 20  # bytes of the file that is read
-PAUSE = 1.0  # seconds between questions to a host that is down
+PAUSE = 0.5  # seconds between questions to a host that is down
 
 
 class Trouble(Exception):
