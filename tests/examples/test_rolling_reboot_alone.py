@@ -32,7 +32,7 @@ def inventory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_waiting_has_an_end(program: ModuleType) -> None:
-    with pytest.raises(program.Trouble, match="not come back within 0.1 s: .*can't be reached"):
+    with pytest.raises(program.Trouble, match=r"not come back within 0\.1 s: .*can't be reached"):
         program.await_boot("root@127.0.0.1:1", 0.1)
 
 
