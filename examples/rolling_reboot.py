@@ -91,7 +91,7 @@ def show(plan: api.Plan) -> None:
         say(f"  {step.name} to {step.target}, {step.mode}, about {step.seconds:.1f} s")
     for stays in plan.stay:
         why = "; ".join(f"{host}: {words}" if host else words for host, words in stays.why.items())
-        say(f"  {stays.name} stays: {why}")
+        say(f"  {stays.name} stays, and ends with a reboot: {why}")
     for warning in plan.warnings:
         say(f"  warning: {warning}")
 
@@ -202,12 +202,6 @@ class Round:
     def _empty(self, host: str, order: api.Order) -> None:
         say(f"{host}: its containers leave")
         api.raise_incomplete(api.evacuate(order, store=self._options.store, view=Lines()))
-        state = api.hosts(self._options.inventory)[host]
-        if isinstance(state, MigrateError):
-            raise state
-        for guest in state.guests:
-            if guest.status == "running":
-                say(f"  {guest.name} is to stay on {host}, and ends with the reboot")
 
     def _fill(self, host: str, order: api.Order) -> None:
         try:

@@ -80,44 +80,45 @@ class Run:
         self.rebooted.append(name)
 
 
-def filled(fleet: Fleet) -> dict[str, str]:
-    """A counter on alpha and beta each; by name, the host where it belongs."""
-    homes = {"counter-a": "alpha", "counter-b": "beta"}
-    for name, host in homes.items():
-        start_counter(fleet.hosts[host], name)
-    return homes
+def filled(fleet: Fleet) -> None:
+    """Counters on beta, one of them to stay."""
+    for name in ("one", "two"):
+        start_counter(fleet.hosts["beta"], name)
+    start_counter(fleet.hosts["beta"], "kept", "--label", "migrate.evacuate=keep")
 
 
-def assert_home(fleet: Fleet, homes: dict[str, str]) -> None:
-    for name, home in homes.items():
-        assert fleet.places()[name] == [(home, "running")]
-        assert counts_on(fleet.hosts[home], name)
-        assert is_gapless(fleet.hosts[home], name)
+def assert_home(fleet: Fleet) -> None:
+    for name in ("one", "two"):
+        assert fleet.places()[name] == [("beta", "running")]
+        assert counts_on(fleet.hosts["beta"], name)
+        assert is_gapless(fleet.hosts["beta"], name)
+    assert fleet.places()["kept"] == [("beta", "stopped")]
     assert not any(is_cordoned(host) for host in fleet.hosts.values())
 
 
 def test_every_host_in_turn_whatever_comes_between(fleet: Fleet) -> None:
     """Refused, then killed while a host is down: each time it goes on."""
-    homes = filled(fleet)
-    said = Run(fleet, "--dry-run").end(0)
-    assert "counter-a to" in said
-    assert fleet.where("counter-a") == {"alpha"}
-    assert not is_cordoned(fleet.hosts["alpha"])
+    filled(fleet)
+    order = ("beta", "alpha", "gamma")
+    said = Run(fleet, "--dry-run", *order).end(0)
+    assert "one to " in said
+    assert "kept stays, and ends with a reboot" in said
+    assert fleet.where("one", "two") == {"beta"}
 
-    refused = Run(fleet, command="echo no power >&2; false")
+    refused = Run(fleet, *order, command="echo no power >&2; false")
     said = refused.end(1)
     assert "no power" in said
-    assert "alpha, cordoned: no containers" in said
-    killed = Run(fleet)
+    assert "beta, cordoned: kept (running)" in said
+    killed = Run(fleet, *order)
     killed.end(-9, kill_at_reboot=True)
-    assert [run.rebooted for run in (refused, killed)] == [[], ["alpha"]]
-    assert fleet.where("counter-a") != {"alpha"}
+    assert [run.rebooted for run in (refused, killed)] == [[], ["beta"]]
+    assert not {"beta"} & fleet.where("one", "two")
 
-    last = Run(fleet)
+    last = Run(fleet, *order)
     said = last.end(0)
-    assert last.rebooted == ["beta", "gamma"], said
-    assert "alpha: back; its containers return" in said
-    assert_home(fleet, homes)
+    assert last.rebooted == ["alpha", "gamma"], said
+    assert "beta: back; its containers return" in said
+    assert_home(fleet)
     assert not (fleet.desk.disk / "rolling-reboot.json").exists()
 
 
