@@ -55,6 +55,7 @@ NEEDED: dict[str, Callable[[], bool]] = {
     "ca-certificates": _has_file("/etc/ssl/certs/ca-certificates.crt"),
     "tcc": _on_path("cc", "gcc", "clang", "tcc"),
     "busybox-static": _has_file("/var/lib/dpkg/info/busybox-static.list"),
+    "shellcheck": _on_path("shellcheck"),
 }
 """Debian packages and how to see, without dpkg, that each is there."""
 
