@@ -23,8 +23,7 @@ from pathlib import Path
 import msgspec
 
 from migrate import api
-from migrate.errors import MigrateError, UsageError
-from migrate.evacuate.execution.course import Course
+from migrate.errors import MigrateError
 from migrate.kernel.files import write_atomically
 from migrate.transfer.errors import ConnectionLost
 from migrate.transfer.ssh import open_session
@@ -71,13 +70,13 @@ class Lines(api.View):
     def intent(self, plan: api.Plan) -> None:
         show(plan)
 
-    def course(self, course: Course) -> None:
+    def course(self, course: api.Course) -> None:
         name, state = course.task.name, str(course.state)
         if self._told.get(name) != state:
             self._told[name] = state
             say(f"  {name} -> {course.task.target}: {state}")
 
-    def moment(self, courses: Sequence[Course]) -> None:
+    def moment(self, courses: Sequence[api.Course]) -> None:
         """Nothing: lines come when something changes."""
 
 
@@ -206,7 +205,7 @@ class Round:
     def _fill(self, host: str, order: api.Order) -> None:
         try:
             report = api.return_to(order, store=self._options.store, view=Lines())
-        except UsageError as error:  # nothing had left it
+        except api.NothingToReturn as error:
             say(f"  {error.what}")
             api.uncordon(host, inventory=self._options.inventory)
         else:

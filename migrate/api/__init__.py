@@ -45,9 +45,10 @@ if TYPE_CHECKING:
         recover,
         restore,
     )
-    from migrate.errors import MigrateError
+    from migrate.errors import MigrateError, UsageError
     from migrate.evacuate.evacuation import raise_incomplete
-    from migrate.evacuate.execution.course import Outcome, State, Task
+    from migrate.evacuate.execution.course import Course, Outcome, State, Task
+    from migrate.evacuate.execution.errors import NothingToReturn
     from migrate.evacuate.execution.report import Report
     from migrate.evacuate.inventory.hosts import Host
     from migrate.evacuate.model import HostState, Plan
@@ -58,17 +59,19 @@ if TYPE_CHECKING:
     from migrate.move.progress import Event, Result
 
 __all__ = [
-    "MigrateError", "raise_incomplete",
+    "MigrateError", "UsageError", "NothingToReturn", "raise_incomplete",
     "Container", "containers",
     "checkpoint", "Checkpoint", "restore", "Restored",
     "plan_move", "MovePlan", "move", "MoveWish", "Result", "Event", "recover", "Settled",
     "Host", "HostState", "hosts", "cordon", "uncordon", "HERE",
     "order", "Order", "Wish", "parse_selector", "plan_evacuation", "Plan", "evacuate",
-    "plan_return", "return_to", "Task", "Report", "Outcome", "State", "View",
+    "plan_return", "return_to", "Task", "Report", "Outcome", "State", "Course", "View",
 ]  # fmt: skip
 
 _PLACES = {
     "MigrateError": "migrate.errors",
+    "UsageError": "migrate.errors",
+    "NothingToReturn": "migrate.evacuate.execution.errors",
     "raise_incomplete": "migrate.evacuate.evacuation",
     "Container": "migrate.api.local",
     "containers": "migrate.api.local",
@@ -103,6 +106,7 @@ _PLACES = {
     "Report": "migrate.evacuate.execution.report",
     "Outcome": "migrate.evacuate.execution.course",
     "State": "migrate.evacuate.execution.course",
+    "Course": "migrate.evacuate.execution.course",
     "View": "migrate.evacuate.order",
 }
 

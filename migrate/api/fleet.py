@@ -119,7 +119,7 @@ def _plan(evacuation: Evacuation, edited: Plan | None) -> Plan:
 def plan_return(
     wanted: Order, *, store: str | None = None, view: View | None = None
 ) -> list[Task]:  # fmt: skip
-    """`migrate evacuate --return --dry-run`: what would come back. Raises UsageError."""
+    """`migrate evacuate --return --dry-run`: what would come back. Raises NothingToReturn."""
     from migrate.evacuate.returning import Return
 
     paths = Paths.from_environment()
@@ -129,7 +129,7 @@ def plan_return(
 def return_to(wanted: Order, *, store: str | None = None, view: View | None = None) -> Report:
     """`migrate evacuate --return`: uncordon the host and bring back what an evacuation has moved.
 
-    Raises UsageError, ClaimTaken, RoomTaken, StoreUnreachable.
+    Raises NothingToReturn, UsageError, ClaimTaken, RoomTaken, StoreUnreachable.
     """
     from migrate.evacuate.returning import Return
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from migrate.errors import MigrateError, UsageError
 from migrate.evacuate.claiming import Claims
 from migrate.evacuate.execution.course import Outcome, Task
+from migrate.evacuate.execution.errors import NothingToReturn
 from migrate.evacuate.execution.journal import Journal, directory_of
 from migrate.evacuate.execution.launching import Launch, launch
 from migrate.evacuate.execution.report import Report
@@ -49,14 +50,13 @@ class Return:
     def tasks(self) -> tuple[list[Task], dict[str, HostState]]:
         """What is to come back, and the hosts where it is, by name. Nothing is touched.
 
-        Raises UsageError when the journal knows of nothing.
+        Raises NothingToReturn.
         """
         moved = self._journal.moved
         if not moved and not self._journal.unfinished:
-            raise UsageError(
+            raise NothingToReturn(
                 f"nothing is to be brought back to {self._home.name}",
                 cause=f"no journal in {self._journal.directory} says that something left it",
-                mend="give the command where the evacuation was carried out",
             )
         names = sorted({o.target for o in moved.values()})
         addresses = self._journal.addresses
@@ -87,7 +87,10 @@ class Return:
         )  # fmt: skip
 
     def carry_out(self) -> Report:
-        """Uncordon the host and bring everything back. Raises ClaimTaken, RoomTaken, UsageError."""
+        """Uncordon the host and bring everything back.
+
+        Raises NothingToReturn, ClaimTaken, RoomTaken, StoreUnreachable.
+        """
         begun = time.time()
         if self._journal.unfinished:
             settle_unfinished(self._journal, self._start, self._view.note)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from migrate.errors import UsageError
-from migrate.evacuate.execution.errors import EvacuationIncomplete
+from migrate.evacuate.execution.errors import EvacuationIncomplete, NothingToReturn
 from migrate.evacuate.store.errors import ClaimTaken
 from tests.evacuate.fleet import Fleet, events_until, is_cordoned, reports_in
 from tests.hosts import Lan
@@ -114,7 +114,7 @@ def test_emptied_under_load_and_filled_again(fleet: Fleet, lan: Lan, tmp_path: P
     finally:
         for client in clients:
             client.kill()
-    _out, complaint = fleet.run("evacuate", "alpha", "--return", status=5)
+    _out, complaint = fleet.run("evacuate", "alpha", "--return", status=NothingToReturn.code)
     assert "nothing is to be brought back" in complaint
 
 

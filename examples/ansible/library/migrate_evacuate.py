@@ -93,7 +93,7 @@ error:
   returned: on failure
 """
 
-USAGE_ERROR = "usage-error"
+NOTHING_TO_RETURN = "nothing-to-return"
 
 
 class Failed(Exception):
@@ -127,7 +127,7 @@ class Migrate:
         try:
             told = self._tell("evacuate", *words)
         except Failed as failed:
-            if failed.error.get("name") != USAGE_ERROR:
+            if failed.error.get("name") != NOTHING_TO_RETURN:
                 raise
             return self.uncordoned() | {"msg": str(failed)}  # nothing is to be brought back
         return {"changed": True, "report": told.get("report", {})}

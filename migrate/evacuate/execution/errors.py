@@ -1,4 +1,4 @@
-"""What can go wrong while a host is emptied (codes 51, 120, 121)."""
+"""What can go wrong while a host is emptied (codes 51, 52, 120, 121)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ class EvacuationJournalBad(MigrateError):
 
     code = 51
     mend = "look at the file; without it, 'migrate evacuate' plans anew and --return knows nothing"
+
+
+class NothingToReturn(MigrateError):
+    """No journal here says that an evacuation has moved something away from the host."""
+
+    code = 52
+    mend = "give the command where the evacuation was carried out"
 
 
 class EvacuationIncomplete(MigrateError):

@@ -74,7 +74,7 @@ class Wish(msgspec.Struct, frozen=True):
     deadline: float | None = None  # seconds from the start
     rate: float = DEFAULT_RATE  # bytes/s of the link that all moves share
     selector: tuple[Requirement, ...] = ()
-    on_failure: Literal["stop", "skip", "cold"] = "stop"
+    on_failure: Literal["stop", "skip", "cold"] = "skip"
 
     def __post_init__(self) -> None:
         if not 1 <= self.parallel <= MOST_AT_ONCE:
