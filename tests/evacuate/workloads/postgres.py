@@ -258,6 +258,11 @@ class Postgres:
         self.spans.append((self._marked, now))
         self._marked = now
 
+    def look(self) -> list[str]:
+        """What is wrong with the transaction that is held open."""
+        assert self._held
+        return self._held.look()
+
     def gaps(self) -> list[float]:
         """Seconds between any two marks, as pgbench's log has them; after `finish`."""
         assert self._load
