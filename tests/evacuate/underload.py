@@ -170,5 +170,3 @@ class UnderLoad:
 
 def _freezes(report: dict[str, Any]) -> tuple[float, ...]:
     return tuple(o.get("freeze_seconds", 0.0) for o in report["outcomes"])
-
-

@@ -43,7 +43,7 @@ def one_of_each(shared: Path) -> list[Workload]:
 
 
 def assortment(count: int, shared: Path) -> list[Workload]:
-    """`count` (8 at least) containers: each kind and network driver, then more of the small ones."""
+    """`count` (8 at least) containers: each kind and network driver, then more small ones."""
     made = one_of_each(shared)
     bridge = ("--network", "bridge", "--bridge", "br-lan", "--ip", f"{address(4)}/24")
     made += [
