@@ -1,4 +1,4 @@
-"""Load as of `redis-benchmark -c 50` that checks itself: each connection counts up a key of its own.
+"""Load as of `redis-benchmark -c 50` that checks itself: each connection counts up its own key.
 
 `redisload.py ADDRESS PORT CONNECTIONS`. Every answer must be one more than the last: a request that
 was lost or done twice shows. Commands on stdin: a line "mark" reports and begins anew; the end of
