@@ -37,6 +37,7 @@ class Evacuation:
         self._paths, self._order, self._store, self._view = paths, order, store, view
         self._ask, self._start = ask, start
         self._begun = time.monotonic()
+        self._reserved: dict[str, int] = {}  # by others when the hosts were asked; bytes by host id
         self._seen = self._look()
 
     @property

@@ -16,6 +16,7 @@ from tests.hosts.host import Client
 from tests.move.fixtures import containers
 
 LIMIT = 400.0  # seconds that an evacuation may take
+AMID = 8.0  # seconds of moves in which the operator can be killed: long enough for some to end
 SETTLED = 0.5  # seconds of load before and after what is measured
 
 
@@ -135,7 +136,7 @@ class UnderLoad:
                 seen = events_until(child, {"state": "moving"})
                 moves_left = any(event.get("state") == "moving" for event in seen)
                 planning = time.monotonic() - started if moves_left else planning
-                time.sleep(chosen.uniform(0, 4.0))
+                time.sleep(chosen.uniform(0, AMID))
             else:
                 time.sleep(chosen.uniform(0, planning))
             done += child.poll() is None
