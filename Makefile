@@ -5,7 +5,7 @@
 # make bench   the short benchmarks, some 7 minutes ('migrate bench downtime --must-hold': the long ones)
 # make test-vm two virtual machines with a stock kernel, made by make setup-vm; some minutes
 # make soak    200 moves of a program that does everything to its memory, some 5 minutes; then 30
-#              containers evacuated under load, with the operator killed 20 times, as long again
+#              containers evacuated under load, and with the operator killed 20 times, 20 minutes
 # make clean   everything that the above left in this checkout
 
 PYTHON ?= python3

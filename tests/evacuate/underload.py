@@ -142,6 +142,7 @@ class UnderLoad:
             done += child.poll() is None
             child.kill()
             child.communicate()
+        assert done, "every run had ended before it was to be killed"
         report = self.fleet.evacuate(self._home, *options, limit=LIMIT)
         took = time.monotonic() - begun
         assert report["complete"], report
