@@ -4,7 +4,8 @@
 # make check   linters, types, import map
 # make bench   the short benchmarks, some 7 minutes ('migrate bench downtime --must-hold': the long ones)
 # make test-vm two virtual machines with a stock kernel, made by make setup-vm; some minutes
-# make soak    200 moves of a program that does everything to its memory, some 5 minutes
+# make soak    200 moves of a program that does everything to its memory, some 5 minutes; then 30
+#              containers evacuated under load, and with the operator killed 20 times, 20 minutes
 # make clean   everything that the above left in this checkout
 
 PYTHON ?= python3
@@ -49,8 +50,9 @@ bench: setup
 soak: setup
 	@$(BIN)/python -m tests.hosts sweep
 	@$(BIN)/python -m tests.move.soak
+	@$(BIN)/python -m tests.evacuate.soak --json .evacuation-soak.json
 
 clean:
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m tests.hosts sweep; fi
-	@rm -rf .venv .vm-cache .criu.lock .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	@rm -rf .venv .vm-cache .criu.lock .evacuation-soak.json .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -8,6 +8,7 @@ to do it looks at a dozen files and runs one short process.
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import importlib.util
 import os
@@ -22,7 +23,10 @@ OLDEST_PYTHON = (3, 11)
 CHECKOUT = Path(__file__).resolve().parents[1]
 VENV = CHECKOUT / ".venv"
 POLICY = Path("/usr/sbin/policy-rc.d")
-SERVICES = {"openssh-server": "ssh", "redis-server": "redis-server", "etcd-server": "etcd"}
+SERVICES = {
+    "openssh-server": "ssh", "redis-server": "redis-server", "etcd-server": "etcd",
+    "postgresql": "postgresql", "nginx": "nginx",
+}  # fmt: skip
 """Packages that would start a service: (package, name of the service)."""
 
 
@@ -39,6 +43,10 @@ def _has_file(path: str) -> Callable[[], bool]:
     return lambda: Path(path).exists()
 
 
+def _matches(pattern: str) -> Callable[[], bool]:
+    return lambda: bool(glob.glob(pattern))  # noqa: PTH207 -- Path.glob takes no absolute pattern
+
+
 def _can_make_venv() -> bool:
     return all(importlib.util.find_spec(name) for name in ("venv", "ensurepip"))
 
@@ -49,6 +57,8 @@ NEEDED: dict[str, Callable[[], bool]] = {
     "openssh-client": _on_path("ssh"),
     "redis-server": _on_path("redis-server"),
     "etcd-server": _on_path("etcd"),
+    "postgresql": _matches("/usr/lib/postgresql/*/bin/postgres"),
+    "nginx": _on_path("nginx"),
     "iproute2": _on_path("ip"),
     "procps": _on_path("ps"),
     "tar": _on_path("tar"),

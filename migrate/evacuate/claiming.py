@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from migrate.evacuate.execution.course import Outcome, State, Task
+from migrate.evacuate.inventory.hosts import Host
 from migrate.evacuate.model import HostState
+from migrate.evacuate.planning.room import RESERVE, mebibytes
+from migrate.evacuate.store.errors import RoomTaken
 from migrate.evacuate.store.fleet import FleetStore
 from migrate.evacuate.store.lease import Lease, Told
+from migrate.evacuate.survey import Ask
+
+LOOKS, PAUSE = 4, 2.0
+"""How often hosts are asked whether what is reserved is there, and seconds between."""
 
 
 def taken_by_others(store: FleetStore) -> tuple[dict[str, int], dict[str, str]]:
@@ -19,6 +27,33 @@ def taken_by_others(store: FleetStore) -> tuple[dict[str, int], dict[str, str]]:
     for reservation in seen.reservations:
         reserved[reservation.target] = reserved.get(reservation.target, 0) + reservation.memory
     return reserved, {c.name: c.owner for c in seen.claims if c.kind == "host"}
+
+
+def refuse_overdrawn(store: FleetStore, ask: Ask, targets: Sequence[Host]) -> None:
+    """Raise RoomTaken where less memory is free by now than is reserved, ours included.
+
+    To be called when ours is: a plan is as old as the checks of its moves took, and containers of
+    others, whose reservations have ended, may have come since. A container that is on its way
+    counts twice: one look more, when it has come, tells.
+    """
+    for attempt in range(LOOKS):
+        if attempt:
+            time.sleep(PAUSE)
+        reserved, _emptied = taken_by_others(store)
+        short = [
+            (answer, reserved[answer.host_id])
+            for answer in ask(targets).values()
+            if isinstance(answer, HostState) and answer.host_id in reserved
+            and reserved[answer.host_id] + RESERVE > answer.memory_free
+        ]  # fmt: skip
+        if not short:
+            return
+    host, size = short[0]
+    raise RoomTaken(
+        f"host {host.name} has less free memory than when the plan was made",
+        cause=f"{mebibytes(size)} are reserved, {mebibytes(host.memory_free)} are free, of which "
+        f"{mebibytes(RESERVE)} stay free",
+    )
 
 
 class Claims:

@@ -6,7 +6,7 @@ import time
 
 import msgspec
 
-from migrate.evacuate.claiming import Claims, taken_by_others
+from migrate.evacuate.claiming import Claims, refuse_overdrawn, taken_by_others
 from migrate.evacuate.errors import PlanBad
 from migrate.evacuate.execution.course import State
 from migrate.evacuate.execution.errors import EvacuationIncomplete
@@ -15,11 +15,12 @@ from migrate.evacuate.execution.launching import Launch, launch
 from migrate.evacuate.execution.report import Report
 from migrate.evacuate.feasible import confirm, feasible_plan, tasks_of, unwilling
 from migrate.evacuate.inventory.asking import ask_all, set_cordon
+from migrate.evacuate.inventory.hosts import Host
 from migrate.evacuate.model import HostState, Plan
 from migrate.evacuate.moves import Moves
 from migrate.evacuate.order import Order, View
 from migrate.evacuate.planning.holding import check
-from migrate.evacuate.planning.room import memory_need
+from migrate.evacuate.planning.room import memory_need, room_of
 from migrate.evacuate.settling import settle_unfinished
 from migrate.evacuate.store.fleet import FleetStore
 from migrate.evacuate.survey import Ask, Survey, survey
@@ -36,6 +37,7 @@ class Evacuation:
         self._paths, self._order, self._store, self._view = paths, order, store, view
         self._ask, self._start = ask, start
         self._begun = time.monotonic()
+        self._reserved: dict[str, int] = {}  # by others when the hosts were asked; bytes by host id
         self._seen = self._look()
 
     @property
@@ -46,9 +48,9 @@ class Evacuation:
     def _look(self) -> Survey:
         order = self._order
         self._view.note(f"asking {1 + len(order.targets)} hosts")
-        seen = survey(self._ask, order.source, order.targets)
-        reserved, emptied = taken_by_others(self._store)
-        seen = seen.less(reserved, emptied)
+        # Read first: what arrives in between is then counted twice, rather than not at all.
+        self._reserved, emptied = taken_by_others(self._store)
+        seen = survey(self._ask, order.source, order.targets).less(self._reserved, emptied)
         for name, why in seen.left_out.items():
             self._view.note(f"{name} receives nothing: {why}")
         return seen
@@ -110,7 +112,9 @@ class Evacuation:
         moves = Moves(self._order, self._journal(), self._view, self._start, self._begun)
         what = f"empties {plan.source}"
         with Claims(self._store, self._seen.source, what, moves.lose) as claims:
-            claims.reserve(self._needs(plan), self._seen.free)
+            needs = self._needs(plan)
+            claims.reserve(needs, self.capacity())
+            refuse_overdrawn(self._store, self._ask, self._receivers(needs))
             self._view.intent(plan)
             set_cordon(self._order.source, by=self._store.owner, why=what)
             claims.tell_hosts([self.source], cordoned=True, why=what)
@@ -130,6 +134,19 @@ class Evacuation:
 
     def _journal(self) -> Journal:
         return Journal(directory_of(self._paths, self.source.host_id))
+
+    def capacity(self) -> dict[str, int]:
+        """Bytes by host id that may be reserved in all: what a plan can use, and others had."""
+        return {
+            t.host_id: room_of(t).memory + self._reserved.get(t.host_id, 0)
+            for t in self._seen.targets
+        }
+
+    def _receivers(self, needs: dict[str, tuple[str, int]]) -> list[Host]:
+        """The hosts whose memory is to be used."""
+        used = {host_id for host_id, size in needs.values() if size}
+        names = {t.name for t in self._seen.targets if t.host_id in used}
+        return [host for host in self._order.targets if host.name in names]
 
     def _needs(self, plan: Plan) -> dict[str, tuple[str, int]]:
         needs = {}

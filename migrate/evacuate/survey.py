@@ -17,14 +17,11 @@ Ask = Callable[[Sequence[Host]], Mapping[str, HostState | MigrateError]]
 
 @dataclass(frozen=True)
 class Survey:
-    """`left_out`: why some host does not receive, by its name; `free`: bytes of memory by host id,
-    what others have reserved of it included.
-    """
+    """`left_out`: why some host does not receive, by its name."""
 
     source: HostState
     targets: tuple[HostState, ...]
     left_out: dict[str, str] = field(default_factory=dict)
-    free: dict[str, int] = field(default_factory=dict)
 
     def target(self, name: str) -> HostState:
         """The target of that name; raises KeyError."""
@@ -47,7 +44,7 @@ class Survey:
                 continue
             free = max(0, target.memory_free - taken.get(target.host_id, 0))
             targets.append(msgspec.structs.replace(target, memory_free=free))
-        return Survey(self.source, tuple(targets), left_out, self.free)
+        return Survey(self.source, tuple(targets), left_out)
 
 
 def survey(ask: Ask, source: Host, targets: Sequence[Host]) -> Survey:
@@ -79,5 +76,4 @@ def survey(ask: Ask, source: Host, targets: Sequence[Host]) -> Survey:
             cause=why or "the inventory has no other host",
             mend="add hosts with 'migrate host add', or name them with --to",
         )
-    free = {target.host_id: target.memory_free for target in found}
-    return Survey(emptied, tuple(found), left_out, free)
+    return Survey(emptied, tuple(found), left_out)

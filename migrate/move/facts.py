@@ -21,6 +21,8 @@ from migrate.images.store import Store
 from migrate.kernel import probes
 from migrate.move.errors import TargetUnfit
 from migrate.move.journal import host_id
+from migrate.runtime.cgroups.layout import detect
+from migrate.runtime.cgroups.room import memory_left
 from migrate.runtime.cordon import refuse_if_cordoned
 from migrate.runtime.errors import NameTaken
 from migrate.runtime.networks import driver_of
@@ -92,6 +94,11 @@ def _cpu_flags() -> list[str]:
 
 
 def _memory_free() -> int:
+    left = memory_left(detect())
+    return _available() if left is None else min(left, _available())
+
+
+def _available() -> int:
     for line in Path("/proc/meminfo").read_text().splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024

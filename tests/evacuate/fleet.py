@@ -47,9 +47,9 @@ class Fleet:
         assert child.returncode == status, f"{arguments}: {child.returncode}\n{out}\n{err}"
         return out, err
 
-    def evacuate(self, *arguments: str, status: int = 0) -> dict[str, Any]:
-        """The report of `migrate evacuate --json`."""
-        out, _err = self.run("evacuate", *arguments, "--json", status=status)
+    def evacuate(self, *arguments: str, status: int = 0, limit: float = 150.0) -> dict[str, Any]:
+        """The report of `migrate evacuate --json`; `limit` in seconds."""
+        out, _err = self.run("evacuate", *arguments, "--json", status=status, limit=limit)
         return reports_in(out.splitlines())[-1]
 
     def places(self) -> dict[str, list[tuple[str, str]]]:

@@ -117,6 +117,42 @@ def member_files(name: str, *, inner: bool = True) -> list[str]:
     ]
 
 
+def limit_memory(name: str, size: int | None) -> None:
+    """Let a host have so many bytes and no more, None for all; raises LookupError."""
+    directory, version = _memory_group(name)
+    limit = ("memory.limit_in_bytes", "-1") if version == 1 else ("memory.max", "max")
+    (directory / limit[0]).write_text(limit[1] if size is None else str(size))
+
+
+def memory_used(name: str) -> int:
+    """Bytes; raises LookupError."""
+    directory, version = _memory_group(name)
+    usage = "memory.usage_in_bytes" if version == 1 else "memory.current"
+    return int((directory / usage).read_text())
+
+
+def out_of_memory_kills(name: str) -> int:
+    """Processes of a host that the kernel has killed for memory; raises LookupError."""
+    directory, version = _memory_group(name)
+    killed = 0
+    for group in _groups(directory):
+        events = group / ("memory.oom_control" if version == 1 else "memory.events.local")
+        with contextlib.suppress(OSError):  # a container that ends takes its group along
+            for line in events.read_text().splitlines():
+                if line.startswith("oom_kill "):
+                    killed += int(line.split()[1])
+    return killed
+
+
+def _memory_group(name: str) -> tuple[Path, int]:
+    for hierarchy in hierarchies():
+        directory = path_in(hierarchy, name)
+        for mark in ("memory.limit_in_bytes", "memory.max"):
+            if (directory / mark).exists():
+                return directory, hierarchy.version
+    raise LookupError("this machine has no memory controller")
+
+
 def _groups(top: Path) -> list[Path]:
     """`top` and everything beneath it, children before parents."""
     found = []

@@ -218,6 +218,20 @@ class Machine:
             )
         return subprocess.CompletedProcess(command, child.returncode, out, err)
 
+    # -- memory
+
+    def limit_memory(self, size: int | None) -> None:
+        """Let it have so many bytes and no more, as a smaller machine would; None for all."""
+        cgroups.limit_memory(self._cgroup, size)
+
+    def memory_used(self) -> int:
+        """Bytes, with its share of files that the kernel keeps in memory."""
+        return cgroups.memory_used(self._cgroup)
+
+    def out_of_memory_kills(self) -> int:
+        """Processes that the kernel has killed for want of memory; raises LookupError."""
+        return cgroups.out_of_memory_kills(self._cgroup)
+
     # -- the cable
 
     def set_rate(self, megabits: float | None) -> None:

@@ -12,7 +12,7 @@ from tests.hosts.host import Host
 from tests.hosts.redis import MIGRATE
 from tests.hosts.rootfs import make_rootfs
 
-COUNTER = "i=0; while :; do i=$((i+1)); echo $i; echo $i > /count; sleep 0.02; done"
+COUNTER = "i=0; while :; do i=$((i+1)); echo $i; echo $i > /count; sleep ${PAUSE:-0.02}; done"
 ADDRESS = "10.77.0.110"
 
 

@@ -66,7 +66,8 @@ def decide_reservation(
     """Room is there while all reservations together stay within `capacity` (bytes).
 
     `claim` is the one that it is for. A lease that has a reservation at the target gets the new one
-    instead of it. Raises RoomTaken; ClaimTaken when somebody else has the target; LeaseLost.
+    instead of it, and in any case if it is smaller: others may have found another capacity. Raises
+    RoomTaken; ClaimTaken when somebody else has the target; LeaseLost.
     """
     mine = found.get(claim.key)
     if mine is None or decode(claim.key, mine, Claim).lease != claim.lease:
@@ -84,7 +85,8 @@ def decide_reservation(
         return {}
     others = [other for other in there if other.lease != wanted.lease]
     used = sum(other.memory for other in others)
-    if used + wanted.memory > capacity:
+    had = max((r.memory for r in there if r.lease == wanted.lease), default=0)
+    if wanted.memory > had and used + wanted.memory > capacity:
         raise _full(wanted, others, capacity)
     return {wanted.key: encode(wanted)}
 

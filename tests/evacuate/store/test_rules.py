@@ -6,11 +6,13 @@ import contextlib
 import itertools
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
 from migrate.errors import MigrateError
 from migrate.evacuate.store import rules
+from migrate.evacuate.store.errors import RoomTaken
 from migrate.evacuate.store.model import (
     Claim,
     Generation,
@@ -52,9 +54,30 @@ def test_no_order_of_wishes_overcommits_or_empties_a_target(wishes):
         for host in HOSTS:
             there = decode_all(kept, rules.reservations_key(host), Reservation)
             assert sum(part.memory for part in there) <= CAPACITY
-            if (key := claim_key("host", host)) in kept:
-                holder = decode(key, kept[key], Claim)  # who fills it again may reserve there
-                assert {part.lease for part in there} <= {holder.lease}
+            if (held := kept.get(claim_key("host", host))) is not None:
+                # Who has claimed a host may bring containers back to it, and nobody else.
+                holder = decode(claim_key("host", host), held, Claim).lease
+                assert {part.lease for part in there} <= {holder}
+
+
+def test_room_is_given_back_whatever_others_reckon_with():
+    """Capacity is what each has seen free; a later one may have seen more, and reserved it."""
+    claims = {name: _container(name) for name in ("one", "two")}
+    kept: dict[str, bytes] = {}
+    for claim in claims.values():
+        kept |= rules.decide_claim(kept, claim)
+
+    def reserve(lease: str, memory: int, capacity: int) -> None:
+        wanted = Reservation("beta", memory, lease, "moves", 1.0, lease)
+        kept.update(rules.decide_reservation(kept, wanted, claims[lease], capacity))
+
+    reserve("one", 60, 100)
+    reserve("two", 90, 150)
+    with pytest.raises(RoomTaken):
+        reserve("one", 61, 100)
+    reserve("one", 40, 100)
+    there = decode_all(kept, rules.reservations_key("beta"), Reservation)
+    assert sorted(part.memory for part in there) == [40, 90]
 
 
 def _asked(kept: dict[str, bytes], wish: tuple) -> dict[str, bytes]:

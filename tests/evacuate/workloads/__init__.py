@@ -1,0 +1,1 @@
+"""What is moved in the long test: containers, each with clients that check what they get."""
