@@ -24,7 +24,7 @@ demo: setup
 test: setup
 	@d=$$(mktemp -d /tmp/mt.XXXX) && trap 'rm -rf "$$d"' EXIT && trap 'exit 130' INT TERM && \
 	export TMPDIR="$$d" && \
-	$(BIN)/pytest -q --basetemp="$$d/p" -m "$(PLAIN)" && \
+	$(BIN)/pytest -q -n 4 --basetemp="$$d/p" -m "$(PLAIN)" && \
 	$(BIN)/python -m tests.hosts sweep && \
 	$(BIN)/pytest -q --basetemp="$$d/p" -m "not ($(PLAIN)) and not vm"
 

@@ -80,5 +80,5 @@ def test_the_commands(tmp_path: Path) -> None:
     assert done.output.count("missed: a row") == 2
     done = CliRunner().invoke(bench, ["list"])
     assert [line.partition(":")[0] for line in done.output.splitlines()] == [
-        "overhead", "downtime", "tracked",
+        "overhead", "downtime", "tracked", "evacuate",
     ]  # fmt: skip
