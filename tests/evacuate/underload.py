@@ -16,7 +16,7 @@ from tests.hosts.host import Client
 from tests.move.fixtures import containers
 
 LIMIT = 400.0  # seconds that an evacuation may take
-AMID = 8.0  # seconds of moves in which the operator can be killed: long enough for some to end
+AMID = 5.0  # seconds of moves in which the operator can be killed: long enough for some to end
 SETTLED = 0.5  # seconds of load before and after what is measured
 
 
