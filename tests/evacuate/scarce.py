@@ -69,13 +69,13 @@ def squeeze(
         free = {name: free_memory(host) for name, host in hosts.items()}
         statuses = [_both(fleet, names, each_other=each_other) for _round in range(ROUNDS)]
         places = fleet.places()
+        killed = {name: host.out_of_memory_kills() for name, host in hosts.items()}
         assert {name: [s for _h, s in found] for name, found in places.items()} == {
             w.name: ["running"] for w in writers
-        }, places
+        }, (places, f"killed for memory: {killed}", f"free before: {free}", statuses)
         where = {name: found[0][0] for name, found in places.items()}
         arrived = {n: _arrived(n, host, where) for n, host in hosts.items()}
         wrong = {w.name: w.finish(fleet.hosts[where[w.name]]) for w in writers}
-        killed = {name: host.out_of_memory_kills() for name, host in hosts.items()}
     finally:
         for host in hosts.values():
             host.limit_memory(None)

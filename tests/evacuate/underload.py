@@ -16,7 +16,7 @@ from tests.hosts.host import Client
 from tests.move.fixtures import containers
 
 LIMIT = 400.0  # seconds that an evacuation may take
-AMID = 8.0  # seconds of moves in which the operator can be killed: long enough for some to end
+AMID = 5.0  # seconds of moves in which the operator can be killed: long enough for some to end
 SETTLED = 0.5  # seconds of load before and after what is measured
 
 
@@ -100,7 +100,7 @@ class UnderLoad:
         time.sleep(SETTLED)
         gaps = self._mark()
         assert report["complete"], report
-        assert {o["name"] for o in report["outcomes"]} == set(self.names)
+        assert {o["name"] for o in report.get("outcomes", ())} == set(self.names)
         return self._add(Passage(what, took, _freezes(report), gaps))
 
     def _add(self, passage: Passage) -> Passage:
@@ -178,4 +178,4 @@ class UnderLoad:
 
 
 def _freezes(report: dict[str, Any]) -> dict[str, float]:
-    return {o["name"]: o.get("freeze_seconds", 0.0) for o in report["outcomes"]}
+    return {o["name"]: o.get("freeze_seconds", 0.0) for o in report.get("outcomes", ())}
