@@ -9,7 +9,6 @@ one host, nothing shipped; the figure is the wall time of the two commands. A an
 from __future__ import annotations
 
 import json
-import platform
 import statistics
 import sys
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from migrate.bench import hosts
+from migrate.bench.rows import machine
 from migrate.bench.series import Series
 
 MUST_HOLD = 2.0
@@ -47,8 +47,7 @@ class Outcome:
         return {
             "benchmark": "overhead", "memory_mib": MEMORY_MIB, "move": self.move.as_json(),
             "raw": self.raw.as_json(), "ratio": self.ratio, "must_hold": MUST_HOLD,
-            "phases": self.phases, "kernel": platform.release(), "machine": platform.machine(),
-            "python": platform.python_version(),
+            "phases": self.phases, **machine(),
         }  # fmt: skip
 
 

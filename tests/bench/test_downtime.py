@@ -21,6 +21,7 @@ from migrate.bench.loads.load import ADDRESS, NAME, Load, Session
 from migrate.bench.loads.memory import Memory
 from migrate.bench.loads.redis import PORT, Redis, outcome
 from migrate.bench.loads.tree import Tree
+from migrate.bench.workloads.pinger import AROUND
 from migrate.move.faultpoint import FILE
 from tests.hosts import Host, leftovers, snapshot
 from tests.move.test_faults import arm, processes, stopped
@@ -48,11 +49,17 @@ def site() -> Iterator[hosts.Site]:
 @pytest.mark.parametrize("load", LOADS, ids=lambda load: load.describe())
 def test_a_load_moves_and_keeps_its_content(site: hosts.Site, load: Load) -> None:
     with load.started(site) as session:
-        (row,) = take_turns(site, session, load, ["pre-copy"], 1, print)
+        (row,) = take_turns(site, session, load, ["pre-copy"], 1, print, latency=True)
     assert (row.mode, row.load, row.wrong, row.errors) == ("pre-copy", load, 0, ())
     assert row.freeze.median > 0.01
     assert row.freeze.median - 0.02 < row.gap.median < row.freeze.median + 1
     assert row.filled is not None
+    # The ping that was on its way when the container froze; a gap begins with the answer before it.
+    longest = max(took for _, took in row.latency)
+    assert row.gap.median - 0.05 < longest <= row.gap.median
+    assert min(sent for sent, _ in row.latency) < -row.gap.median
+    assert max(sent for sent, _ in row.latency) > 0.1
+    assert len(row.latency) <= 2 * AROUND + 1
     assert len(row.rounds) >= 2
     assert row.rounds[0] > load.mib << 19
     assert row.rate is not None
