@@ -1,0 +1,46 @@
+"""Runs commands on this host in turns, and tells how long each took.
+
+`python -m migrate.bench.commandtimes RUNS` reads a JSON object of commands (name: list of words) on
+stdin, and prints one of the wall times in seconds, from the start of each to its end (name: list of
+RUNS numbers). A first turn does not count. The commands have /dev/null as their streams; one that
+fails ends it, with its name and its standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+
+LIMIT = 60.0  # seconds of one command
+
+
+def in_turns(commands: dict[str, list[str]], runs: int) -> dict[str, list[float]]:
+    """The seconds of each; raises RuntimeError when one fails."""
+    seconds: dict[str, list[float]] = {name: [] for name in commands}
+    with tempfile.TemporaryFile() as complaints:
+        for turn in range(runs + 1):
+            for name, command in commands.items():
+                complaints.truncate(0)
+                begun = time.monotonic()
+                done = subprocess.run(
+                    command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                    stderr=complaints, timeout=LIMIT, check=False,
+                )  # fmt: skip
+                took = time.monotonic() - begun
+                if done.returncode:
+                    complaints.seek(0)
+                    told = complaints.read().decode(errors="replace").strip()
+                    raise RuntimeError(f"{name}: exit code {done.returncode}: {told}")
+                if turn:
+                    seconds[name].append(took)
+    return seconds
+
+
+if __name__ == "__main__":
+    try:
+        print(json.dumps(in_turns(json.load(sys.stdin), int(sys.argv[1]))))
+    except (RuntimeError, subprocess.TimeoutExpired) as error:
+        sys.exit(str(error))
