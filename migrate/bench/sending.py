@@ -30,9 +30,7 @@ TOKEN = "b" * 32  # the directory of these data connections; nothing else is on 
 DIRECTORY = incoming(USUAL) / TOKEN
 """Where data connections with our token write to."""
 FILES, PAGES, TCP, SSH = "migrate files", "migrate pages", "plain TCP", "ssh cat"
-WAYS = (DIRECTORY = incoming(USUAL) / TOKEN
-"""Where data connections with our token write to."""
-FILES, PAGES, TCP, SSH)
+WAYS = (FILES, PAGES, TCP, SSH)
 
 
 @dataclass(frozen=True)

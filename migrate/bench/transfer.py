@@ -136,7 +136,8 @@ def _cpu(*both: Any) -> float:
 @contextlib.contextmanager
 def _sender(source: Any, target: Any, way: str) -> Iterator[Any]:
     child = source.popen(
-        [sys.executable, "-m", "migrate.bench.sending", way, str(DATA / NAME), target.ssh_target, NAME],
+        [sys.executable, "-m", "migrate.bench.sending", way, str(DATA / NAME), target.ssh_target,
+         NAME],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
