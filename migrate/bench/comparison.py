@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from migrate.bench.results import Limit
 from migrate.bench.series import Series
 
 
@@ -41,8 +42,6 @@ class Comparison:
 
     def missed(self) -> list[str]:
         """A sentence for each limit that is not held."""
-        from migrate.bench.results import Limit
-
         figures = {series.name: series for series in self.sides}
         if self.ratio:
             figures["ratio"] = self.ratio
@@ -90,8 +89,3 @@ def losses(told: dict[str, Any]) -> list[str]:
         for name in row.ours
         if name in medians and pick(medians[name], peers[best]) != medians[name]
     ]
-
-
-def interleaved(names: tuple[str, ...], turns: list[dict[str, float]]) -> tuple[Series, ...]:
-    """The sides of turns, each a figure by side."""
-    return tuple(Series(name, tuple(turn[name] for turn in turns)) for name in names)

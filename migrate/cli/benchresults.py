@@ -24,8 +24,10 @@ _DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
 def report(directory: Path, html: Path | None, plots: Path | None, trace: Path | None) -> None:
     """Print all results of a directory, and where we lose; make a page and plots of them."""
     from migrate.bench.report.losses import losses
-    from migrate.bench.results import load_all
+    from migrate.bench.results import load_all, printable
 
+    if trace and not (html or plots):
+        raise click.UsageError("--trace draws a pause: give --html or --plots, too")
     results = load_all(directory)
     lost = {result.path.name: losses(result) for result in results}
     for result in results:
@@ -34,15 +36,16 @@ def report(directory: Path, html: Path | None, plots: Path | None, trace: Path |
         click.echo("where we lose:")
     for name, sentences in lost.items():
         for sentence in sentences:
-            click.echo(f"  {name}: {sentence}")
+            click.echo(f"  {printable(name)}: {sentence}")
     if html or plots:
         _draw(results, lost, html, plots, trace)
 
 
 def _print(result: Result) -> None:
+    from migrate.bench.results import printable
     from migrate.cli.output import print_table
 
-    click.echo(f"{result.path.name}: {result.benchmark} ({result.machine})")
+    click.echo(f"{printable(result.path.name)}: {result.benchmark} ({result.machine})")
     rows = [
         (f.name, f"{f.median:.4g}", f"({f.least:.4g}, {f.most:.4g})", str(f.limit or ""))
         for f in result.figures.values()
@@ -67,7 +70,7 @@ def _draw(
         if plots:
             drawing.write(drawn, plots)
         if html:
-            html.write_text(page.page(results, drawn, lost))
+            html.write_text(page.page(results, drawn, lost), encoding="utf-8")
     except OSError as error:
         raise BenchImpossible(
             "the report can't be written", cause=str(error), mend="name another place"

@@ -190,6 +190,11 @@ def test_a_malformed_row_is_refused(tmp_path: Path, wrong: dict[str, Any]) -> No
     assert not (tmp_path / "page.html").exists()
 
 
+def test_a_trace_alone_is_of_no_use(tmp_path: Path) -> None:
+    write(tmp_path / "a.json", row(64, "pre-copy", 0.1))
+    assert report(tmp_path, "--trace", str(tmp_path / "a.json")).exit_code == 2
+
+
 def test_a_page_that_can_not_be_written(tmp_path: Path) -> None:
     write(tmp_path / "a.json", row(64, "pre-copy", 0.1))
     done = report(tmp_path, "--html", str(tmp_path / "nowhere" / "page.html"))
