@@ -20,10 +20,11 @@ LIMIT = 60.0  # seconds of one command
 def in_turns(commands: dict[str, list[str]], runs: int) -> dict[str, list[float]]:
     """The seconds of each; raises RuntimeError when one fails."""
     seconds: dict[str, list[float]] = {name: [] for name in commands}
-    with tempfile.TemporaryFile() as complaints:
+    with tempfile.TemporaryFile(buffering=0) as complaints:
         for turn in range(runs + 1):
             for name, command in commands.items():
-                complaints.truncate(0)
+                complaints.seek(0)  # the commands write where we are
+                complaints.truncate()
                 begun = time.monotonic()
                 done = subprocess.run(
                     command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,

@@ -30,6 +30,7 @@ TOKEN = "b" * 32  # the directory of these data connections; nothing else is on 
 DIRECTORY = incoming(USUAL) / TOKEN
 """Where data connections with our token write to."""
 FILES, PAGES, TCP, SSH = "migrate files", "migrate pages", "plain TCP", "ssh cat"
+_PIECE = 1 << 20
 WAYS = (FILES, PAGES, TCP, SSH)
 
 
@@ -105,31 +106,28 @@ def tcp(errand: Errand) -> Iterator[Send]:
 
 @contextlib.contextmanager
 def ssh(errand: Errand) -> Iterator[Send]:
-    """What one would type: `ssh HOST 'cat > FILE' < FILE`, OpenSSH's own choice of everything."""
+    """What one would type: `ssh HOST 'cat > FILE' < FILE`, OpenSSH's own choice of everything.
+
+    Its stdin is a pipe, so that it can be connected before; splice(2) fills it without a copy.
+    """
     line = f"echo; cat > {shlex.quote(str(errand.place))} && echo"
-    child = subprocess.Popen(
-        ["sh", "-c", 'read go; exec cat -- "$0"', errand.file],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-    )  # fmt: skip
-    assert child.stdin
-    assert child.stdout
     with subprocess.Popen(
-        ["ssh", *errand.target.ssh_arguments, line], stdin=child.stdout, stdout=subprocess.PIPE
+        ["ssh", *errand.target.ssh_arguments, line], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as far:
-        child.stdout.close()  # ssh has it
+        assert far.stdin
         assert far.stdout
         far.stdout.readline()
 
         def send() -> None:
-            assert child.stdin
+            assert far.stdin
             assert far.stdout
-            child.stdin.write(b"\n")
-            child.stdin.close()
+            with errand.file.open("rb") as source, far.stdin as pipe:
+                while os.splice(source.fileno(), pipe.fileno(), _PIECE):
+                    pass
             if far.stdout.readline() != b"\n":
                 raise ConnectionResetError("ssh did not write all of it")
 
         yield send
-    child.wait()
 
 
 def command() -> str:
