@@ -29,9 +29,10 @@ def test_commands_take_turns_and_the_first_does_not_count(tmp_path: Path) -> Non
 
 
 def test_a_command_that_fails_is_no_time() -> None:
+    commands = {"good": "echo other >&2", "bad": "echo a word >&2; exit 3"}
     done = subprocess.run(
         [sys.executable, "-m", "migrate.bench.commandtimes", "1"], text=True, capture_output=True,
-        input=json.dumps({"good": ["sh", "-c", "echo other >&2"], "bad": ["sh", "-c", "echo a word >&2; exit 3"]}),
+        input=json.dumps({name: ["sh", "-c", words] for name, words in commands.items()}),
         timeout=30, check=False,
     )  # fmt: skip
     assert done.returncode == 1
