@@ -15,8 +15,8 @@ def cpu_seconds(host: Any) -> float:
     """CPU time of the host's processes, those that have ended included; raises BenchImpossible.
 
     By control groups v2, which count it in every group, whatever controllers there are; what the
-    kernel does for the network in interrupts is not in it. (cpuacct, v1, missed processes that had
-    joined a host's group later: measured on Linux 6.18.)
+    kernel does for the network in interrupts is not in it. (v1's cpuacct did not count a process
+    that had been put into a host's group: seen on Linux 6.18.)
     """
     cgroups = hosts.load("cgroups")
     lines = Path(f"/proc/{host.pid}/cgroup").read_text().splitlines()

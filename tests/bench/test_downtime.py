@@ -21,6 +21,7 @@ from migrate.bench.loads.load import ADDRESS, NAME, Load, Session
 from migrate.bench.loads.memory import Memory
 from migrate.bench.loads.redis import PORT, Redis, outcome
 from migrate.bench.loads.tree import Tree
+from migrate.bench.report import tracefile
 from migrate.bench.workloads.pinger import AROUND
 from migrate.move.faultpoint import FILE
 from tests.hosts import Host, leftovers, snapshot
@@ -133,6 +134,19 @@ def test_a_hidden_sleep_in_the_pause_shows_in_every_clock(site: hosts.Site) -> N
             min(min(getattr(row, clock).runs) for row in rows) for rows in (honest, late)
         )
         assert SLEEP - 0.04 < after - before < SLEEP + 0.15, (clock, before, after)
+
+
+@real
+def test_the_pause_of_a_real_trace(site: hosts.Site) -> None:
+    source, target = site.pair
+    with Memory(16).started(site):
+        source.run([site.migrate, "move", "--trace", "/root/trace", NAME, target.ssh_target])
+        parts = tracefile.read(Path(f"/proc/{source.pid}/root/root/trace"))
+    names = {part.name for part in parts}
+    assert {"source: dump", "source: restore", "target: move.restore"} <= names
+    pause = [part for part in parts if part.name in ("source: freeze", "source: commit")]
+    assert pause[0].begun == 0.0
+    assert 0.01 < pause[-1].begun + pause[-1].seconds < 5
 
 
 DAMAGE = """
