@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from migrate.bench import runtime
+from migrate.bench import commandtimes, runtime
 from migrate.bench.commandtimes import in_turns
 from migrate.bench.errors import BenchImpossible
 from migrate.bench.results import load, side_by_side
@@ -26,6 +26,17 @@ def test_commands_take_turns_and_the_first_does_not_count(tmp_path: Path) -> Non
     assert [len(runs) for runs in seconds.values()] == [2, 2]
     assert min(seconds["a"]) >= 0.02
     assert min(seconds["b"]) >= 0.06
+
+
+def test_times_are_finer_than_what_they_tell_apart() -> None:
+    """Python's wait with a time limit would see the end after 63.5 or 113.5 ms only."""
+    assert min(in_turns({"nap": ["sleep", "0.07"]}, 4)["nap"]) < 0.1
+
+
+def test_a_command_that_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commandtimes, "LIMIT", 0.1)
+    with pytest.raises(RuntimeError, match="exit code -9"):
+        in_turns({"long": ["sleep", "30"]}, 1)
 
 
 def test_a_command_that_fails_is_no_time() -> None:
