@@ -2,7 +2,7 @@
 # make demo    two hosts on this machine, a live Redis moved between them and back
 # make test    unit tests, then the root tests with real CRIU, sshd, redis and hosts
 # make check   linters, types, import map
-# make bench   the short benchmarks, some 7 minutes ('migrate bench downtime --must-hold': the long ones)
+# make bench   the short benchmarks, some 9 minutes; their report is in bench-results/
 # make test-vm two virtual machines with a stock kernel, made by make setup-vm; some minutes
 # make soak    200 moves of a program that does everything to its memory, some 5 minutes; then 30
 #              containers evacuated under load, and with the operator killed 20 times, 20 minutes
@@ -10,6 +10,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+RESULTS := bench-results
 PLAIN := not root and not criu and not hosts and not vm
 
 .PHONY: setup demo test setup-vm test-vm check bench soak clean
@@ -43,9 +44,13 @@ check: setup
 	@rm -f .lint-imports.log
 
 bench: setup
-	@$(BIN)/migrate bench overhead
-	@$(BIN)/migrate bench downtime --runs 3
-	@$(BIN)/migrate bench tracked --mib 256 --runs 3
+	@mkdir -p $(RESULTS)
+	@$(BIN)/migrate bench overhead --output $(RESULTS)/overhead.json
+	@$(BIN)/migrate bench downtime --runs 3 --latency --output $(RESULTS)/downtime.json
+	@$(BIN)/migrate bench tracked --mib 256 --runs 3 --output $(RESULTS)/tracked.json
+	@$(BIN)/migrate bench runtime --output $(RESULTS)/runtime.json
+	@$(BIN)/migrate bench transfer --mib 256 --runs 3 --output $(RESULTS)/transfer.json
+	@$(BIN)/migrate bench report $(RESULTS) --html $(RESULTS)/report.html --plots $(RESULTS)/plots
 
 soak: setup
 	@$(BIN)/python -m tests.hosts sweep
@@ -54,5 +59,5 @@ soak: setup
 
 clean:
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m tests.hosts sweep; fi
-	@rm -rf .venv .vm-cache .criu.lock .evacuation-soak.json .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	@rm -rf .venv .vm-cache .criu.lock .evacuation-soak.json .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build $(RESULTS)
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -66,6 +66,8 @@ NEEDED: dict[str, Callable[[], bool]] = {
     "tcc": _on_path("cc", "gcc", "clang", "tcc"),
     "busybox-static": _has_file("/var/lib/dpkg/info/busybox-static.list"),
     "shellcheck": _on_path("shellcheck"),
+    "crun": _on_path("crun"),
+    "runc": _on_path("runc"),
 }
 """Debian packages and how to see, without dpkg, that each is there."""
 
@@ -140,7 +142,7 @@ def make_environment() -> None:
     _run(
         "pip install", "check that this machine reaches its Python package index, then repeat",
         python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
-        "--editable", ".[dev]",
+        "--editable", ".[dev,bench]",
     )  # fmt: skip
     stamp.write_text(wanted)
 

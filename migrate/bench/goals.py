@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from migrate.bench.loads.load import Load
 from migrate.bench.loads.memory import Memory
@@ -59,6 +60,14 @@ def modes_that_must_hold(available: Sequence[str]) -> list[str]:
 def goal_of(row: Row) -> Goal | None:
     """What must hold of this row."""
     return next((g for g in GOALS if (g.load, g.mode) == (row.load, row.mode)), None)
+
+
+def with_limits(row: Row) -> dict[str, Any]:
+    """The row as plain values, with what must hold of its figures (results.Limit)."""
+    goal = goal_of(row)
+    limits = {"gap": goal.gap, "sent_share": goal.sent_share} if goal else {}
+    told = {name: {"most": most} for name, most in limits.items() if most is not None}
+    return row.as_json() | ({"must_hold": told} if told else {})
 
 
 def missed(rows: Sequence[Row]) -> list[str]:

@@ -57,6 +57,14 @@ def site(
         yield made
 
 
+def import_directory(directory: Path, archive: Path, on: Sequence[Any], migrate: str) -> None:
+    """The files of a directory as the image IMAGE on each of those hosts; `archive` is made."""
+    with tarfile.open(archive, "w") as tar:
+        tar.add(directory, ".")
+    for host in on:
+        host.run([migrate, "image", "import", str(archive), IMAGE])
+
+
 def make_image(archive: Path, pair: list[Any], migrate: str) -> None:
     """Empty directories for what is bound, and links as on every Debian."""
     with tarfile.open(archive, "w") as tar:

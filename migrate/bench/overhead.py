@@ -9,15 +9,14 @@ one host, nothing shipped; the figure is the wall time of the two commands. A an
 from __future__ import annotations
 
 import json
-import platform
 import statistics
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from migrate.bench import hosts
+from migrate.bench.rows import machine
 from migrate.bench.series import Series
 
 MUST_HOLD = 2.0
@@ -47,8 +46,7 @@ class Outcome:
         return {
             "benchmark": "overhead", "memory_mib": MEMORY_MIB, "move": self.move.as_json(),
             "raw": self.raw.as_json(), "ratio": self.ratio, "must_hold": MUST_HOLD,
-            "phases": self.phases, "kernel": platform.release(), "machine": platform.machine(),
-            "python": platform.python_version(),
+            "phases": self.phases, **machine(),
         }  # fmt: skip
 
 
@@ -60,18 +58,8 @@ def run(runs: int, report: Callable[[str], None]) -> Outcome:
         report("making two hosts")
         pair = [lan.host("alpha"), lan.host("beta")]
         directory = rootfs.make_rootfs(lan.shared / "rootfs")
-        archive = lan.shared / "load.tar"
-        _pack(directory, archive)
-        for host in pair:
-            host.run([redis.MIGRATE, "image", "import", str(archive), "load"])
+        hosts.import_directory(directory, lan.shared / "load.tar", pair, redis.MIGRATE)
         return _take_turns(pair, redis.MIGRATE, runs, report)
-
-
-def _pack(directory: Path, archive: Path) -> None:
-    import tarfile
-
-    with tarfile.open(archive, "w") as tar:
-        tar.add(directory, ".")
 
 
 def _take_turns(pair: list[Any], migrate: str, runs: int, report: Callable[[str], None]) -> Outcome:
@@ -97,7 +85,7 @@ def _take_turns(pair: list[Any], migrate: str, runs: int, report: Callable[[str]
 
 
 def _start(host: Any, migrate: str, name: str) -> None:
-    host.run([migrate, "run", "-d", "--name", name, "load", "/bin/sh", "-c", WORKLOAD])
+    host.run([migrate, "run", "-d", "--name", name, hosts.IMAGE, "/bin/sh", "-c", WORKLOAD])
     wait = f"until {migrate} logs {name} | grep -q ready; do sleep 0.1; done"
     host.run(["sh", "-c", wait])
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +16,29 @@ MOST_BYTES = 16 << 20
 """Of a file; more is no result."""
 SCALARS = ("ratio", "bytes_sent", "sent_share", "wrong")
 """Figures that are one number; all else that counts is a series."""
-HIDDEN = ("runs", "phases", "load")
+HIDDEN = ("runs", "phases", "load", "latency", "must_hold")
+MOST_FIGURES = 5000
+"""Of a file."""
+MOST_NAME = 200  # characters
+_MACHINE = ("kernel", "machine", "cores", "python")
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What must hold of a median: no more than `most`, no less than `least`."""
+
+    least: float | None = None
+    most: float | None = None
+
+    def holds(self, value: float) -> bool:
+        """Whether it does."""
+        return (self.least is None or value >= self.least) and (
+            self.most is None or value <= self.most
+        )
+
+    def __str__(self) -> str:
+        words = (("at least", self.least), ("at most", self.most))
+        return ", ".join(f"{word} {value:.4g}" for word, value in words if value is not None)
 
 
 @dataclass(frozen=True)
@@ -25,6 +49,12 @@ class Figure:
     median: float
     least: float
     most: float
+    limit: Limit | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether the median is what it must be; so it is where nothing must hold."""
+        return self.limit is None or self.limit.holds(self.median)
 
     def apart_from(self, other: Figure) -> bool:
         """Whether no run of the one is within the range of the other's."""
@@ -40,6 +70,8 @@ class Result:
     machine: str
     figures: dict[str, Figure]
     missed: tuple[str, ...]
+    told: dict[str, Any]
+    """All that is in it."""
 
 
 def load(path: Path) -> Result:
@@ -47,18 +79,36 @@ def load(path: Path) -> Result:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise ValueError("it is too large")
-        told = json.loads(path.read_bytes())
+        told = json.loads(path.read_bytes(), parse_float=_finite, parse_constant=_finite)
         if not isinstance(told, dict) or not isinstance(told.get("benchmark"), str):
             raise ValueError("it does not say which benchmark it is of")
-        figures = {figure.name: figure for figure in _figures(told, "")}
-    except (OSError, ValueError, RecursionError) as error:
+        figures = dict(itertools.islice(_by_name(told), MOST_FIGURES + 1))
+        if len(figures) > MOST_FIGURES:
+            raise ValueError("it has too many figures")
+        missed = tuple(printable(str(line)) for line in told.get("missed") or ())
+    except (OSError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise BenchImpossible(
             f"{path} is no result of a benchmark", cause=str(error),
             mend="give files that 'migrate bench ... --output FILE' has written",
         ) from error  # fmt: skip
-    machine = ", ".join(str(told[key]) for key in ("kernel", "machine", "python") if key in told)
-    missed = tuple(str(line) for line in told.get("missed") or ())
-    return Result(path, told["benchmark"], machine, figures, missed)
+    machine = ", ".join(str(told[key]) for key in _MACHINE if key in told)
+    return Result(path, printable(told["benchmark"]), printable(machine), figures, missed, told)
+
+
+def printable(text: str) -> str:
+    """Text of a file, short, and nothing in it that a terminal or a page obeys."""
+    return "".join(c if c.isprintable() else "?" for c in text[:MOST_NAME])
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:40]} is no measured figure")
+    return value
+
+
+def _by_name(told: dict[str, Any]) -> Iterator[tuple[str, Figure]]:
+    return ((figure.name, figure) for figure in _figures(told, ""))
 
 
 def load_all(directory: Path) -> list[Result]:
@@ -84,22 +134,39 @@ def side_by_side(one: Result, other: Result) -> Iterator[tuple[Figure, Figure]]:
     return ((one.figures[name], other.figures[name]) for name in common)
 
 
-def _figures(value: Any, label: str) -> Iterator[Figure]:
+def _figures(value: Any, label: str, limit: Limit | None = None) -> Iterator[Figure]:
     if isinstance(value, list):
         for item in value:
             yield from _figures(item, label)
     if not isinstance(value, dict):
         return
     if {"median", "min", "max"} <= value.keys():
-        yield Figure(label, *(float(value[key]) for key in ("median", "min", "max")))
+        median, least, most = (float(value[key]) for key in ("median", "min", "max"))
+        yield Figure(printable(label), median, least, most, limit)
         return
     words = [str(value[key]) for key in ("what", "mode", "unit") if key in value]
     label = ", ".join(filter(None, [label, *words]))
+    limits = _limits(value.get("must_hold"))
     for key, inner in value.items():
         name = f"{label}: {key}" if label else key
         if key in SCALARS and isinstance(inner, int | float):
-            yield Figure(name, float(inner), float(inner), float(inner))
+            number = float(inner)
+            yield Figure(printable(name), number, number, number, limits.get(key))
         elif isinstance(inner, list) and key not in HIDDEN:
             yield from _figures(inner, label)
         elif isinstance(inner, dict) and key not in HIDDEN:
-            yield from _figures(inner, name)
+            yield from _figures(inner, name, limits.get(key))
+
+
+def _limits(told: Any) -> dict[str, Limit]:
+    """Of the figures beside `must_hold`; one number is the most that their ratio may be."""
+    if isinstance(told, int | float):
+        return {"ratio": Limit(most=float(told))}
+    if told is None:
+        return {}
+    if not isinstance(told, dict):
+        raise TypeError("its limits are none")
+    return {
+        key: Limit(**{side: float(limit[side]) for side in ("least", "most") if side in limit})
+        for key, limit in told.items()
+    }

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from migrate.bench.loads.load import Load
+from migrate.bench.loads.load import Load, Samples
 from migrate.bench.series import Series
 
 
@@ -18,7 +20,7 @@ class Row:
     `tick`, `filled` and `rate` are None where the load has no clock, no page came after the thaw,
     or nothing is counted. `rounds` are the bytes of pages that each round has found, before zeros
     are left out and the rest is compressed. `link` is the rate of the hosts' links in Mbit/s, None
-    for as fast as they go.
+    for as fast as they go. `latency` are the client's pings around the gap of one of the moves.
     """
 
     mode: str
@@ -35,6 +37,7 @@ class Row:
     wrong: int
     errors: tuple[str, ...]
     link: float | None = None
+    latency: Samples = ()
 
     @property
     def sent_share(self) -> float:
@@ -53,7 +56,7 @@ class Row:
             "what": self.load.describe(), "phases": self.phases, "bytes_sent": self.bytes_sent,
             "memory_bytes": self.memory_bytes, "sent_share": self.sent_share,
             "rounds": list(self.rounds), "wrong": self.wrong, "errors": list(self.errors),
-            "link_mbit": self.link,
+            "link_mbit": self.link, "latency": [list(sample) for sample in self.latency],
             **{name: clock.as_json() if clock else None for name, clock in clocks.items()},
         }  # fmt: skip
 
@@ -65,6 +68,9 @@ def series_of(name: str, runs: Sequence[float | None]) -> Series | None:
 
 
 def machine() -> dict[str, str]:
-    """What the figures were taken on."""
-    return {"kernel": platform.release(), "machine": platform.machine(),
-            "python": platform.python_version()}  # fmt: skip
+    """What the figures were taken on, and when."""
+    return {
+        "kernel": platform.release(), "machine": platform.machine(),
+        "cores": str(os.cpu_count()), "python": platform.python_version(),
+        "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+    }  # fmt: skip

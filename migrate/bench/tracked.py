@@ -58,10 +58,12 @@ class Pair:
 
     def as_json(self) -> dict[str, Any]:
         """As plain values."""
+        limit = {"must_hold": {"ratio": {"least": 1 - MUST_HOLD}}}
         return {
             "what": self.load.describe(), "unit": self.unit, "ratio": self.ratio.as_json(),
             "untracked": self.untracked.as_json(), "tracked": self.tracked.as_json(),
             "round_seconds": self.round_seconds, "round_bytes": self.round_bytes,
+            **(limit if isinstance(self.load, Redis) else {}),
         }  # fmt: skip
 
 

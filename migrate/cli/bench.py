@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from migrate.cli.benchcomparison import runtime, transfer
 from migrate.cli.benchdowntime import downtime
 from migrate.cli.benchevacuate import evacuate
 from migrate.cli.benchoptions import json_option, output_option, runs_option, save, say
@@ -19,13 +20,16 @@ def bench() -> None:
     """Measure what migrate costs, side by side with its peers, in one run."""
 
 
-@bench.command("list")
-def list_benchmarks() -> None:
+@bench.command("list", epilog="Example: migrate bench list --json")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON line for each.")
+def list_benchmarks(as_json: bool) -> None:
     """List the benchmarks and what each measures."""
-    from migrate.bench import downtime, evacuate, overhead, tracked
+    from migrate.bench import downtime, evacuate, overhead, runtime, tracked, transfer
 
-    for module in (overhead, downtime, tracked, evacuate):
-        click.echo((module.__doc__ or "").splitlines()[0])
+    for module in (overhead, downtime, tracked, evacuate, runtime, transfer):
+        line = (module.__doc__ or "").splitlines()[0]
+        name, _, measures = line.partition(": ")
+        click.echo(json.dumps({"name": name, "measures": measures}) if as_json else line)
 
 
 @bench.command(epilog="Example: migrate bench overhead --runs 9 --output overhead.json")
@@ -58,5 +62,5 @@ def overhead(runs: int, output: Path | None, as_json: bool, check: bool) -> None
         )
 
 
-for command in (downtime, tracked, evacuate, report, compare):
+for command in (downtime, tracked, evacuate, runtime, transfer, report, compare):
     bench.add_command(command)

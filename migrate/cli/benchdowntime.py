@@ -66,13 +66,14 @@ HEAD = (
 @click.option(
     "--link", metavar="MBIT", type=click.FloatRange(min=1), help="The rate of the hosts' links."
 )
+@click.option("--latency", is_flag=True, help="Keep the client's pings around one gap of each row.")
 @output_option
 @json_option
 @click.option("--check", is_flag=True, help="Fail if a row is worse than what must hold.")
 def downtime(
     workloads: tuple[str, ...], must_hold: bool, sizes: tuple[int, ...], rate: int, kind: str,
-    modes: tuple[str, ...], runs: int, link: float | None, output: Path | None, as_json: bool,
-    check: bool,
+    modes: tuple[str, ...], runs: int, link: float | None, latency: bool, output: Path | None,
+    as_json: bool, check: bool,
 ) -> None:  # fmt: skip
     """How long a container is away, by what runs in it and by mode."""
     from migrate.bench import downtime as module
@@ -87,9 +88,9 @@ def downtime(
     chosen = list(modes or (goals.modes_that_must_hold(there) if must_hold else there))
     rows: list[Row] = []
     result: dict[str, Any] = {}
-    for row in module.run(loads, chosen, runs, say, link):
+    for row in module.run(loads, chosen, runs, say, link, latency=latency):
         rows.append(row)
-        result = {"benchmark": "downtime", "rows": [row.as_json() for row in rows],
+        result = {"benchmark": "downtime", "rows": [goals.with_limits(row) for row in rows],
                   "missed": goals.missed(rows), **machine()}  # fmt: skip
         save(output, result)  # what is there is kept if a later load fails
     if as_json:

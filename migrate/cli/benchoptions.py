@@ -19,10 +19,10 @@ output_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
-def runs_option(text: str) -> Callable[[F], F]:
+def runs_option(text: str, default: int = 5) -> Callable[[F], F]:
     """How many runs count; `text` is its help."""
     return click.option(
-        "--runs", type=click.IntRange(min=1), default=5, show_default=True, help=text
+        "--runs", type=click.IntRange(min=1), default=default, show_default=True, help=text
     )
 
 

@@ -3,30 +3,78 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+if TYPE_CHECKING:
+    from migrate.bench.results import Result
+
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_NEW_FILE = click.Path(dir_okay=False, path_type=Path)
+_NEW_DIRECTORY = click.Path(file_okay=False, path_type=Path)
 _DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
-@click.command(epilog="Example: migrate bench report results")
+@click.command(epilog="Example: migrate bench report results --html report.html --plots plots")
 @click.argument("directory", metavar="DIRECTORY", type=_DIRECTORY)
-def report(directory: Path) -> None:
-    """Print all results of a directory, and what they have missed."""
-    from migrate.bench.results import load_all
+@click.option("--html", type=_NEW_FILE, help="Write all of it to this file, as one page.")
+@click.option("--plots", type=_NEW_DIRECTORY, help="Write the plots here, as SVG and PNG.")
+@click.option("--trace", type=_FILE, help="Of 'migrate move --trace': draw the pause of this move.")
+def report(directory: Path, html: Path | None, plots: Path | None, trace: Path | None) -> None:
+    """Print all results of a directory, and where we lose; make a page and plots of them."""
+    from migrate.bench.report.losses import losses
+    from migrate.bench.results import load_all, printable
+
+    if trace and not (html or plots):
+        raise click.UsageError("--trace draws a pause: give --html or --plots, too")
+    results = load_all(directory)
+    lost = {result.path.name: losses(result) for result in results}
+    for result in results:
+        _print(result)
+    if any(lost.values()):
+        click.echo("where we lose:")
+    for name, sentences in lost.items():
+        for sentence in sentences:
+            click.echo(f"  {printable(name)}: {sentence}")
+    if html or plots:
+        _draw(results, lost, html, plots, trace)
+
+
+def _print(result: Result) -> None:
+    from migrate.bench.results import printable
     from migrate.cli.output import print_table
 
-    for result in load_all(directory):
-        click.echo(f"{result.path.name}: {result.benchmark} ({result.machine})")
-        rows = [
-            (f.name, f"{f.median:.4g}", f"({f.least:.4g}, {f.most:.4g})")
-            for f in result.figures.values()
-        ]
-        print_table(("figure", "median", "(min, max)"), rows)
-        for complaint in result.missed:
-            click.echo(f"missed: {complaint}")
-        click.echo()
+    click.echo(f"{printable(result.path.name)}: {result.benchmark} ({result.machine})")
+    rows = [
+        (f.name, f"{f.median:.4g}", f"({f.least:.4g}, {f.most:.4g})", str(f.limit or ""))
+        for f in result.figures.values()
+    ]
+    print_table(("figure", "median", "(min, max)", "must hold"), rows)
+    click.echo()
+
+
+def _draw(
+    results: list[Result], lost: dict[str, list[str]], html: Path | None, plots: Path | None,
+    trace: Path | None,
+) -> None:  # fmt: skip
+    from migrate.bench.errors import BenchImpossible
+    from migrate.bench.report import page, readings, tracefile
+    from migrate.bench.report import plots as drawing
+    from migrate.bench.results import printable
+
+    rows = [row for result in results for row in readings.rows_of(result)]
+    pause = (printable(trace.name), tracefile.read(trace)) if trace else readings.pause(rows)
+    drawn = drawing.draw(readings.lines(rows), pause, readings.tracks(rows))
+    try:
+        if plots:
+            drawing.write(drawn, plots)
+        if html:
+            html.write_text(page.page(results, drawn, lost), encoding="utf-8")
+    except OSError as error:
+        raise BenchImpossible(
+            "the report can't be written", cause=str(error), mend="name another place"
+        ) from error
 
 
 @click.command(epilog="Example: migrate bench compare before.json after.json")

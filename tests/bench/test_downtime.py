@@ -15,12 +15,15 @@ from pathlib import Path
 import pytest
 
 from migrate.bench import hosts, moving
-from migrate.bench.downtime import move, take_turns
+from migrate.bench.downtime import take_turns
 from migrate.bench.errors import BenchImpossible, BenchMissed
 from migrate.bench.loads.load import ADDRESS, NAME, Load, Session
 from migrate.bench.loads.memory import Memory
 from migrate.bench.loads.redis import PORT, Redis, outcome
 from migrate.bench.loads.tree import Tree
+from migrate.bench.report import tracefile
+from migrate.bench.workloads.pinger import AROUND
+from migrate.move.faultpoint import FILE
 from tests.hosts import Host, leftovers, snapshot
 from tests.move.test_faults import arm, processes, stopped
 
@@ -47,11 +50,17 @@ def site() -> Iterator[hosts.Site]:
 @pytest.mark.parametrize("load", LOADS, ids=lambda load: load.describe())
 def test_a_load_moves_and_keeps_its_content(site: hosts.Site, load: Load) -> None:
     with load.started(site) as session:
-        (row,) = take_turns(site, session, load, ["pre-copy"], 1, print)
+        (row,) = take_turns(site, session, load, ["pre-copy"], 1, print, latency=True)
     assert (row.mode, row.load, row.wrong, row.errors) == ("pre-copy", load, 0, ())
     assert row.freeze.median > 0.01
     assert row.freeze.median - 0.02 < row.gap.median < row.freeze.median + 1
     assert row.filled is not None
+    # The ping that was on its way when the container froze; a gap begins with the answer before it.
+    longest = max(took for _, took in row.latency)
+    assert row.gap.median - 0.05 < longest <= row.gap.median
+    assert min(sent for sent, _ in row.latency) < -row.gap.median
+    assert max(sent for sent, _ in row.latency) > 0.1
+    assert len(row.latency) <= 2 * AROUND + 1
     assert len(row.rounds) >= 2
     assert row.rounds[0] > load.mib << 19
     assert row.rate is not None
@@ -68,32 +77,76 @@ def test_a_load_moves_and_keeps_its_content(site: hosts.Site, load: Load) -> Non
         assert sum(row.rounds[1:]) < 0.1 * row.rounds[0]
 
 
-def hold_for(host: Host, word: str, seconds: float) -> None:
-    """Let whoever reaches the armed point go on, so much later."""
-    deadline = time.monotonic() + 30
-    while not (held := stopped(processes(host, "migrate", word))):
-        if time.monotonic() > deadline:
-            return
-        time.sleep(0.001)
-    time.sleep(seconds)
-    os.kill(held[0], signal.SIGCONT)
+class Sabotage:
+    """While entered: whoever has frozen the container in a move sleeps for so many seconds."""
+
+    def __init__(self, pair: tuple[Host, ...], seconds: float) -> None:
+        self._pair, self._seconds = pair, seconds
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="sabotage", daemon=True)
+        self.struck = 0
+
+    def __enter__(self) -> Sabotage:
+        self._arm()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._over.set()
+        self._thread.join()
+        for host in self._pair:
+            host.run(["rm", "-f", f"/run/migrate/{FILE}"])
+
+    def _arm(self) -> None:
+        """Only the source of a move reaches this point, whichever host it is."""
+        for host in self._pair:
+            arm(host, "frozen")
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.001):
+            for pid in [p for host in self._pair for p in stopped(processes(host, "move"))]:
+                time.sleep(self._seconds)
+                self.struck += 1
+                os.kill(pid, signal.SIGCONT)
+                self._arm()
+
+
+SLEEP = 0.1
 
 
 @real
 def test_a_hidden_sleep_in_the_pause_shows_in_every_clock(site: hosts.Site) -> None:
+    """The rows of `bench downtime`, without and with the sleep, in turns.
+
+    Least against least: what else the machine does only adds to either.
+    """
+    load, honest, late = Memory(16), [], []
+    with load.started(site) as session:
+        for _ in range(2):
+            honest += take_turns(site, session, load, ["pre-copy"], 1, print)
+            with Sabotage(site.pair, SLEEP) as sabotage:
+                late += take_turns(site, session, load, ["pre-copy"], 1, print)
+            assert sabotage.struck == 2
+    assert min(row.phases["freeze"] for row in late) > SLEEP
+
+    for clock in ("gap", "tick", "freeze"):
+        before, after = (
+            min(min(getattr(row, clock).runs) for row in rows) for rows in (honest, late)
+        )
+        assert SLEEP - 0.04 < after - before < SLEEP + 0.15, (clock, before, after)
+
+
+@real
+def test_the_pause_of_a_real_trace(site: hosts.Site) -> None:
     source, target = site.pair
-    with Memory(16).started(site) as session:
-        arm(source, "frozen")
-        helper = threading.Thread(target=hold_for, args=(source, "move", 0.1))
-        helper.start()
-        late = move(source, target, session, site.migrate, "pre-copy")
-        helper.join()
-    frozen = late.moved.result["freeze_seconds"]
-    assert late.moved.result["freeze_phases"]["freeze"] > 0.1
-    assert frozen > 0.11  # and all the rest of the pause
-    assert late.seen.gap > frozen - 0.02
-    assert late.seen.tick is not None
-    assert late.seen.tick > 0.1
+    with Memory(16).started(site):
+        source.run([site.migrate, "move", "--trace", "/root/trace", NAME, target.ssh_target])
+        parts = tracefile.read(Path(f"/proc/{source.pid}/root/root/trace"))
+    names = {part.name for part in parts}
+    assert {"source: dump", "source: restore", "target: move.restore"} <= names
+    pause = [part for part in parts if part.name in ("source: freeze", "source: commit")]
+    assert pause[0].begun == 0.0
+    assert 0.01 < pause[-1].begun + pause[-1].seconds < 5
 
 
 DAMAGE = """

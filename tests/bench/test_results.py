@@ -58,8 +58,18 @@ def test_different_benchmarks_are_not_compared(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", "no", '{"benchmark": 3}', '{"benchmark": "x", "r": ' + "[" * 100_000]
-)
+    "text",
+    [
+        "", "[]", "{}", "no", '{"benchmark": 3}', '{"benchmark": "x", "r": ' + "[" * 100_000,
+        '{"benchmark": "x", "ratio": NaN}', '{"benchmark": "x", "ratio": 1e999}',
+        '{"benchmark": "x", "ratio": 1' + "0" * 400 + "}", '{"benchmark": "x", "missed": 3}',
+        '{"benchmark": "x", "ratio": 1, "must_hold": []}',
+        '{"benchmark": "x", "ratio": 1, "must_hold": {"ratio": 3}}',
+        '{"benchmark": "x", "r": {"median": [], "min": 1, "max": 2}}',
+        json.dumps({"benchmark": "x", "rows": [{"what": n, "wrong": 1} for n in range(5001)]}),
+    ],
+    ids=str.__len__,
+)  # fmt: skip
 def test_other_files_are_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "x.json"
     path.write_text(text)
@@ -80,5 +90,7 @@ def test_the_commands(tmp_path: Path) -> None:
     assert done.output.count("missed: a row") == 2
     done = CliRunner().invoke(bench, ["list"])
     assert [line.partition(":")[0] for line in done.output.splitlines()] == [
-        "overhead", "downtime", "tracked", "evacuate",
+        "overhead", "downtime", "tracked", "evacuate", "runtime", "transfer",
     ]  # fmt: skip
+    done = CliRunner().invoke(bench, ["list", "--json"])
+    assert json.loads(done.output.splitlines()[-1])["name"] == "transfer"

@@ -39,6 +39,10 @@ class Seen:
     """What a client complained of."""
 
 
+Samples = tuple[tuple[float, float], ...]
+"""(when a ping was sent, seconds until its answer); times from the end of the longest gap."""
+
+
 class Session(Protocol):
     """A load that runs, and its clients, who never connect anew."""
 
@@ -50,6 +54,10 @@ class Session(Protocol):
 
         A client that was done before `until` (monotonic), and so proves nothing, is an error.
         """
+        ...
+
+    def latency(self) -> Samples:
+        """The client's pings around the longest gap since `begin`; asked before `end`."""
         ...
 
     def wrong(self) -> int:
@@ -141,6 +149,10 @@ class Pinger:
     def mark(self) -> dict[str, Any]:
         """`gap`, `pings` and `answer` (workloads/pinger.py); it begins anew."""
         return self._order("mark")
+
+    def latency(self) -> Samples:
+        """The pings around the longest gap since the last mark."""
+        return tuple((sent, took) for sent, took in self._order("latency")["latency"])
 
     def ask(self, line: str) -> str:
         """The server's answer to a line."""

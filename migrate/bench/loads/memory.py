@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from migrate.bench.hosts import Site
-from migrate.bench.loads.load import IN_CONTAINER, Pinger, Seen, remove, start
+from migrate.bench.loads.load import IN_CONTAINER, Pinger, Samples, Seen, remove, start
 
 PORT = 7000
 MADE_UP = 0.1
@@ -64,6 +64,10 @@ class PagesSession:
         awake = time.monotonic() - self._begun - max(0.0, seen["gap"] - MADE_UP)
         longest, written = (int(word) for word in self._pinger.ask("r").split())
         return Seen(seen["gap"], longest / 1e6, written / max(awake, 1e-3))
+
+    def latency(self) -> Samples:
+        """See `Session`."""
+        return self._pinger.latency()
 
     def wrong(self) -> int:
         """Pages."""

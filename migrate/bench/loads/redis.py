@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from migrate.bench.errors import BenchImpossible
 from migrate.bench.hosts import Site
-from migrate.bench.loads.load import ADDRESS, PROGRAMS, Pinger, Seen, remove, start
+from migrate.bench.loads.load import ADDRESS, PROGRAMS, Pinger, Samples, Seen, remove, start
 
 PORT = 6379
 CONNECTIONS = 50
@@ -172,6 +172,10 @@ class RedisSession:
         if not across:
             errors += ("no redis-benchmark was on across the pause",)
         return Seen(seen["gap"], None, across[0].rate if across else None, errors)
+
+    def latency(self) -> Samples:
+        """See `Session`."""
+        return self._pinger.latency()
 
     def wrong(self) -> int:
         """Keys that are not what they must be, keys too many or too few, and pings not counted."""

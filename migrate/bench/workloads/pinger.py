@@ -2,9 +2,11 @@
 
 `pinger.py ADDRESS PORT PING`. PING is one line, and so is every answer: as `memory.py` speaks, and
 as Redis answers inline commands. Commands on stdin: "mark" reports and begins anew; "ask LINE"
-sends a line between two pings and tells its answer; the end of stdin ends it. Reports are JSON
-lines: `{"gap", "pings", "answer"}`: the longest time without an answer in seconds, the pings ever
-answered, and the last answer.
+sends a line between two pings and tells its answer; "latency" tells the pings around the longest
+silence since the last mark; the end of stdin ends it. Reports are JSON lines: `{"gap", "pings",
+"answer"}`: the longest time without an answer in seconds, the pings ever answered, and the last
+answer; or `{"latency"}`: a list of [when a ping was sent, seconds until its answer], times in
+seconds from the end of that silence, at most AROUND before it and as many behind it.
 """
 
 from __future__ import annotations
@@ -14,9 +16,11 @@ import select
 import socket
 import sys
 import time
+from collections import deque
 
 EVERY = 0.0005  # seconds
 PATIENCE = 600.0  # seconds
+AROUND = 1000  # pings
 
 
 class Pinger:
@@ -39,16 +43,48 @@ class Pinger:
         return told.decode().strip()
 
 
+class Watch:
+    """What was seen since the last mark: the longest silence, and the pings around it."""
+
+    def __init__(self) -> None:
+        self.gap = self._ended = 0.0
+        self._last = time.monotonic()
+        self._recent: deque[tuple[float, float]] = deque(maxlen=AROUND)
+        self._around: list[tuple[float, float]] = []
+        self._wanted = 0
+
+    def answered(self, sent: float, now: float) -> None:
+        """A ping was sent and answered, by the monotonic clock."""
+        silence, self._last = now - self._last, now
+        sample = (sent, now - sent)
+        if silence > self.gap:
+            self.gap, self._ended = silence, now
+            self._around = [*self._recent, sample]
+            self._wanted = AROUND
+        elif self._wanted:
+            self._around.append(sample)
+            self._wanted -= 1
+        self._recent.append(sample)
+
+    def resume(self) -> None:
+        """Something else was done meanwhile; that is no silence of the server's."""
+        self._last = time.monotonic()
+
+    def latency(self) -> list[tuple[float, float]]:
+        """The pings around the longest silence, from its end."""
+        return [(round(sent - self._ended, 6), round(took, 6)) for sent, took in self._around]
+
+
 def main() -> None:
     """Ping until stdin ends."""
     pinger, word = Pinger(sys.argv[1], int(sys.argv[2])), sys.argv[3]
     print("connected", flush=True)
-    gap, pings, last = 0.0, 0, time.monotonic()
+    watch, pings = Watch(), 0
     while True:
+        sent = time.monotonic()
         answer = pinger.ask(word)
-        now = time.monotonic()
+        watch.answered(sent, time.monotonic())
         pings += 1
-        gap, last = max(gap, now - last), now
         if not select.select([sys.stdin], [], [], EVERY)[0]:
             continue
         order, _, line = sys.stdin.readline().strip().partition(" ")
@@ -56,10 +92,13 @@ def main() -> None:
             return
         if order == "ask":
             print(json.dumps({"answer": pinger.ask(line)}), flush=True)
-            last = time.monotonic()
+            watch.resume()
+        elif order == "latency":
+            print(json.dumps({"latency": watch.latency()}), flush=True)
+            watch.resume()
         else:
-            print(json.dumps({"gap": gap, "pings": pings, "answer": answer}), flush=True)
-            gap, last = 0.0, time.monotonic()
+            print(json.dumps({"gap": watch.gap, "pings": pings, "answer": answer}), flush=True)
+            watch = Watch()
 
 
 if __name__ == "__main__":
