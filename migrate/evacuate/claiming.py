@@ -44,26 +44,30 @@ def refuse_overdrawn(store: FleetStore, ask: Ask, targets: Sequence[Host]) -> No
             (answer, reserved[answer.host_id])
             for answer in ask(targets).values()
             if isinstance(answer, HostState) and answer.host_id in reserved
-            and reserved[answer.host_id] + RESERVE > answer.memory_free
+            and reserved[answer.host_id] > answer.memory_free
         ]  # fmt: skip
         if not short:
             return
     host, size = short[0]
     raise RoomTaken(
         f"host {host.name} has less free memory than when the plan was made",
-        cause=f"{mebibytes(size)} are reserved, {mebibytes(host.memory_free)} are free, of which "
-        f"{mebibytes(RESERVE)} stay free",
+        cause=f"{mebibytes(size)} are reserved, {mebibytes(host.memory_free)} are free",
     )
 
 
 class Claims:
-    """The claim on one host, with the reservations that it holds. A context manager."""
+    """The claim on one host, with the reservations that it holds. A context manager.
 
-    def __init__(self, store: FleetStore, host: HostState, what: str, told: Told) -> None:
+    `at_once`: how many containers move at once; each move needs RESERVE at its target meanwhile.
+    """
+
+    def __init__(
+        self, store: FleetStore, host: HostState, what: str, told: Told, at_once: int = 1
+    ) -> None:  # fmt: skip
         self._store = store
+        self._at_once = at_once
         self._lease: Lease = store.claim("host", host.host_id, what, told=told)
         self._lock = threading.Lock()
-        self._owed: dict[str, int] = {}  # bytes still to come, by host id
         self._capacity: dict[str, int] = {}
         self._needs: dict[str, tuple[str, int]] = {}  # by container: host id, bytes
 
@@ -78,15 +82,18 @@ class Claims:
     ) -> None:  # fmt: skip
         """Set aside what each container (by id) needs at its target: host id and bytes.
 
-        `capacity`: free memory by host id. Raises RoomTaken, ClaimTaken, StoreUnreachable.
+        `capacity`: bytes by host id that may be reserved in all. Raises RoomTaken, ClaimTaken,
+        StoreUnreachable.
         """
         self._needs, self._capacity = dict(needs), dict(capacity)
-        owed: dict[str, int] = {}
-        for host_id, size in needs.values():
-            owed[host_id] = owed.get(host_id, 0) + size
-        for host_id, size in owed.items():
-            self._store.reserve(self._lease, host_id, size, capacity[host_id])
-        self._owed = owed
+        for host_id in {host_id for host_id, _size in needs.values()}:
+            self._reserve(host_id)
+
+    def _reserve(self, host_id: str) -> None:
+        """What is still to come there, and what the moves themselves need."""
+        sizes = [size for where, size in self._needs.values() if where == host_id]
+        memory = sum(sizes) + RESERVE * min(self._at_once, len(sizes))
+        self._store.reserve(self._lease, host_id, memory, self._capacity[host_id])
 
     def tell_hosts(
         self, hosts: Iterable[HostState], *, cordoned: bool = False, why: str = ""
@@ -117,9 +124,6 @@ class Claims:
                 outcome.container, ids[outcome.origin], ids[outcome.target], outcome.generation
             )  # fmt: skip
         with self._lock:
-            host_id, size = self._needs.pop(outcome.container, ("", 0))
-            if not host_id:
-                return
-            self._owed[host_id] -= size
-            left = self._owed[host_id]
-            self._store.reserve(self._lease, host_id, left, self._capacity[host_id])
+            host_id, _size = self._needs.pop(outcome.container, ("", 0))
+            if host_id:
+                self._reserve(host_id)

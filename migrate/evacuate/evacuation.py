@@ -20,7 +20,7 @@ from migrate.evacuate.model import HostState, Plan
 from migrate.evacuate.moves import Moves
 from migrate.evacuate.order import Order, View
 from migrate.evacuate.planning.holding import check
-from migrate.evacuate.planning.room import memory_need, room_of
+from migrate.evacuate.planning.room import memory_need, memory_to_give
 from migrate.evacuate.settling import settle_unfinished
 from migrate.evacuate.store.fleet import FleetStore
 from migrate.evacuate.survey import Ask, Survey, survey
@@ -111,7 +111,9 @@ class Evacuation:
         begun = time.time()
         moves = Moves(self._order, self._journal(), self._view, self._start, self._begun)
         what = f"empties {plan.source}"
-        with Claims(self._store, self._seen.source, what, moves.lose) as claims:
+        with Claims(
+            self._store, self._seen.source, what, moves.lose, self._order.wish.parallel
+        ) as claims:
             needs = self._needs(plan)
             claims.reserve(needs, self.capacity())
             refuse_overdrawn(self._store, self._ask, self._receivers(needs))
@@ -138,7 +140,7 @@ class Evacuation:
     def capacity(self) -> dict[str, int]:
         """Bytes by host id that may be reserved in all: what a plan can use, and others had."""
         return {
-            t.host_id: room_of(t).memory + self._reserved.get(t.host_id, 0)
+            t.host_id: memory_to_give(t) + self._reserved.get(t.host_id, 0)
             for t in self._seen.targets
         }
 

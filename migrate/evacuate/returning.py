@@ -17,7 +17,7 @@ from migrate.evacuate.inventory.hosts import Host
 from migrate.evacuate.model import Guest, HostState
 from migrate.evacuate.moves import Moves
 from migrate.evacuate.order import Order, View
-from migrate.evacuate.planning.room import memory_need
+from migrate.evacuate.planning.room import memory_need, memory_to_give
 from migrate.evacuate.settling import settle_unfinished
 from migrate.evacuate.store.fleet import FleetStore
 from migrate.evacuate.survey import Ask
@@ -98,9 +98,9 @@ class Return:
         expected = len(self._journal.moved)
         moves = Moves(self._order, self._journal, self._view, self._start, self._begun)
         what = f"brings containers back to {self._home.name}"
-        with Claims(self._store, self._home, what, moves.lose) as claims:
+        with Claims(self._store, self._home, what, moves.lose, self._order.wish.parallel) as claims:
             needs = {t.container: (self._home.host_id, _need(hosts[t.origin], t)) for t in tasks}
-            claims.reserve(needs, {self._home.host_id: self._home.memory_free})
+            claims.reserve(needs, {self._home.host_id: memory_to_give(self._home)})
             lift_cordon(self._order.source)
             claims.tell_hosts([self._home])
             ids = {host.name: host.host_id for host in (self._home, *hosts.values())}

@@ -9,6 +9,7 @@ from typing import Any
 
 from migrate.evacuate.execution.errors import EvacuationIncomplete
 from migrate.evacuate.planning.room import BESIDE, RESERVE
+from migrate.evacuate.planning.wish import Wish
 from migrate.evacuate.store.errors import ClaimTaken, RoomTaken
 from tests.evacuate.fleet import Fleet
 from tests.evacuate.workloads.plain import MemoryWriter
@@ -89,10 +90,11 @@ def squeeze(
 
 def _limit(hosts: dict[str, Host], third: str) -> None:
     """Room for so many containers more, by the planner's own reckoning."""
+    reserve = RESERVE * Wish().parallel
     need = max(max(memory_of(host).values(), default=0) for host in hosts.values()) + BESIDE
     for name, host in hosts.items():
         fit = FIT if name == third else FIT_EACH_OTHER
-        host.limit_memory(host.memory_used() + (RESERVE + fit * need + need // 2) * 20 // 19)
+        host.limit_memory(host.memory_used() + (reserve + fit * need + need // 2) * 20 // 19)
 
 
 def _arrived(name: str, host: Host, where: dict[str, str]) -> int:

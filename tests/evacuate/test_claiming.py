@@ -15,6 +15,7 @@ from migrate.evacuate.inventory.hosts import Host
 from migrate.evacuate.model import HostState
 from migrate.evacuate.order import Order
 from migrate.evacuate.planning.room import BESIDE, RESERVE
+from migrate.evacuate.planning.wish import Wish
 from migrate.evacuate.store.errors import RoomTaken
 from migrate.evacuate.store.files import FileKeyValues
 from migrate.evacuate.store.fleet import FleetStore
@@ -65,7 +66,8 @@ def reserved_by_another(store: FleetStore, size: int) -> Claims:
 
 def evacuation(store: FleetStore, tmp_path: Path, beta: HostState) -> Evacuation:
     alpha = host("alpha", guest("web", memory=SIZE))
-    order = Order(Host("alpha", alpha.address), (Host("beta", beta.address),), check=False)
+    order = Order(Host("alpha", alpha.address), (Host("beta", beta.address),), Wish(parallel=1),
+                  check=False)  # fmt: skip
     paths = Paths(tmp_path / "state", tmp_path / "run")
     return Evacuation(paths, order, store, Silent(), ask=of(alpha, beta))
 
@@ -87,7 +89,7 @@ def test_what_others_had_reserved_before_is_counted_once(
     store: FleetStore, tmp_path: Path
 ) -> None:  # fmt: skip
     """Room for two, one of them another's: ours is planned, and not refused."""
-    beta = fitting("beta", SIZE, SIZE)
+    beta = fitting("beta", SIZE, SIZE, RESERVE - BESIDE)
     with reserved_by_another(store, NEED):
         mine = evacuation(store, tmp_path, beta)
         plan = mine.plan()

@@ -24,6 +24,7 @@ from migrate.evacuate.inventory.hosts import Host
 from migrate.evacuate.model import EVACUATE_LABEL, KEEP, HostState
 from migrate.evacuate.moves import Moves
 from migrate.evacuate.order import Order
+from migrate.evacuate.planning.room import RESERVE
 from migrate.evacuate.planning.wish import Wish
 from migrate.evacuate.store.errors import ClaimTaken, RoomTaken
 from migrate.evacuate.store.files import FileKeyValues
@@ -173,10 +174,13 @@ def lost(_error: MigrateError) -> None: ...
 
 
 def test_memory_is_given_away_once(store: FleetStore) -> None:
-    beta = {"host-beta": 1000 * MIB}
+    beta = {"host-beta": 1200 * MIB}
     with Claims(store, host("alpha"), "empties alpha", lost) as one:
         one.reserve({"id-a": ("host-beta", 400 * MIB), "id-b": ("host-beta", 300 * MIB)}, beta)
-        assert taken_by_others(store) == ({"host-beta": 700 * MIB}, {"host-alpha": store.owner})
+        assert taken_by_others(store) == (
+            {"host-beta": 700 * MIB + RESERVE},
+            {"host-alpha": store.owner},
+        )
         with Claims(store, host("gamma"), "empties gamma", lost) as two:
             with pytest.raises(RoomTaken):
                 two.reserve({"id-c": ("host-beta", 400 * MIB)}, beta)
@@ -185,7 +189,7 @@ def test_memory_is_given_away_once(store: FleetStore) -> None:
             two.reserve({"id-c": ("host-beta", 300 * MIB)}, beta)
         outcome = Outcome("id-a", "a", "alpha", "beta", State.MOVED, generation=2)
         one.done(outcome, {"alpha": "host-alpha", "beta": "host-beta"})
-        assert taken_by_others(store)[0] == {"host-beta": 300 * MIB}
+        assert taken_by_others(store)[0] == {"host-beta": 300 * MIB + RESERVE}
         generation = store.generation("id-a")
         assert generation is not None
         assert (generation.number, generation.host) == (2, "host-beta")
@@ -196,7 +200,7 @@ def test_memory_is_given_away_once(store: FleetStore) -> None:
 
 def test_who_fills_a_host_again_may_reserve_there(store: FleetStore) -> None:
     with Claims(store, host("alpha"), "fills alpha", lost) as claims:
-        claims.reserve({"id-a": ("host-alpha", MIB)}, {"host-alpha": 2 * MIB})
+        claims.reserve({"id-a": ("host-alpha", MIB)}, {"host-alpha": GIB})
         claims.tell_hosts([host("alpha")], cordoned=True, why="new disks")
     (known,) = store.overview().hosts
     assert (known.name, known.cordoned, known.why) == ("alpha", True, "new disks")

@@ -101,16 +101,18 @@ class Prospect:
     """A target as a container from `source` would find it, with those that were `add`ed.
 
     `refused`: what the hosts themselves have said against a container, by its identifier.
+    `at_once`: how many move at once.
     """
 
     def __init__(
-        self, source: HostState, target: HostState, refused: Mapping[str, str] = _NOTHING
+        self, source: HostState, target: HostState, refused: Mapping[str, str] = _NOTHING,
+        at_once: int = 1,
     ) -> None:  # fmt: skip
         self.host = target
         self._refused = refused
         self.never = _why_never(source, target)
         self.only_cold = memory_obstacle(source, target)
-        self.room = room_of(target)
+        self.room = room_of(target, at_once)
         self._names: dict[str, str] = {}
         self._addresses: dict[str, str] = {}
         self._groups: dict[str, str] = {}

@@ -24,7 +24,8 @@ def check(
     """
     if plan.source_id != source.host_id:
         return [f"the plan is for '{plan.source}', another host than '{source.name}'"]
-    prospects = {prospect.host.name: prospect for prospect in prospects_of(source, targets)}
+    known = prospects_of(source, targets, at_once=wish.parallel)
+    prospects = {prospect.host.name: prospect for prospect in known}
     guests = {guest.identifier: guest for guest in source.guests}
     found = [
         f"'{name}' is at {prospects[name].host.address or 'this host'} now,"

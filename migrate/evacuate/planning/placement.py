@@ -34,7 +34,7 @@ class Placement:
 
 def place(
     guests: Sequence[Guest], source: HostState, targets: Sequence[HostState],
-    refused: Refusals = NO_REFUSALS,
+    refused: Refusals = NO_REFUSALS, at_once: int = 1,
 ) -> Placement:  # fmt: skip
     """A host for as many of the source's containers as can go.
 
@@ -45,7 +45,7 @@ def place(
     containers come. Raises UsageError for two targets of one name. It is a heuristic where
     containers are many: see `packing`.
     """
-    prospects = prospects_of(source, targets, refused)
+    prospects = prospects_of(source, targets, refused, at_once)
     guests = sorted(guests, key=lambda guest: guest.identifier)
     nowhere = {guest.identifier: _nowhere(guest, prospects) for guest in guests}
     going = [guest for guest in guests if not nowhere[guest.identifier]]
@@ -69,7 +69,8 @@ def place(
 
 
 def prospects_of(
-    source: HostState, targets: Sequence[HostState], refused: Refusals = NO_REFUSALS
+    source: HostState, targets: Sequence[HostState], refused: Refusals = NO_REFUSALS,
+    at_once: int = 1,
 ) -> list[Prospect]:  # fmt: skip
     """The targets as the source's containers find them; a host that is listed twice counts once."""
     prospects: list[Prospect] = []
@@ -79,7 +80,7 @@ def prospects_of(
         if target.name in hosts:
             raise UsageError(f"two targets have the name '{target.name}'")
         hosts.add(target.name)
-        prospect = Prospect(source, target, refused.get(target.name, {}))
+        prospect = Prospect(source, target, refused.get(target.name, {}), at_once)
         twin = names.setdefault(target.host_id, target.name)
         if twin != target.name and not prospect.never:
             prospect.never = f"it is the same host as {twin}"

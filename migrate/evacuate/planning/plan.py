@@ -43,7 +43,7 @@ def make_plan(
         if not (math.isfinite(rate) and rate > 0):
             raise UsageError(f"the rate to '{name}' must be a number above 0, not {rate}")
     guests = [guest for guest in source.guests if is_selected(guest, wish)]
-    placement = place(guests, source, targets, refused)
+    placement = place(guests, source, targets, refused, wish.parallel)
     names = {guest.identifier: guest.name for guest in guests}
     going = [guest for guest in guests if guest.identifier in placement.assigned]
     steps = [_step(guest, placement.assigned[guest.identifier]) for guest in going]

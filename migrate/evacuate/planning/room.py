@@ -14,8 +14,9 @@ from migrate.evacuate.model import Guest, HostState
 from migrate.move.plan import ROOM
 
 RESERVE = ROOM
-"""Bytes of memory and of disk that a move wants free at the target beside what it brings. Once for
-a target, not for each container: by the time of the next move the last one's has come free."""
+"""Bytes of memory and of disk that a move wants free at the target beside what it brings: agent,
+CRIU and page server. For each of those that move at once, not for each container: by the time of
+the next move the last one's has come free."""
 MARGIN_SHARE, MARGIN_MOST = 20, 256 << 20
 """Of a target's free memory 1/20 (5 %) stays free, but no more than 256 MiB: it is in use."""
 BESIDE = 16 << 20
@@ -65,12 +66,16 @@ class Room:
         return ""
 
 
-def room_of(target: HostState) -> Room:
-    """The room on a target before anything is placed there."""
-    margin = min(target.memory_free // MARGIN_SHARE, MARGIN_MOST)
-    memory = max(target.memory_free - margin - RESERVE, 0)
+def room_of(target: HostState, at_once: int = 1) -> Room:
+    """The room on a target, into which so many move at once, before anything is placed there."""
+    memory = max(memory_to_give(target) - RESERVE * at_once, 0)
     disk = max(target.disk_free - RESERVE, 0)
     return Room(memory, disk, memory, disk)
+
+
+def memory_to_give(target: HostState) -> int:
+    """Bytes of a target's free memory that containers and their moves may take together."""
+    return target.memory_free - min(target.memory_free // MARGIN_SHARE, MARGIN_MOST)
 
 
 def mebibytes(size: int) -> str:

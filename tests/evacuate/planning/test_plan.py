@@ -102,7 +102,7 @@ def test_what_hosts_have_refused_goes_elsewhere_or_stays() -> None:
 
 def test_who_stays_and_why_by_host() -> None:
     source = host("alpha", guest("huge", memory=50 * GIB), guest("web"))
-    plan = make_plan(source, [host("beta"), host("gamma", cordoned=True)], Wish())
+    plan = make_plan(source, [host("beta"), host("gamma", cordoned=True)], Wish(parallel=1))
     assert [step.name for step in plan.steps] == ["web"]
     assert plan.stay == (
         Stays("id-huge", "huge", {
