@@ -102,7 +102,7 @@ def evacuate(
     """
     evacuation = _evacuation(wanted, store, view)
     evacuation.take_up()
-    return evacuation.carry_out(_plan(evacuation, edited))
+    return evacuation.carry_out(_plan(evacuation, edited), fixed=edited is not None)
 
 
 def _evacuation(wanted: Order, store: str | None, view: View | None) -> Evacuation:

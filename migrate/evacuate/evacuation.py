@@ -8,7 +8,7 @@ import msgspec
 
 from migrate.evacuate.claiming import Claims, refuse_overdrawn, taken_by_others
 from migrate.evacuate.errors import PlanBad
-from migrate.evacuate.execution.course import State
+from migrate.evacuate.execution.course import Outcome, State
 from migrate.evacuate.execution.errors import EvacuationIncomplete
 from migrate.evacuate.execution.journal import Journal, directory_of
 from migrate.evacuate.execution.launching import Launch, launch
@@ -22,9 +22,13 @@ from migrate.evacuate.order import Order, View
 from migrate.evacuate.planning.holding import check
 from migrate.evacuate.planning.room import memory_need, memory_to_give
 from migrate.evacuate.settling import settle_unfinished
+from migrate.evacuate.store.errors import ClaimTaken, RoomTaken
 from migrate.evacuate.store.fleet import FleetStore
 from migrate.evacuate.survey import Ask, Survey, survey
 from migrate.runtime.paths import Paths
+
+PLANS = 3
+"""That are made at most, where others are quicker to take the room that each counts on."""
 
 
 class Evacuation:
@@ -98,41 +102,71 @@ class Evacuation:
             settle_unfinished(journal, self._start, self._view.note)
             self._seen = self._look()
 
-    def carry_out(self, plan: Plan) -> Report:
+    def carry_out(self, plan: Plan, *, fixed: bool = False) -> Report:
         """Cordon the host, move what the plan says, and look where everything is.
 
-        What fails is in the report. Raises, before anything is touched: ClaimTaken, RoomTaken,
+        Where others have taken room meanwhile, a new plan is made, unless this one is `fixed`. What
+        fails is in the report. Raises, before anything is touched: ClaimTaken, RoomTaken,
         StoreUnreachable, HostUnreachable; EvacuationIncomplete where something must stay and the
         wish is to stop then.
         """
-        staying = unwilling(plan, self._seen.source)
-        if self._order.wish.on_failure == "stop":
-            raise_staying(plan, self._seen.source)
         begun = time.time()
         moves = Moves(self._order, self._journal(), self._view, self._start, self._begun)
-        what = f"empties {plan.source}"
-        with Claims(
-            self._store, self._seen.source, what, moves.lose, self._order.wish.parallel
-        ) as claims:
-            needs = self._needs(plan)
-            claims.reserve(needs, self.capacity())
-            refuse_overdrawn(self._store, self._ask, self._receivers(needs))
-            self._view.intent(plan)
-            set_cordon(self._order.source, by=self._store.owner, why=what)
-            claims.tell_hosts([self.source], cordoned=True, why=what)
-            claims.tell_hosts(self._seen.targets)
-            moves.journal.begin(plan.source, self.source.address, plan.addresses)
-            ids = {host.name: host.host_id for host in (self.source, *self._seen.targets)}
-            outcomes = moves.carry_out(tasks_of(plan, self.source), claims, ids)
-            known = (self.source, *self._seen.targets)
-            misplaced = moves.look_after(self._ask, known, outcomes)
+        plan, claims = self._claim(plan, moves, PLANS if not fixed else 1)
+        with claims:
+            outcomes, misplaced = self._move(plan, moves, claims)
+        staying = {s.name: _why(s.why) for s in unwilling(plan, self._seen.source)}
         report = Report(
-            plan.source, begun, time.time(), tuple(outcomes),
-            {s.name: _why(s.why) for s in staying}, misplaced=tuple(misplaced),
-        )  # fmt: skip
+            plan.source, begun, time.time(), tuple(outcomes), staying, misplaced=tuple(misplaced)
+        )
         if report.complete:
             moves.journal.write("ended")
         return report
+
+    def _claim(self, plan: Plan, moves: Moves, plans: int) -> tuple[Plan, Claims]:
+        """The claims for the plan, or for a later one of so many in all."""
+        while True:
+            if self._order.wish.on_failure == "stop":
+                raise_staying(plan, self._seen.source)
+            try:
+                return plan, self._claimed(plan, moves)
+            except (ClaimTaken, RoomTaken) as taken:
+                plans -= 1
+                if not plans:
+                    raise
+                self._view.note(f"{taken.what}: planning anew")
+            self._seen = self._look()
+            plan = self.plan()
+
+    def _claimed(self, plan: Plan, moves: Moves) -> Claims:
+        """The host and the room that the plan needs, ours; nothing is kept when it fails."""
+        claims = Claims(
+            self._store, self._seen.source, f"empties {plan.source}", moves.lose,
+            self._order.wish.parallel,
+        )  # fmt: skip
+        try:
+            needs = self._needs(plan)
+            claims.reserve(needs, self.capacity())
+            refuse_overdrawn(self._store, self._ask, self._receivers(needs))
+        except BaseException:
+            claims.__exit__()
+            raise
+        return claims
+
+    def _move(
+        self, plan: Plan, moves: Moves, claims: Claims
+    ) -> tuple[list[Outcome], list[str]]:  # fmt: skip
+        """The outcomes, and what the hosts say against them."""
+        self._view.intent(plan)
+        why = f"{plan.source} is emptied"
+        set_cordon(self._order.source, by=self._store.owner, why=why)
+        claims.tell_hosts([self.source], cordoned=True, why=why)
+        claims.tell_hosts(self._seen.targets)
+        moves.journal.begin(plan.source, self.source.address, plan.addresses)
+        known = (self.source, *self._seen.targets)
+        ids = {host.name: host.host_id for host in known}
+        outcomes = moves.carry_out(tasks_of(plan, self.source), claims, ids)
+        return outcomes, moves.look_after(self._ask, known, outcomes)
 
     def _journal(self) -> Journal:
         return Journal(directory_of(self._paths, self.source.host_id))

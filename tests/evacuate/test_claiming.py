@@ -11,8 +11,10 @@ from migrate.errors import MigrateError
 from migrate.evacuate import claiming
 from migrate.evacuate.claiming import Claims, refuse_overdrawn
 from migrate.evacuate.evacuation import Evacuation
+from migrate.evacuate.execution.errors import EvacuationIncomplete
 from migrate.evacuate.inventory.hosts import Host
 from migrate.evacuate.model import HostState
+from migrate.evacuate.moves import Moves
 from migrate.evacuate.order import Order
 from migrate.evacuate.planning.room import BESIDE, RESERVE
 from migrate.evacuate.planning.wish import Wish
@@ -82,7 +84,7 @@ def test_a_reservation_leaves_what_a_move_needs_beside(store: FleetStore, tmp_pa
     theirs = RESERVE // 2
     assert NEED + theirs < beta.memory_free
     with reserved_by_another(store, theirs), pytest.raises(RoomTaken):
-        mine.carry_out(plan)
+        mine.carry_out(plan, fixed=True)
 
 
 def test_what_others_had_reserved_before_is_counted_once(
@@ -124,3 +126,34 @@ def test_what_is_on_its_way_is_waited_for(store: FleetStore, no_pause: None) -> 
         claims.reserve({"web": ("host-beta", NEED)}, {"host-beta": 1 << 40})
         refuse_overdrawn(store, ask, [Host("beta", "root@beta")])
     assert len(looks) == 3
+
+
+def test_a_plan_is_made_anew_where_others_took_the_room(
+    store: FleetStore, tmp_path: Path
+) -> None:  # fmt: skip
+    """Two hosts with room for one; another takes that of the first between plan and reservation."""
+    states = fitting("beta", SIZE), fitting("gamma", SIZE)
+    alpha = host("alpha", guest("web", memory=SIZE))
+    order = Order(
+        Host("alpha", "root@alpha"), tuple(Host(s.name, s.address) for s in states),
+        Wish(parallel=1, on_failure="stop"), check=False,
+    )  # fmt: skip
+    view = Silent()
+    paths = Paths(tmp_path / "state", tmp_path / "run")
+    mine = Evacuation(paths, order, store, view, ask=of(alpha, *states))
+    (step,) = mine.plan().steps
+    other = Claims(store, host("other"), "empties other", lose)
+    with other:
+        other.reserve({"theirs": (f"host-{step.target}", NEED)}, {f"host-{step.target}": 1 << 40})
+        plan, claims = mine._claim(mine.plan(), Moves(order, None, view, None, 0.0), 3)  # type: ignore[arg-type]
+        with claims:
+            assert [s.target for s in plan.steps] == [
+                {"beta", "gamma"}.difference({step.target}).pop()
+            ]
+        other.reserve(
+            {n: (f"host-{n}", NEED) for n in ("beta", "gamma")},
+            {f"host-{n}": 1 << 40 for n in ("beta", "gamma")},
+        )
+        with pytest.raises(EvacuationIncomplete, match="can't go"):
+            mine._claim(plan, Moves(order, None, view, None, 0.0), 3)  # type: ignore[arg-type]
+    assert not store.overview().claims
