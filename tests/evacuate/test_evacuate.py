@@ -167,8 +167,6 @@ def test_one_that_cannot_go(fleet: Fleet) -> None:
         fleet.hosts[other].run(["mkdir", "-p", "/root/nowhere-else"])
     assert fleet.evacuate("alpha")["complete"]
     assert containers(alpha) == {}
-    assert fleet.evacuate("alpha", "--return")["complete"]
-    assert set(running_once(fleet, [*names, "bound"]).values()) == {"alpha"}
 
 
 @real
@@ -188,8 +186,7 @@ def test_ctrl_c(fleet: Fleet) -> None:
     }
     assert fleet.evacuate("alpha")["complete"]
     assert containers(fleet.hosts["alpha"]) == {}
-    assert fleet.evacuate("alpha", "--return")["complete"]
-    assert set(running_once(fleet, names).values()) == {"alpha"}
+    running_once(fleet, names)
 
 
 @real
@@ -238,7 +235,7 @@ def test_from_the_host_itself(fleet: Fleet) -> None:
 @real
 def test_a_target_that_dies(fleet: Fleet) -> None:
     """What was to go there stays or is settled; the same command then finds another place."""
-    names = many(fleet, 3)
+    names = many(fleet, 2)
     gamma = fleet.hosts["gamma"]
     child = fleet.popen("evacuate", "alpha", "--to", "gamma", "--json", "--parallel", "2")
     events_until(child, {"state": "moving"})
