@@ -1,7 +1,8 @@
 """evacuate: a host emptied over a slow link, against the time that its bytes take on that link.
 
-Workload: containers that hold random memory (it can't be compressed), each with a client that pings
-it from another host, every millisecond, over one connection. A fourth host is the operator's: there
+Workload: containers that hold random memory (it can't be compressed), from half to one and a half
+times `--mib`, each with a client that pings it from another host, every millisecond, over one
+connection. A fourth host is the operator's: there
 `migrate evacuate` empties the first host into the two others; then `--return` brings all back,
 which does not count. Links of all hosts have the same rate. The figures: wall time of the whole
 command, survey, plan and checks included; the bytes that it sent over the rate of the link; and the
@@ -106,6 +107,12 @@ def run(
     )  # fmt: skip
 
 
+def sizes(containers: int, mib: int) -> list[int]:
+    """MiB of each: evenly from half to one and a half times the average."""
+    steps = max(1, containers - 1)
+    return [max(1, round(mib * (0.5 + number / steps))) for number in range(containers)]
+
+
 def _command(site: hosts.Site, *options: str) -> dict[str, Any]:
     """The report of one evacuation of the first host; raises BenchImpossible when it fails."""
     alpha, *others, desk = site.pair
@@ -127,14 +134,14 @@ def _command(site: hosts.Site, *options: str) -> dict[str, Any]:
 def _started(
     site: hosts.Site, containers: int, mib: int, report: Callable[[str], None]
 ) -> Iterator[Guests]:
-    report(f"starting {containers} containers of {mib} MiB")
+    report(f"starting {containers} containers of {mib} MiB on average")
     names = [f"guest-{number}" for number in range(containers)]
     addresses = [f"10.77.0.{100 + number}" for number in range(containers)]
     with contextlib.ExitStack() as stack:
         stack.callback(_remove, site, names)
-        for name, address in zip(names, addresses, strict=True):
+        for name, address, size in zip(names, addresses, sizes(containers, mib), strict=True):
             start(
-                site, "ready", "/usr/bin/python3", "-S", f"{IN_CONTAINER}/memory.py", str(mib),
+                site, "ready", "/usr/bin/python3", "-S", f"{IN_CONTAINER}/memory.py", str(size),
                 "0", "random", str(PORT), name=name, address=address,
             )  # fmt: skip
         pingers = [stack.enter_context(Pinger(site, PORT, "p", a)) for a in addresses]

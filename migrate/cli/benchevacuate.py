@@ -22,14 +22,14 @@ from migrate.cli.benchoptions import json_option, output_option, runs_option, sa
 @click.option(
     "--mib",
     type=click.IntRange(min=1),
-    default=64,
+    default=128,
     show_default=True,
-    help="Memory of each.",
+    help="Memory of each on average: from half of it to one and a half.",
 )
 @click.option(
     "--parallel",
     type=click.IntRange(1, 64),
-    default=2,
+    default=3,
     show_default=True,
     help="Moves at once.",
 )
