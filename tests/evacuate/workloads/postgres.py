@@ -55,7 +55,10 @@ def make_image(shared: Path, host: Host) -> None:
     """Import the image `postgres` on the host, with a cluster in it."""
     archive = shared / "postgres.tar"
     if not archive.exists():
-        with tempfile.TemporaryDirectory() as directory, tarfile.open(archive, "w") as tar:
+        # In `shared`, which every user may enter; a directory for a test run may be closed to them.
+        with (
+            tempfile.TemporaryDirectory(dir=shared) as directory, tarfile.open(archive, "w") as tar
+        ):  # fmt: skip
             cluster, library = Path(directory) / "data", Path(directory) / "euid.so"
             _make_cluster(cluster)
             add_skeleton(tar)
