@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -154,8 +153,7 @@ def evacuate(
     from migrate.errors import UsageError
     from migrate.evacuate.planning.wish import Wish, parse_selector
 
-    wanted = [dry_run, plan_file is not None, save_plan is not None]
-    if back and (any(wanted[1:]) or targets or selector):
+    if back and (plan_file or save_plan or targets or selector):
         raise UsageError("--return knows by the journal what to bring back, and from where")
     if plan_file and save_plan:
         raise UsageError("--plan and --save-plan do not go together")
@@ -229,6 +227,7 @@ def _write_reports(report: Report, files: tuple[Path, ...]) -> None:
 
     from migrate.evacuate.execution.page import as_html
     from migrate.evacuate.execution.report import as_json, as_markdown
+    from migrate.kernel.files import write_atomically
 
     for path in files:
         text = {
@@ -236,6 +235,4 @@ def _write_reports(report: Report, files: tuple[Path, ...]) -> None:
             ".md": lambda: as_markdown(report),
             ".html": lambda: as_html(report),
         }[path.suffix]()
-        with contextlib.suppress(FileNotFoundError):
-            path.unlink()  # never through somebody's link
-        path.write_text(text)
+        write_atomically(path.absolute(), text.encode())

@@ -94,13 +94,18 @@ class Evacuation:
         return confirm(plan, seen, order.wish, order.how, self._start, self._view.note)
 
     def take_up(self) -> None:
-        """Settle what an earlier run of this evacuation had begun; then look anew."""
-        journal = self._journal()
-        if journal.is_open:
-            self._view.note(f"going on with the evacuation of {self.source.name}")
-        if journal.unfinished:
+        """Settle what an earlier run of this evacuation had begun; then look anew.
+
+        Raises ClaimTaken while that run still lives: what it has begun is on its way.
+        """
+        with Claims(self._store, self.source, f"takes up {self.source.name}", lambda _lost: None):
+            journal = self._journal()
+            if journal.is_open:
+                self._view.note(f"going on with the evacuation of {self.source.name}")
+            if not journal.unfinished:
+                return
             settle_unfinished(journal, self._start, self._view.note)
-            self._seen = self._look()
+        self._seen = self._look()
 
     def carry_out(self, plan: Plan, *, fixed: bool = False) -> Report:
         """Cordon the host, move what the plan says, and look where everything is.
@@ -157,6 +162,7 @@ class Evacuation:
         self, plan: Plan, moves: Moves, claims: Claims
     ) -> tuple[list[Outcome], list[str]]:  # fmt: skip
         """The outcomes, and what the hosts say against them."""
+        moves.journal = self._journal()  # as it is now that nobody else writes it
         self._view.intent(plan)
         why = f"{plan.source} is emptied"
         set_cordon(self._order.source, by=self._store.owner, why=why)

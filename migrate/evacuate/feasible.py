@@ -21,10 +21,11 @@ Told = Callable[[str], None]
 
 
 def tasks_of(plan: Plan, source: HostState) -> list[Task]:
-    """The plan's steps as they are asked of the source."""
+    """The plan's steps as they are asked of the source; names as it tells them, not as a file."""
+    names = {guest.identifier: guest.name for guest in source.guests}
     return [
         Task(
-            step.container, step.name, plan.source, source.address, step.target,
+            step.container, names[step.container], plan.source, source.address, step.target,
             plan.addresses[step.target], step.mode, step.bytes, step.seconds,
         )
         for step in plan.steps

@@ -92,13 +92,16 @@ class Return:
         Raises NothingToReturn, ClaimTaken, RoomTaken, StoreUnreachable.
         """
         begun = time.time()
-        if self._journal.unfinished:
-            settle_unfinished(self._journal, self._start, self._view.note)
-        tasks, hosts = self.tasks()
-        expected = len(self._journal.moved)
         moves = Moves(self._order, self._journal, self._view, self._start, self._begun)
         what = f"brings containers back to {self._home.name}"
-        with Claims(self._store, self._home, what, moves.lose, self._order.wish.parallel) as claims:
+        with Claims(
+            self._store, self._home, what, moves.lose, self._order.wish.parallel
+        ) as claims:  # fmt: skip
+            moves.journal = self._journal = Journal(self._journal.directory)  # as it is now
+            if self._journal.unfinished:
+                settle_unfinished(self._journal, self._start, self._view.note)
+            tasks, hosts = self.tasks()
+            expected = len(self._journal.moved)
             needs = {t.container: (self._home.host_id, _need(hosts[t.origin], t)) for t in tasks}
             claims.reserve(needs, {self._home.host_id: memory_to_give(self._home)})
             lift_cordon(self._order.source)

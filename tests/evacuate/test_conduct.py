@@ -19,7 +19,7 @@ from migrate.evacuate.errors import PlanBad
 from migrate.evacuate.evacuation import Evacuation
 from migrate.evacuate.execution.course import Outcome, State
 from migrate.evacuate.execution.errors import EvacuationIncomplete
-from migrate.evacuate.feasible import feasible_plan, unwilling
+from migrate.evacuate.feasible import feasible_plan, tasks_of, unwilling
 from migrate.evacuate.inventory.hosts import Host
 from migrate.evacuate.model import EVACUATE_LABEL, KEEP, HostState
 from migrate.evacuate.moves import Moves
@@ -251,3 +251,21 @@ def test_where_the_hosts_say_that_containers_are() -> None:
         "b should be on beta, and is on none of the hosts that answer",
         "c should be on alpha, and is on alpha and beta",
     ]
+
+
+def test_names_are_the_hosts_own_whatever_a_plan_says(tmp_path: Path, store: FleetStore) -> None:
+    """A log is named by it."""
+    made = evacuation(tmp_path, store, host("alpha", guest("a")), host("beta"))
+    plan = made.plan()
+    steps = tuple(msgspec.structs.replace(step, name="../../x") for step in plan.steps)
+    tasks = tasks_of(msgspec.structs.replace(plan, steps=steps), made.source)
+    assert [task.name for task in tasks] == ["a"]
+
+
+def test_what_another_run_has_begun_is_left_to_it(tmp_path: Path, store: FleetStore) -> None:
+    """It lives: `migrate recover` must not be asked to settle its moves."""
+    made = evacuation(tmp_path, store, host("alpha", guest("a")), host("beta"))
+    with Claims(store, made.source, "empties alpha", lost), pytest.raises(ClaimTaken):
+        made.take_up()
+    made.take_up()
+    assert store.overview().claims == ()

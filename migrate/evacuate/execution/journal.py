@@ -28,6 +28,7 @@ from migrate.evacuate.execution.course import Outcome, State, Task
 from migrate.evacuate.execution.errors import EvacuationJournalBad
 from migrate.kernel.files import fsync_directory
 from migrate.runtime.paths import Paths
+from migrate.runtime.records import check_name
 
 SIZE_LIMIT = 64 << 20  # bytes of a journal that is read
 KEPT = 5  # journals of evacuations that are over, for each host
@@ -53,12 +54,15 @@ def directory_of(paths: Paths, host_id: str) -> Path:
 
 
 class Journal:
-    """The journal of one host's evacuation, appended to. Lines may come from several threads."""
+    """The journal of one host's evacuation. Reading changes nothing; who writes has the claim.
+
+    Lines may come from several threads of that one.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.lines: list[Line] = read(directory / "journal")
-        self._cut_off_torn_end()
+        self._may_be_torn = True
 
     @property
     def path(self) -> Path:
@@ -116,6 +120,9 @@ class Journal:
         line = msgspec.convert({"kind": kind, "at": time.time()}, Line)
         line = msgspec.structs.replace(line, **fields)
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self._may_be_torn:
+            self._cut_off_torn_end()
+            self._may_be_torn = False
         is_new = not self.path.exists()
         descriptor = os.open(
             self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600
@@ -130,7 +137,8 @@ class Journal:
         self.lines.append(line)
 
     def log_of(self, name: str) -> Path:
-        """Where the lines of this container's move go; makes the directory."""
+        """Where the lines of this container's move go; makes the directory. Raises SpecInvalid."""
+        check_name(name)
         logs = self.directory / "logs"
         logs.mkdir(mode=0o700, parents=True, exist_ok=True)
         return logs / f"{name}.log"

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from migrate.evacuate.execution.course import Outcome, State
 from migrate.evacuate.execution.errors import EvacuationJournalBad
 from migrate.evacuate.execution.journal import Journal, directory_of, read
+from migrate.runtime.errors import SpecInvalid
 from migrate.runtime.paths import Paths
 from tests.evacuate.execution.fakes import task
 
@@ -90,3 +91,19 @@ def test_only_the_owner_may_read_it(tmp_path: Path) -> None:
     assert journal.directory.stat().st_mode & 0o777 == 0o700
     assert journal.log_of("a").parent.stat().st_mode & 0o777 == 0o700
     assert msgspec.json.decode(journal.path.read_bytes())["kind"] == "begun"
+
+
+def test_who_only_reads_changes_nothing(tmp_path: Path) -> None:
+    """The one who writes may be in the middle of a line."""
+    journal = Journal(tmp_path / "j")
+    journal.begin("alpha", "", {})
+    torn = journal.path.read_bytes() + b'{"kind": "mov'
+    journal.path.write_bytes(torn)
+    assert len(Journal(tmp_path / "j").lines) == 1
+    assert journal.path.read_bytes() == torn
+
+
+@pytest.mark.parametrize("name", ["", "..", "../x", "a/b", "/etc/x"])
+def test_a_container_names_one_log(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SpecInvalid):
+        Journal(tmp_path / "j").log_of(name)
