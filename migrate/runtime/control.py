@@ -8,9 +8,7 @@ import json
 import os
 import select
 import socket
-import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from typing import Any
 import migrate
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.errors import MonitorFailed, StartFailed
+from migrate.runtime.monitorstart import start
 from migrate.runtime.paths import ContainerPaths
 from migrate.runtime.records import Process, Record
 from migrate.runtime.spec import Spec, namespace_kinds
@@ -28,7 +27,6 @@ _MENDS = {
     "working directory": "give a directory that the container has (-w)",
     "network namespace": "'migrate doctor' tells what is missing",
 }
-_BOOT = "import sys; sys.path.insert(0, {!r}); from migrate.runtime.monitor import main; main()"
 
 
 def launch_monitor(
@@ -42,6 +40,7 @@ def launch_monitor(
     group = ControlGroup.of(record.identifier)
     message = {
         "mode": mode,
+        "identifier": record.identifier,
         "spec": spec,
         "rootfs": str(own.rootfs),
         "netns": str(own.netns) if network else "",
@@ -52,20 +51,14 @@ def launch_monitor(
         "socket": str(own.socket),
         "log": str(own.log),
         "exit": str(own.exit),
+        "record": str(own.record),
         "at_exit": _removal(record) if record.remove_at_exit else None,
     }
     own.filling.unlink(missing_ok=True)  # of processes that are no more
-    package_root = str(Path(migrate.__file__).parent.parent)
-    error_log = (own.run / "monitor.log").open("ab")
-    with error_log:
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _BOOT.format(package_root)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=error_log,
-            start_new_session=True, cwd="/",
-        )  # fmt: skip
-    line = _first_words(process, json.dumps(message).encode())
+    log = own.run / "monitor.log"
+    pid, line = start(message, str(log))
     if not line:
-        cause = (own.run / "monitor.log").read_text(errors="replace")[-1000:] or "it ended"
+        cause = log.read_text(errors="replace")[-1000:] or "it ended"
         raise MonitorFailed(f"the monitor of '{record.name}' did not start", cause=cause)
     answer: dict[str, Any] = json.loads(line)
     if "error" in answer:
@@ -74,23 +67,7 @@ def launch_monitor(
             cause=answer["error"],
             mend=_MENDS.get(answer["step"], "mend what the cause names, then try again"),
         )
-    return answer | {"monitor": process.pid}
-
-
-def _first_words(process: subprocess.Popen[bytes], message: bytes) -> bytes:
-    """What the monitor answers to `message`; empty when it says nothing in time (then it ends)."""
-    assert process.stdin is not None
-    assert process.stdout is not None
-    with process.stdin, process.stdout:
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.write(message)
-            process.stdin.close()
-        ready, _, _ = select.select([process.stdout], [], [], ANSWER_LIMIT)
-        if ready:
-            return process.stdout.readline()
-    process.kill()
-    process.wait()
-    return b""
+    return answer | {"monitor": pid}
 
 
 def _removal(record: Record) -> list[str]:
@@ -125,17 +102,24 @@ def ask(
 class Waiting:
     """A wait for init's end that begins when this is made: nothing that comes later is missed."""
 
-    def __init__(self, own: ContainerPaths) -> None:
-        """Raises MonitorFailed when the monitor does not serve."""
+    def __init__(self, own: ContainerPaths, *, removes: bool = False) -> None:
+        """With `removes` the caller promises to remove a container of `--rm` before `close`.
+
+        Raises MonitorFailed when the monitor does not serve.
+        """
         self._channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
         try:
             self._channel.connect(str(own.socket))
-            self._channel.send(json.dumps({"do": "wait"}).encode())
+            self._channel.send(json.dumps({"do": "wait", "removes": removes}).encode())
         except OSError as error:
             self._channel.close()
             raise MonitorFailed(
                 "the container's monitor does not answer", cause=str(error)
             ) from error
+
+    def fileno(self) -> int:
+        """Readable when there is an answer, for select and poll."""
+        return self._channel.fileno()
 
     def poll(self, limit: float | None) -> int | None:
         """Init's exit status (128 + n for signal n); None if it runs on after `limit` seconds.
@@ -176,12 +160,20 @@ def wait(own: ContainerPaths) -> int:
 
 def await_monitor_end(process: Process | None, limit: float = 5.0) -> bool:
     """Wait for the end of a container's monitor; False if it serves on after `limit` seconds."""
-    deadline = time.monotonic() + limit
-    while process is not None and process.monitored:
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.002)
-    return True
+    if process is None or not process.monitored:
+        return True
+    try:
+        descriptor = os.pidfd_open(process.monitor)
+    except ProcessLookupError:
+        return True
+    try:
+        if not process.monitored:  # looked at again: the descriptor may be another process's
+            return True
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        return bool(poll.poll(limit * 1000))
+    finally:
+        os.close(descriptor)
 
 
 def exit_status(own: ContainerPaths) -> int:

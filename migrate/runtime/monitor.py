@@ -4,7 +4,8 @@ It keeps the log and the exit code, and answers on a control socket. It imports 
 and kernel wrappers only, so that it stays small and survives upgrades of what stands above it.
 
 Control socket: SOCK_SEQPACKET, one JSON object a packet, descriptors by SCM_RIGHTS:
-`{"do": "ping"}`; `{"do": "wait"}` (answered when init has ended: `{"status": n}`);
+`{"do": "ping"}`; `{"do": "wait"}` (answered when init has ended: `{"status": n}`; with
+`"removes": true` the caller removes the container then, before it hangs up);
 `{"do": "drain"}` (all output so far is in the log); `{"do": "criu", "argv": [...], "inherit": n}`
 with descriptors (starts CRIU as a child, the passed descriptors at numbers 10.. and the write ends
 of the log pipes behind them, with what `"environment"` adds, if it is there; answers
@@ -63,6 +64,7 @@ class Monitor:
         self._criu: set[int] = set()
         self._pages = PageKeeper()
         self._waiting: list[socket.socket] = []
+        self._remover: socket.socket | None = None
         self._selector = selectors.DefaultSelector()
         self._early: dict[int, int] = {}
         log = os.open(launch["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -215,6 +217,8 @@ class Monitor:
         match request["do"]:
             case "wait":
                 self._waiting.append(connection)
+                if request.get("removes"):
+                    self._remover = connection
                 return None
             case "criu":
                 added = request.get("environment", {})
@@ -315,12 +319,23 @@ class Monitor:
             for connection in self._waiting:
                 with contextlib.suppress(OSError):
                     connection.send(record)
-            argv = self.launch.get("at_exit")
-            if argv and os.fork() == 0:
-                os.closerange(3, 4096)
-                os.execv(argv[0], argv)
+            if self.launch.get("at_exit") and os.fork() == 0:
+                self._see_to_removal(self.launch["at_exit"])
         with contextlib.suppress(OSError):
             os.unlink(self.launch["socket"])  # noqa: PTH108 -- see _listen
+
+    def _see_to_removal(self, argv: list[str]) -> None:
+        """A child's part: who waits for the end may remove the container, and die before it has."""
+        with contextlib.suppress(BaseException):
+            if self._remover in self._waiting:
+                self._remover.setblocking(True)
+                while self._remover.recv(PACKET_LIMIT):
+                    pass
+            if os.path.exists(self.launch["record"]):  # noqa: PTH110 -- see _listen
+                os.closerange(3, 4096)
+                signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+                os.execv(argv[0], argv)
+        os._exit(0)
 
 
 def _write(path: str, text: str) -> None:
@@ -378,8 +393,12 @@ def _answer_launcher(message: Launch) -> None:
 
 
 def main() -> None:
-    """Read the launch message from stdin, answer on stdout, serve."""
-    launch = json.loads(sys.stdin.buffer.read())
+    """A new interpreter's part: read the launch message from stdin, answer on stdout, serve."""
+    serve(json.loads(sys.stdin.buffer.read()))
+
+
+def serve(launch: Launch) -> None:
+    """Be the monitor: create or await init, answer on stdout, and stay until init has ended."""
     set_child_subreaper()
     os.chdir("/")
     try:
