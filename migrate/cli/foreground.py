@@ -6,6 +6,7 @@ import contextlib
 import os
 import select
 import signal
+from typing import Any
 
 from migrate.cli.logtext import LogPrinter
 from migrate.errors import MigrateError
@@ -49,9 +50,10 @@ def _show_until_end(
     paths: Paths, record: Record, waiting: Waiting, printer: LogPrinter, watch: FileWatch,
     signals: _Signals,
 ) -> int:  # fmt: skip
+    sources: list[Any] = [waiting, watch, signals]
     passed = 0
     while True:
-        ready, _, _ = select.select([waiting, watch, signals], [], [])
+        ready, _, _ = select.select(sources, [], [])
         watch.clear()
         ended = waiting in ready  # looked at before the reading: nothing comes after
         printer.show()

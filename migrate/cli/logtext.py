@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from migrate.runtime.logs import Entry, parse
+from migrate.runtime.logreading import Entry, parse
 
 
 class LogPrinter:

@@ -15,8 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from migrate.kernel import interfaces, mounts
-from migrate.kernel.namespaces import CLONE_NEWNET, setns, unshare
+from migrate.kernel.namespaces import CLONE_NEWNET, setns
 
 _ETH_P_ARP = 0x0806
 _NUD_STALE = 0x04
@@ -55,36 +54,6 @@ def inside(netns: Path | None) -> Iterator[None]:
     finally:
         os.close(there)
         os.close(home)
-
-
-def create_netns(path: Path) -> None:
-    """Make a network namespace and bind it to the new file `path`; its lo is set up.
-
-    By the calling thread, which is in it for a moment; no netlink: to load that library takes
-    longer than to start a container.
-    """
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    try:
-        home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            unshare(CLONE_NEWNET)
-            try:
-                mounts.mount("/proc/thread-self/ns/net", path, flags=mounts.MS_BIND)
-                interfaces.bring_up("lo")
-            finally:
-                setns(home, CLONE_NEWNET)
-        finally:
-            os.close(home)
-    except BaseException:
-        delete_netns(path)
-        raise
-
-
-def delete_netns(path: Path) -> None:
-    """Unbind and remove the file; the namespace ends with its last process."""
-    with contextlib.suppress(OSError):
-        mounts.unmount(path, mounts.MNT_DETACH)
-    path.unlink(missing_ok=True)
 
 
 def interface_index(name: str) -> int | None:

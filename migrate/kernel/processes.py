@@ -6,7 +6,6 @@ import contextlib
 import ctypes
 import os
 import signal
-from pathlib import Path
 
 from migrate.kernel.libc import (
     SYS_CLONE3,
@@ -74,7 +73,8 @@ def status_fields(pid: int | str) -> dict[str, str]:
 
     Raises FileNotFoundError or ProcessLookupError when the process is gone.
     """
-    text = Path(f"/proc/{pid}/status").read_text(errors="surrogateescape")
+    with open(f"/proc/{pid}/status", errors="surrogateescape") as file:
+        text = file.read()
     pairs = (line.partition(":") for line in text.splitlines())
     return {name: value.strip() for name, _, value in pairs}
 
@@ -112,7 +112,8 @@ def have_same_file(pid: int, number: int, other: int, its: int) -> bool:
 
 def boot_id() -> str:
     """This boot's random identity, a UUID."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        return file.read().strip()
 
 
 def stat_fields(pid: int | str) -> list[str]:
@@ -120,7 +121,8 @@ def stat_fields(pid: int | str) -> list[str]:
 
     Raises FileNotFoundError or ProcessLookupError when the process is gone.
     """
-    text = Path(f"/proc/{pid}/stat").read_text(errors="surrogateescape")
+    with open(f"/proc/{pid}/stat", errors="surrogateescape") as file:
+        text = file.read()
     head, _, tail = text.rpartition(")")
     number, _, command = head.partition(" (")
     return [number, command, *tail.split()]

@@ -11,7 +11,7 @@ import msgspec
 from migrate.checkpoint.obstacles import obstacles_to_dump
 from migrate.checkpoint.state import State, external_mounts
 from migrate.errors import MigrateError
-from migrate.kernel.mounts import read_mountinfo
+from migrate.kernel.mountinfo import read_mountinfo
 from migrate.move.errors import ContainerUnfit, SameHost, TargetUnfit
 from migrate.move.facts import Facts, compare, enough_room
 from migrate.move.modes import LATE, LAZY, RISK, lacking_for_late, lacking_for_pre_copy

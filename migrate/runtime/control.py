@@ -45,7 +45,7 @@ def launch_monitor(
         "rootfs": str(own.rootfs),
         "netns": str(own.netns) if network else "",
         "cgroups": [str(path) for path in group.directories],
-        "homes": [str(path) for path in group.layout.homes()],
+        "homes": group.layout.trees.homes(),
         "namespaces": sorted(namespace_kinds(spec)),
         "fifo": str(own.fifo),
         "socket": str(own.socket),
@@ -160,14 +160,14 @@ def wait(own: ContainerPaths) -> int:
 
 def await_monitor_end(process: Process | None, limit: float = 5.0) -> bool:
     """Wait for the end of a container's monitor; False if it serves on after `limit` seconds."""
-    if process is None or not process.monitored:
+    if process is None:
         return True
     try:
         descriptor = os.pidfd_open(process.monitor)
     except ProcessLookupError:
         return True
     try:
-        if not process.monitored:  # looked at again: the descriptor may be another process's
+        if not process.monitored:  # it, or who had its pid since, is none of ours
             return True
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)

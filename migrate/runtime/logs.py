@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 PART_LIMIT = 16384
 
@@ -47,37 +44,3 @@ class LogWriter:
 
     def _entry(self, text: bytes, mark: bytes) -> bytes:
         return b" ".join((_stamp(), self._stream, mark, text)) + b"\n"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One entry of the log."""
-
-    time: str
-    stream: str
-    text: str
-    whole: bool
-
-
-def parse(line: str) -> Entry:
-    """The entry in a line of the file; raises ValueError for a garbled one."""
-    stamp, stream, mark, text = line.rstrip("\n").split(" ", 3)
-    return Entry(stamp, stream, text, mark == "F")
-
-
-def read(path: Path, offset: int = 0) -> Iterator[tuple[Entry, int]]:
-    """Whole entries from `offset` on, each with the offset behind it; garbled ones are skipped."""
-    try:
-        file = path.open("rb")
-    except FileNotFoundError:
-        return
-    with file:
-        file.seek(offset)
-        for raw in file:
-            if not raw.endswith(b"\n"):
-                return
-            offset += len(raw)
-            try:
-                yield parse(raw.decode(errors="replace")), offset
-            except ValueError:
-                continue

@@ -26,7 +26,6 @@ import selectors
 import signal
 import socket
 import sys
-from typing import Any
 
 from migrate.kernel.files import write_atomically
 from migrate.kernel.namespaces import (
@@ -42,7 +41,12 @@ from migrate.kernel.namespaces import (
 from migrate.kernel.processes import set_child_subreaper
 from migrate.runtime.init import EXIT_SETUP, be_init
 from migrate.runtime.logs import LogWriter
-from migrate.runtime.pagekeeper import PageKeeper
+
+TYPE_CHECKING = False  # `typing` takes longer to load than all that is needed here
+if TYPE_CHECKING:
+    from typing import Any
+
+    from migrate.runtime.pagekeeper import PageKeeper
 
 FIRST_DESCRIPTOR = 10
 PACKET_LIMIT = 65536
@@ -50,7 +54,7 @@ _CLONE_FLAGS = {
     "pid": CLONE_NEWPID, "mount": CLONE_NEWNS, "uts": CLONE_NEWUTS,
     "ipc": CLONE_NEWIPC, "cgroup": CLONE_NEWCGROUP,
 }  # fmt: skip
-Launch = dict[str, Any]
+Launch = dict[str, "Any"]
 
 
 class Monitor:
@@ -62,7 +66,11 @@ class Monitor:
         self.status: int | None = None
         self.leaving = False
         self._criu: set[int] = set()
-        self._pages = PageKeeper()
+        self._pages: PageKeeper | None = None
+        if launch["mode"] != "create":  # now, not later: then it might be another version's
+            from migrate.runtime.pagekeeper import PageKeeper
+
+            self._pages = PageKeeper()
         self._waiting: list[socket.socket] = []
         self._remover: socket.socket | None = None
         self._selector = selectors.DefaultSelector()
@@ -105,7 +113,7 @@ class Monitor:
     def _listen(self) -> None:
         path = self.launch["socket"]
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)  # noqa: PTH108 -- pathlib is not loaded here
+            os.unlink(path)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
         old_mask = os.umask(0o177)
         listener.bind(path)
@@ -173,7 +181,7 @@ class Monitor:
             if pid == 0:
                 return
             code = os.waitstatus_to_exitcode(status)
-            if self._pages.on_child(pid, code):
+            if self._pages and self._pages.on_child(pid, code):
                 if self._pages.refused:
                     self._kill_criu()
                 continue
@@ -227,11 +235,11 @@ class Monitor:
                 self.init = int(request["pid"])
                 self.status = self._early.get(self.init)
                 self._close_writers()
-            case "pages" if descriptors:
+            case "pages" if descriptors and self._pages:
                 return self._pages.start(request, descriptors[0])
-            case "pages":
+            case "pages" if self._pages:
                 return self._pages.state()
-            case "fill":
+            case "fill" if self._pages:
                 self._pages.begin()
             case "drain":
                 self._drain()
@@ -304,7 +312,8 @@ class Monitor:
     def _finish(self) -> None:
         # With the init of a pid namespace all its processes have ended (pid_namespaces(7)).
         ended = self.status is not None and "pid" in self.launch["namespaces"]
-        self._pages.stop(ended=ended or not self.init)
+        if self._pages:
+            self._pages.stop(ended=ended or not self.init)
         self._close_writers()
         self._drain()
         for key in list(self._selector.get_map().values()):
@@ -315,14 +324,14 @@ class Monitor:
         if self.status is not None:
             record = json.dumps({"status": self.status}).encode()
             with contextlib.suppress(OSError):
-                write_atomically(_path(self.launch["exit"]), record)
+                write_atomically(self.launch["exit"], record)
             for connection in self._waiting:
                 with contextlib.suppress(OSError):
                     connection.send(record)
             if self.launch.get("at_exit") and os.fork() == 0:
                 self._see_to_removal(self.launch["at_exit"])
         with contextlib.suppress(OSError):
-            os.unlink(self.launch["socket"])  # noqa: PTH108 -- see _listen
+            os.unlink(self.launch["socket"])
 
     def _see_to_removal(self, argv: list[str]) -> None:
         """A child's part: who waits for the end may remove the container, and die before it has."""
@@ -331,7 +340,7 @@ class Monitor:
                 self._remover.setblocking(True)
                 while self._remover.recv(PACKET_LIMIT):
                     pass
-            if os.path.exists(self.launch["record"]):  # noqa: PTH110 -- see _listen
+            if os.path.exists(self.launch["record"]):
                 os.closerange(3, 4096)
                 signal.signal(signal.SIGPIPE, signal.SIG_DFL)
                 os.execv(argv[0], argv)
@@ -339,14 +348,8 @@ class Monitor:
 
 
 def _write(path: str, text: str) -> None:
-    with open(path, "w") as file:  # noqa: PTH123 -- pathlib is not loaded here
+    with open(path, "w") as file:
         file.write(text)
-
-
-def _path(text: str) -> Any:
-    from pathlib import Path
-
-    return Path(text)
 
 
 def _dup_above(descriptor: int, lowest: int) -> int:
@@ -360,7 +363,7 @@ def _be_middle(launch: Launch, streams: tuple[int, int], report: int, pid_writer
     step = "control group"
     try:
         for directory in launch["cgroups"]:
-            with open(f"{directory}/cgroup.procs", "w") as file:  # noqa: PTH123 -- see _listen
+            with open(f"{directory}/cgroup.procs", "w") as file:
                 file.write("0")
         step = "network namespace"
         if launch["netns"]:

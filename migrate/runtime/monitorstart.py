@@ -39,9 +39,9 @@ def start(launch: dict[str, Any], log: str) -> tuple[int, bytes]:
 
 
 def _may_fork() -> bool:
-    if len(os.listdir("/proc/self/task")) > 1:  # noqa: PTH208 -- pathlib is not loaded here
+    if len(os.listdir("/proc/self/task")) > 1:
         return False
-    with open("/proc/self/statm") as file:  # noqa: PTH123
+    with open("/proc/self/statm") as file:
         _size, resident, shared = map(int, file.read().split()[:3])
     return (resident - shared) * os.sysconf("SC_PAGE_SIZE") <= FORK_LIMIT
 
@@ -84,7 +84,7 @@ def _be_monitor(serve: Any, launch: dict[str, Any], answer: int, errors: int) ->
 
 def _rename(title: str) -> None:
     """Write it over the command's arguments, as far as there is room (proc_pid_cmdline(5))."""
-    with open("/proc/self/stat", "rb") as file:  # noqa: PTH123
+    with open("/proc/self/stat", "rb") as file:
         fields = file.read().rpartition(b")")[2].split()
     begin, end = int(fields[45]), int(fields[46])  # arg_start, arg_end: proc_pid_stat(5), 48 and 49
     if 0 < begin < end:
