@@ -163,7 +163,7 @@ def compile_sources() -> None:
     An environment with PYTHONDONTWRITEBYTECODE would else compile them anew in every command:
     that is most of a command's time.
     """
-    for directory in (CHECKOUT / "migrate", VENV / "criu/python"):
+    for directory in (CHECKOUT / "migrate", VENV / "criu/usr/lib/python3/dist-packages"):
         compileall.compile_dir(directory, quiet=2)
 
 

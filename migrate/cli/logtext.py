@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO
 
 from migrate.runtime.logreading import Entry, parse
+
+TYPE_CHECKING = False  # `typing` takes longer to load than all that is needed here
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import BinaryIO
 
 
 class LogPrinter:
     """Prints what is new in a log; the file is kept open, so that it may be removed meanwhile."""
 
-    def __init__(self, path: Path, *, stamps: bool = False) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, stamps: bool = False) -> None:
         self._path = path
         self._file: BinaryIO | None = None
         self._stamps = stamps
@@ -43,7 +46,7 @@ class LogPrinter:
     def _fresh(self) -> list[Entry]:
         if self._file is None:
             try:
-                self._file = self._path.open("rb")
+                self._file = open(self._path, "rb")  # noqa: SIM115 -- kept open
             except FileNotFoundError:
                 return []
         found = []

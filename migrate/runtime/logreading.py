@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 
-@dataclass(frozen=True)
 class Entry:
     """One entry of the log."""
 
-    time: str
-    stream: str
-    text: str
-    whole: bool
+    __slots__ = ("stream", "text", "time", "whole")
+
+    def __init__(self, time: str, stream: str, text: str, whole: bool) -> None:
+        self.time = time
+        self.stream = stream
+        self.text = text
+        self.whole = whole
 
 
 def parse(line: str) -> Entry:
@@ -23,10 +24,10 @@ def parse(line: str) -> Entry:
     return Entry(stamp, stream, text, mark == "F")
 
 
-def read(path: Path, offset: int = 0) -> Iterator[tuple[Entry, int]]:
+def read(path: str | os.PathLike[str], offset: int = 0) -> Iterator[tuple[Entry, int]]:
     """Whole entries from `offset` on, each with the offset behind it; garbled ones are skipped."""
     try:
-        file = path.open("rb")
+        file = open(path, "rb")  # noqa: SIM115 -- closed below
     except FileNotFoundError:
         return
     with file:

@@ -324,7 +324,8 @@ class Monitor:
         if self.status is not None:
             record = json.dumps({"status": self.status}).encode()
             with contextlib.suppress(OSError):
-                write_atomically(self.launch["exit"], record)
+                durable = not self.launch.get("at_exit")
+                write_atomically(self.launch["exit"], record, durable=durable)
             for connection in self._waiting:
                 with contextlib.suppress(OSError):
                     connection.send(record)

@@ -12,9 +12,17 @@ import os
 import select
 import signal
 import sys
-from typing import Any, NoReturn
 
 import migrate
+from migrate.runtime.cgroups.tree import PARENT
+
+TYPE_CHECKING = False  # `typing` takes longer to load than all that is needed here
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+    from migrate.runtime.cgroups.tree import Hierarchies
+    from migrate.runtime.paths import ContainerPaths
+    from migrate.runtime.quick import Place
 
 ANSWER_LIMIT = 30.0  # seconds
 FORK_LIMIT = 9 << 20
@@ -22,6 +30,29 @@ FORK_LIMIT = 9 << 20
 _TITLE = "migrate.runtime.monitor"
 _BOOT = "import sys; sys.path.insert(0, {!r}); from migrate.runtime.monitor import main; main()"
 _FIRST_AFTER_STANDARD = 3
+
+
+def message(
+    own: ContainerPaths | Place, spec: dict[str, Any], trees: Hierarchies, *, mode: str,
+    network: bool, remove: bool,
+) -> dict[str, Any]:  # fmt: skip
+    """What a monitor is told (`mode` is create or restore)."""
+    kinds = {entry["type"] for entry in spec.get("linux", {}).get("namespaces", [])}
+    return {
+        "mode": mode, "identifier": own.identifier, "spec": spec, "rootfs": f"{own.rootfs}",
+        "netns": f"{own.netns}" if network else "",
+        "cgroups": trees.directories(PARENT, own.identifier), "homes": trees.homes(),
+        "namespaces": sorted(kinds), "fifo": f"{own.run}/exec.fifo",
+        "socket": f"{own.run}/monitor.sock", "log": f"{own.state}/log",
+        "exit": f"{own.state}/exit.json", "record": f"{own.state}/record.json",
+        "at_exit": _removal(own.identifier) if remove else None,
+    }  # fmt: skip
+
+
+def _removal(identifier: str) -> list[str]:
+    root = os.path.dirname(os.path.dirname(migrate.__file__))
+    boot = f"import sys; sys.path.insert(0, {root!r}); from migrate.cli.main import main; main()"
+    return [sys.executable, "-c", boot, "rm", identifier]
 
 
 def start(launch: dict[str, Any], log: str) -> tuple[int, bytes]:
@@ -94,9 +125,8 @@ def _rename(title: str) -> None:
 
 def _spawned(launch: dict[str, Any], errors: int) -> tuple[int, bytes]:
     import subprocess
-    from pathlib import Path
 
-    root = str(Path(migrate.__file__).parent.parent)
+    root = os.path.dirname(os.path.dirname(migrate.__file__))
     process = subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", _BOOT.format(root)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,

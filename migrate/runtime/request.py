@@ -101,8 +101,8 @@ def _stop_signal(request: Request, config: Mapping[str, Any]) -> str:
     return signal
 
 
-def _options(request: Request, config: Mapping[str, Any], record: Record) -> spec.Options:
-    return spec.Options(
+def _options(request: Request, config: Mapping[str, Any], record: Record) -> spec.Asked:
+    return spec.Asked(
         arguments=_arguments(request, config),
         environment=_environment(config.get("Env") or [], request.environment),
         directory=request.directory or str(config.get("WorkingDir") or "/"),

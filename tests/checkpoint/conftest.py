@@ -56,7 +56,7 @@ class Place:
             identifier=records.new_identifier(), name=name, created=time.time(),
             rootfs=str(self.rootfs), network=network or Network(), binds=binds,
         )  # fmt: skip
-        options = spec.Options(
+        options = spec.Asked(
             arguments=arguments, host_name=name, binds=binds, user_id=user, group_id=user,
             environment=["PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1"],
         )  # fmt: skip

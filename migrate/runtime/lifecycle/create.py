@@ -19,6 +19,7 @@ from migrate.runtime.records import Record, load_all, process_of, save_process
 from migrate.runtime.spec import Spec, load, validate
 from migrate.runtime.storage import mount_rootfs, remove_storage, unmount_rootfs, with_sources
 from migrate.runtime.users import look_up
+from migrate.runtime.usual import run_by
 
 
 def create(paths: Paths, record: Record, spec: Spec, *, user: str = "") -> Record:
@@ -69,12 +70,9 @@ def _registered(paths: Paths, record: Record) -> Record:
 
 def with_user(spec: Spec, root: Path, wanted: str) -> Spec:
     """The specification run by `wanted`, whose HOME is set if nothing else sets it."""
-    found = look_up(root, wanted)
-    process = dict(spec["process"])
-    environment = list(process.get("env", []))
-    if not any(entry.startswith("HOME=") for entry in environment):
-        environment.append(f"HOME={found.home}")
-    return spec | {"process": process | {"env": environment, "user": found.as_spec()}}
+    spec = spec | {"process": {**spec["process"], "env": list(spec["process"].get("env", []))}}
+    run_by(spec, look_up(root, wanted))
+    return spec
 
 
 def prepare_and_launch(paths: Paths, record: Record, spec: Spec) -> None:
