@@ -15,31 +15,29 @@ if TYPE_CHECKING:
     from typing import Any
 
     from migrate.cli.logtext import LogPrinter
-    from migrate.kernel.filewatch import FileWatch
     from migrate.runtime.waiting import Waiting
 
 
 def show_until_end(
-    waiting: Waiting, printer: LogPrinter, watch: FileWatch, signals: Signals,
+    waiting: Waiting, printer: LogPrinter, signals: Signals,
     kill: Callable[[str], None],
 ) -> int:  # fmt: skip
     """Print the log until init has ended; its exit status. `kill` is given what is passed on.
 
     A second signal kills.
     """
-    sources: list[Any] = [waiting, watch, signals]
+    sources: list[Any] = [waiting, signals]
     passed = 0
     while True:
         ready, _, _ = select.select(sources, [], [])
-        watch.clear()
-        ended = waiting in ready  # looked at before the reading: nothing comes after
+        # Looked at before the log is read: nothing comes after the end.
+        status = waiting.poll(0) if waiting in ready else None
         printer.show()
         for number in signals.caught()[passed:]:
             passed += 1
             name = "KILL" if passed > 1 else signal.Signals(number).name
             with contextlib.suppress(MigrateError):  # it has ended meanwhile
                 kill(name)
-        status = waiting.poll(0) if ended else None
         if status is not None:
             return status
 

@@ -7,7 +7,6 @@ import contextlib
 from migrate.cli.attached import Signals, show_until_end
 from migrate.cli.logtext import LogPrinter
 from migrate.errors import MigrateError
-from migrate.kernel.filewatch import IN_MODIFY, FileWatch
 from migrate.runtime.control import await_monitor_end
 from migrate.runtime.lifecycle.delete import delete
 from migrate.runtime.lifecycle.start import start
@@ -26,19 +25,15 @@ def run_attached(paths: Paths, record: Record) -> int:
     with contextlib.ExitStack() as stack:
         signals = stack.enter_context(Signals())
         printer = stack.enter_context(LogPrinter(own.log))
-        watch = stack.enter_context(FileWatch())
         try:
-            watch.add(own.log, IN_MODIFY)  # the monitor has made it
-            waiting = Waiting(str(own.socket), removes=record.remove_at_exit)
+            waiting = Waiting(str(own.socket), removes=record.remove_at_exit, output=True)
             stack.callback(waiting.close)
             start(paths, record)
         except BaseException:
             delete(paths, record, force=True)
             raise
         process = load_process(own)
-        status = show_until_end(
-            waiting, printer, watch, signals, lambda name: kill(paths, record, name)
-        )
+        status = show_until_end(waiting, printer, signals, lambda name: kill(paths, record, name))
         if record.remove_at_exit:
             with contextlib.suppress(MigrateError):  # somebody else has removed it, or is about to
                 delete(paths, record)

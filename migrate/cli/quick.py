@@ -7,7 +7,6 @@ import os
 
 from migrate.cli.attached import Signals, show_until_end
 from migrate.cli.logtext import LogPrinter
-from migrate.kernel.filewatch import IN_MODIFY, FileWatch
 from migrate.runtime.quick import NotQuick, Started, Wanted, make
 from migrate.runtime.waiting import Waiting
 
@@ -73,18 +72,16 @@ def _attached(started: Started, wanted: Wanted, signals: Signals) -> int:
     place = started.place
     with contextlib.ExitStack() as stack:
         printer = stack.enter_context(LogPrinter(f"{place.state}/log"))
-        watch = stack.enter_context(FileWatch())
         try:
-            watch.add(f"{place.state}/log", IN_MODIFY)
-            waiting = Waiting(f"{place.run}/monitor.sock", removes=wanted.remove_at_exit)
+            waiting = Waiting(
+                f"{place.run}/monitor.sock", removes=wanted.remove_at_exit, output=True
+            )
             stack.callback(waiting.close)
             started.let_run()
         except BaseException:
             _general(started, "delete")
             raise
-        status = show_until_end(
-            waiting, printer, watch, signals, lambda name: _general(started, name)
-        )
+        status = show_until_end(waiting, printer, signals, lambda name: _general(started, name))
         if wanted.remove_at_exit:
             started.remove()
     with contextlib.suppress(ChildProcessError):

@@ -81,8 +81,8 @@ def wait(own: ContainerPaths) -> int:
     """Wait until init has ended; its exit status (128 + n for signal n)."""
     try:
         with contextlib.closing(Waiting(str(own.socket))) as waiting:
-            status = waiting.poll(None)
-            assert status is not None
+            while (status := waiting.poll(None)) is None:
+                pass
             return status
     except MonitorFailed:
         if own.exit.exists():

@@ -5,7 +5,8 @@ and kernel wrappers only, so that it stays small and survives upgrades of what s
 
 Control socket: SOCK_SEQPACKET, one JSON object a packet, descriptors by SCM_RIGHTS:
 `{"do": "ping"}`; `{"do": "wait"}` (answered when init has ended: `{"status": n}`; with
-`"removes": true` the caller removes the container then, before it hangs up);
+`"removes": true` the caller removes the container then, before it hangs up; with `"output": true`
+it is told `{"output": true}` whenever the log has grown);
 `{"do": "drain"}` (all output so far is in the log); `{"do": "criu", "argv": [...], "inherit": n}`
 with descriptors (starts CRIU as a child, the passed descriptors at numbers 10.. and the write ends
 of the log pipes behind them, with what `"environment"` adds, if it is there; answers
@@ -20,8 +21,10 @@ from __future__ import annotations
 
 import array
 import contextlib
+import fcntl
 import json
 import os
+import select
 import selectors
 import signal
 import socket
@@ -30,16 +33,12 @@ import sys
 from migrate.kernel.files import write_atomically
 from migrate.kernel.namespaces import (
     CLONE_NEWCGROUP,
-    CLONE_NEWIPC,
-    CLONE_NEWNET,
-    CLONE_NEWNS,
     CLONE_NEWPID,
-    CLONE_NEWUTS,
-    setns,
     unshare,
 )  # fmt: skip
-from migrate.kernel.processes import set_child_subreaper
-from migrate.runtime.init import EXIT_SETUP, be_init
+from migrate.kernel.processes import fork_into, set_child_subreaper
+from migrate.runtime.first import be_first
+from migrate.runtime.init import EXIT_SETUP
 from migrate.runtime.logs import LogWriter
 
 TYPE_CHECKING = False  # `typing` takes longer to load than all that is needed here
@@ -50,10 +49,10 @@ if TYPE_CHECKING:
 
 FIRST_DESCRIPTOR = 10
 PACKET_LIMIT = 65536
-_CLONE_FLAGS = {
-    "pid": CLONE_NEWPID, "mount": CLONE_NEWNS, "uts": CLONE_NEWUTS,
-    "ipc": CLONE_NEWIPC, "cgroup": CLONE_NEWCGROUP,
-}  # fmt: skip
+REMOVAL_TIME = 0.1
+"""Seconds in which who has waited for the end may remove the container; then a child sees to it."""
+_GROWN = b'{"output": true}'
+_SIOCOUTQ = 0x5411  # include/uapi/linux/sockios.h: bytes that were sent and not read
 Launch = dict[str, "Any"]
 
 
@@ -73,6 +72,7 @@ class Monitor:
             self._pages = PageKeeper()
         self._waiting: list[socket.socket] = []
         self._remover: socket.socket | None = None
+        self._listeners: list[socket.socket] = []
         self._selector = selectors.DefaultSelector()
         self._early: dict[int, int] = {}
         log = os.open(launch["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -125,26 +125,22 @@ class Monitor:
     def _create(self) -> Launch:
         """Fork init into its namespaces; the launcher's answer, with pid or error."""
         reader, writer = os.pipe()
-        pid_reader, pid_writer = os.pipe()
-        middle = os.fork()
-        if middle == 0:
+        pid = fork_into(CLONE_NEWPID if "pid" in self.launch["namespaces"] else 0)
+        if pid == 0:
             os.close(reader)
-            _be_middle(self.launch, self._streams(), writer, pid_writer)
+            be_first(self.launch, self._streams(), writer)
         os.close(writer)
-        os.close(pid_writer)
-        told = os.read(pid_reader, 32)
         report = b""
         while chunk := os.read(reader, 4096):
             report += chunk
         os.close(reader)
-        os.close(pid_reader)
         for line in report.splitlines():
             message = json.loads(line)
             if "error" in message:
                 return dict(message)
-        if not told or b"ready" not in report:
+        if b"ready" not in report:
             return {"step": "init", "error": "it ended without a word"}
-        self.init = int(told)
+        self.init = pid
         self._close_writers()
         return {"pid": self.init}
 
@@ -165,10 +161,18 @@ class Monitor:
         if data:
             with contextlib.suppress(OSError):  # a full disk loses log lines, not the container
                 log.feed(data)
+            self._tell_growth()
         elif self.pipes["stdout"][1] < 0:
             self._selector.unregister(reader)
             with contextlib.suppress(OSError):
                 log.finish()
+
+    def _tell_growth(self) -> None:
+        for listener in self._listeners:
+            # Who has not read the last one knows already; its queue has to take the end as well.
+            with contextlib.suppress(OSError):
+                if not any(fcntl.ioctl(listener, _SIOCOUTQ, bytes(4))):
+                    listener.send(_GROWN, socket.MSG_DONTWAIT)
 
     def _on_child(self, reader: Any, _argument: None) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -216,6 +220,8 @@ class Monitor:
             self._selector.unregister(connection)
             if connection in self._waiting:
                 self._waiting.remove(connection)
+            if connection in self._listeners:
+                self._listeners.remove(connection)
             connection.close()
         finally:
             for descriptor in descriptors:
@@ -227,6 +233,8 @@ class Monitor:
                 self._waiting.append(connection)
                 if request.get("removes"):
                     self._remover = connection
+                if request.get("output"):
+                    self._listeners.append(connection)
                 return None
             case "criu":
                 added = request.get("environment", {})
@@ -322,6 +330,7 @@ class Monitor:
                 with contextlib.suppress(OSError):
                     log.finish()
         if self.status is not None:
+            self._hear_who_has_come()
             record = json.dumps({"status": self.status}).encode()
             with contextlib.suppress(OSError):
                 durable = not self.launch.get("at_exit")
@@ -329,10 +338,30 @@ class Monitor:
             for connection in self._waiting:
                 with contextlib.suppress(OSError):
                     connection.send(record)
-            if self.launch.get("at_exit") and os.fork() == 0:
+            if self.launch.get("at_exit") and not self._is_removed() and os.fork() == 0:
                 self._see_to_removal(self.launch["at_exit"])
         with contextlib.suppress(OSError):
             os.unlink(self.launch["socket"])
+
+    def _hear_who_has_come(self) -> None:
+        """Whoever connected before the end gets an answer, though it came in the same moment."""
+        for _round in range(64):
+            ready = [key for key, _ in self._selector.select(0)
+                     if key.data[0] in {self._on_connection, self._on_packet}]  # fmt: skip
+            if not ready:
+                return
+            for key in ready:
+                handler, argument = key.data
+                handler(key.fileobj, argument)
+
+    def _is_removed(self) -> bool:
+        """Whether who has waited for the end is through with the removal: most often it is at once.
+
+        Nobody waits for our own end meanwhile but who holds the container's lock.
+        """
+        if self._remover in self._waiting:
+            select.select([self._remover], [], [], REMOVAL_TIME)
+        return not os.path.exists(self.launch["record"])
 
     def _see_to_removal(self, argv: list[str]) -> None:
         """A child's part: who waits for the end may remove the container, and die before it has."""
@@ -354,37 +383,7 @@ def _write(path: str, text: str) -> None:
 
 
 def _dup_above(descriptor: int, lowest: int) -> int:
-    import fcntl
-
     return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, lowest)
-
-
-def _be_middle(launch: Launch, streams: tuple[int, int], report: int, pid_writer: int) -> None:
-    """Enter the cgroups and namespaces, fork init, tell its pid, end: init goes to the monitor."""
-    step = "control group"
-    try:
-        for directory in launch["cgroups"]:
-            with open(f"{directory}/cgroup.procs", "w") as file:
-                file.write("0")
-        step = "network namespace"
-        if launch["netns"]:
-            netns = os.open(launch["netns"], os.O_RDONLY | os.O_CLOEXEC)
-            setns(netns, CLONE_NEWNET)
-            os.close(netns)
-        step = "namespaces"
-        flags = 0
-        for kind in launch["namespaces"]:
-            flags |= _CLONE_FLAGS.get(kind, 0)
-        unshare(flags)
-        pid = os.fork()
-    except OSError as error:
-        os.write(report, json.dumps({"step": step, "error": str(error)}).encode())
-        os._exit(EXIT_SETUP)
-    if pid == 0:
-        os.close(pid_writer)
-        be_init(launch, streams, report)
-    os.write(pid_writer, str(pid).encode())
-    os._exit(0)
 
 
 def _answer_launcher(message: Launch) -> None:

@@ -2,7 +2,7 @@
 
 It makes the same as `lifecycle.create` and `start` and undoes the same as `delete` (a test compares
 them), but loads a tenth: no msgspec, no pathlib. It reports nothing: what is unusual, or fails
-before the program runs, is undone and raises NotQuick; then the general way does it, or says why not.
+before the program runs, is undone and raises NotQuick; then the general way does it or says why.
 """
 
 from __future__ import annotations
@@ -130,6 +130,7 @@ def _made(
 ) -> Started:  # fmt: skip
     record = _record(place, wanted, image, config)
     trees = tree.detect()
+    wait_for_moves = tree.prepare_moves(trees)
     try:
         with _registration(place, wanted.name):
             os.mkdir(place.state, 0o700)
@@ -143,6 +144,7 @@ def _made(
         tree.make(trees, tree.PARENT, place.identifier)
         if wanted.network == "none":
             netns.create(place.netns)
+        wait_for_moves()
         return _launched(place, wanted, spec, trees)
     except BaseException:
         _unmake(place, trees)

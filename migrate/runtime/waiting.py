@@ -13,17 +13,20 @@ from migrate.runtime.errors import MonitorFailed, StartFailed
 class Waiting:
     """A wait for init's end that begins when this is made: nothing that comes later is missed."""
 
-    def __init__(self, path: str, *, removes: bool = False) -> None:
+    def __init__(self, path: str, *, removes: bool = False, output: bool = False) -> None:
         """Of the monitor that serves at `path`.
 
-        With `removes` the caller promises to remove a container of `--rm` before `close`.
+        With `removes` the caller promises to remove a container of `--rm` before `close`; with
+        `output` it is woken when the log has grown.
 
         Raises MonitorFailed when the monitor does not serve.
         """
         self._channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
         try:
             self._channel.connect(path)
-            self._channel.send(json.dumps({"do": "wait", "removes": removes}).encode())
+            self._channel.send(
+                json.dumps({"do": "wait", "removes": removes, "output": output}).encode()
+            )
         except OSError as error:
             self._channel.close()
             raise MonitorFailed(
@@ -36,6 +39,8 @@ class Waiting:
 
     def poll(self, limit: float | None) -> int | None:
         """Init's exit status (128 + n for signal n); None if it runs on after `limit` seconds.
+
+        None also for the news that the log has grown.
 
         Raises MonitorFailed when the monitor has died.
         """
@@ -51,7 +56,8 @@ class Waiting:
                 "the container's monitor has died", cause="somebody or something ended it",
                 mend="the container may run on: see 'migrate ps'; its output is lost",
             )  # fmt: skip
-        return int(json.loads(data)["status"])
+        status: int | None = json.loads(data).get("status")
+        return status
 
     def close(self) -> None:
         """Wait no longer."""
