@@ -145,7 +145,21 @@ def make_environment() -> None:
         python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
         "--editable", ".[dev,bench]",
     )  # fmt: skip
+    write_command(python)
     stamp.write_text(wanted)
+
+
+def write_command(python: Path) -> None:
+    """`migrate` as pip makes it, but without `site`: that takes as long as the interpreter itself.
+
+    `migrate.cli.entry` loads it where it is needed.
+    """
+    command = VENV / "bin/migrate"
+    command.write_text(
+        f"#!{python} -S\nimport sys\n\nsys.path[0] = {str(CHECKOUT)!r}\n"
+        "from migrate.cli.entry import main\n\nmain()\n"
+    )
+    command.chmod(0o755)
 
 
 def provide_criu() -> None:

@@ -91,6 +91,9 @@ def _attached(started: Started, wanted: Wanted, signals: Signals) -> int:
 
 def _general(started: Started, what: str) -> None:
     """Delete the container by force, or send it the signal `what`, the general way."""
+    from migrate.cli.entry import load_site
+
+    load_site()
     from migrate.runtime import records
     from migrate.runtime.lifecycle.delete import delete
     from migrate.runtime.lifecycle.stop import kill

@@ -7,6 +7,7 @@ is taken where that is little (a command that has loaded no libraries), and ther
 from __future__ import annotations
 
 import ctypes
+import gc
 import json
 import os
 import select
@@ -102,6 +103,8 @@ def _be_monitor(serve: Any, launch: dict[str, Any], answer: int, errors: int) ->
             os.dup2(descriptor, number)
         os.closerange(_FIRST_AFTER_STANDARD, 65536)
         signal.set_wakeup_fd(-1)
+        gc.freeze()
+        gc.enable()
         _rename(f"{_TITLE} {launch['identifier']}")
         serve(launch)
         os._exit(0)
