@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 
@@ -46,29 +47,20 @@ def _is_whole(root: str, diff_id: str) -> bool:
     return set(digits) <= _DIGITS and os.path.exists(f"{layer_directory(root, diff_id)}.json")
 
 
-@contextlib.contextmanager
-def pinned(root: str, owner: str, image: dict[str, Any], *, durable: bool) -> Any:
-    """Keep the image's layers for `owner` for good, unless the block fails.
+def pin(root: str, owner: str, image: dict[str, Any], *, durable: bool) -> None:
+    """Keep the image's layers for `owner`, under the lock that `Store.prune` takes.
 
-    Under the lock that `Store.prune` takes; raises FileNotFoundError for a layer that is gone.
+    Raises FileNotFoundError for a layer that is gone.
     """
-    import fcntl
-
-    path = f"{root}/pins/{owner}.json"
     lock = os.open(f"{root}/.store.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_SH)
         for diff_id in image["diff_ids"]:
             os.stat(f"{layer_directory(root, diff_id)}.json")
-        pin = {"owner": owner, "image_id": image["id"], "diff_ids": image["diff_ids"]}
-        write_atomically(path, json.dumps(pin).encode(), durable=durable)
+        entry = {"owner": owner, "image_id": image["id"], "diff_ids": image["diff_ids"]}
+        write_atomically(f"{root}/pins/{owner}.json", json.dumps(entry).encode(), durable=durable)
     finally:
         os.close(lock)
-    try:
-        yield
-    except BaseException:
-        unpin(root, owner)
-        raise
 
 
 def unpin(root: str, owner: str) -> None:

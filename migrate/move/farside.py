@@ -37,7 +37,7 @@ from migrate.cli.entry import main
 
 main()
 """
-"""Without `site`, which takes as long as the interpreter itself: the entry loads it where needed."""
+"""Without `site`, which takes as long as the interpreter itself: the entry loads it if needed."""
 
 
 def look(settings: dict[str, Any]) -> dict[str, Any]:

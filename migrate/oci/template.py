@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from migrate.oci.errors import NotAllowedNow
-from migrate.runtime.usual import Asked, build
+from migrate.runtime.usual import Options, build
 
 _CAPABILITIES = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
 _GROUPS = {
@@ -20,7 +20,7 @@ _NAMESPACES = ("pid", "network", "ipc", "uts", "mount", "cgroup")
 def spec(settings: dict[str, Any], values: dict[str, Any], words: list[str]) -> None:
     """Write config.json; raises NotAllowedNow where there is one."""
     path = os.path.join(values["bundle"], "config.json")
-    made = build(Asked(arguments=["sh"], environment=["TERM=xterm"], host_name="migrate"))
+    made = build(Options(arguments=["sh"], environment=["TERM=xterm"], host_name="migrate"))
     made["process"]["terminal"] = True
     made["process"]["capabilities"] = dict.fromkeys(
         ("bounding", "effective", "permitted"), _CAPABILITIES

@@ -366,6 +366,8 @@ class Monitor:
     def _see_to_removal(self, argv: list[str]) -> None:
         """A child's part: who waits for the end may remove the container, and die before it has."""
         with contextlib.suppress(BaseException):
+            # Not by the same opening: that is locked for as long as there is a monitor.
+            os.dup2(os.open("/proc/self/fd/2", os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC), 2)
             if self._remover in self._waiting:
                 self._remover.setblocking(True)
                 while self._remover.recv(PACKET_LIMIT):

@@ -6,7 +6,9 @@ is taken where that is little (a command that has loaded no libraries), and ther
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import fcntl
 import gc
 import json
 import os
@@ -63,11 +65,31 @@ def start(launch: dict[str, Any], log: str) -> tuple[int, bytes]:
     """
     errors = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
+        with contextlib.suppress(BlockingIOError):  # of one that is about to end
+            fcntl.flock(errors, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if _may_fork():
             return _forked(launch, errors)
         return _spawned(launch, errors)
     finally:
         os.close(errors)
+
+
+def serves(log: str) -> bool:
+    """Whether a monitor lives whose stderr is the file `log`: it holds its lock until it ends.
+
+    This is so from its very beginning, before anything else is known of it.
+    """
+    try:
+        descriptor = os.open(log, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _may_fork() -> bool:

@@ -93,22 +93,13 @@ class Started:
 def make(state: str, run: str, wanted: Wanted) -> Started:
     """Create it beneath the directories `state` and `run`; raises NotQuick."""
     try:
-        if os.path.exists(f"{state}/cordoned") or not os.path.isdir(f"{state}/images/pins"):
+        if os.path.exists(f"{state}/cordoned"):
             raise NotQuick
         place = Place(state, run, os.urandom(6).hex())
         image = _image(place, wanted)
         config = image["config"] if image else {}
-        with locked(place.lock, "create"), contextlib.ExitStack() as stack:
-            try:
-                if image:
-                    durable = not wanted.remove_at_exit
-                    stack.enter_context(
-                        quicklook.pinned(place.images, place.identifier, image, durable=durable)
-                    )
-                return _made(place, wanted, image, config)
-            except BaseException:
-                _unlink(place.lock)
-                raise
+        with locked(place.lock, "create"):
+            return _made(place, wanted, image, config)
     except Exception as error:
         raise NotQuick from error
 
@@ -130,15 +121,16 @@ def _made(
 ) -> Started:  # fmt: skip
     record = _record(place, wanted, image, config)
     trees = tree.detect()
+    durable = not wanted.remove_at_exit
     wait_for_moves = tree.prepare_moves(trees)
     try:
         with _registration(place, wanted.name):
             os.mkdir(place.state, 0o700)
-            text = json.dumps(record, indent=2).encode()
-            _write(place, "record.json", text, durable=not wanted.remove_at_exit)
+            _write(place, "record.json", json.dumps(record, indent=2).encode(), durable=durable)
+        if image:
+            quicklook.pin(place.images, place.identifier, image, durable=durable)
         _mount(place, _lower(place, wanted, image))
         spec = _spec(place, wanted, config)
-        durable = not wanted.remove_at_exit
         _write(place, "config.json", json.dumps(spec, indent=1).encode(), durable=durable)
         os.mkfifo(f"{place.run}/exec.fifo", 0o600)
         tree.make(trees, tree.PARENT, place.identifier)
@@ -226,7 +218,7 @@ def _spec(place: Place, wanted: Wanted, config: dict[str, Any]) -> dict[str, Any
     entries = [str(entry) for entry in config.get("Env") or [] if "=" in str(entry)]
     merged = dict(entry.split("=", 1) for entry in (*entries, *wanted.environment))
     user = users.look_up(place.rootfs, config.get("User") or "0")
-    spec = usual.build(usual.Asked(
+    spec = usual.build(usual.Options(
         arguments, [f"{key}={value}" for key, value in merged.items()],
         directory=wanted.directory or str(config.get("WorkingDir") or "/"),
         host_name=place.identifier, host_network=wanted.network == "host",
@@ -274,10 +266,16 @@ def _unmake(place: Place, trees: tree.Hierarchies) -> None:
 
 
 def _remove_files(place: Place) -> None:
+    """The record last: as long as it is there, `rm` finds the container."""
     quicklook.unpin(place.images, place.identifier)
-    for directory in (place.state, place.run):
-        with contextlib.suppress(FileNotFoundError):
-            _remove_tree(directory)
+    with contextlib.suppress(FileNotFoundError):
+        _remove_tree(place.run)
+    record = f"{place.state}/record.json"
+    with contextlib.suppress(FileNotFoundError):
+        _empty(place.state, keep=record)
+    _unlink(record)
+    with contextlib.suppress(FileNotFoundError):
+        os.rmdir(place.state)
     _unlink(place.lock)
 
 
@@ -287,13 +285,17 @@ def _remove_tree(directory: str, depth: int = 0) -> None:
 
         remove_tree(os.fsencode(directory))
         return
+    _empty(directory, depth=depth)
+    os.rmdir(directory)
+
+
+def _empty(directory: str, keep: str = "", depth: int = 0) -> None:
     with os.scandir(directory) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 _remove_tree(entry.path, depth + 1)
-            else:
+            elif entry.path != keep:
                 os.unlink(entry.path)
-    os.rmdir(directory)
 
 
 def _unlink(path: str) -> None:

@@ -136,7 +136,9 @@ def load_all(paths: Paths) -> list[Record]:
     found = []
     for path in directory.glob("*/record.json"):
         with contextlib.suppress(FileNotFoundError):
-            found.append(decode(path.read_bytes()[:RECORD_LIMIT]))
+            data = path.read_bytes()[:RECORD_LIMIT]
+            if data.strip(b"\0"):  # else the host went down before it was written: see `debris`
+                found.append(decode(data))
     return sorted(found, key=lambda record: record.created)
 
 

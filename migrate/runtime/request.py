@@ -54,21 +54,16 @@ def make(paths: Paths, request: Request) -> Record:
     if request.bundle:
         return _from_bundle(paths, request, record)
     config: dict[str, Any] = {}
+    image = None
     if request.image:
-        store = Store(paths.images)
-        image = store.resolve(request.image)
+        image = Store(paths.images).resolve(request.image)
         config = image.config
         record = _replaced(record, image=request.image, layers=image.diff_ids)
-        store.pin(record.identifier, image)
     record = _replaced(record, stop_signal=_stop_signal(request, config))
-    try:
-        return create(
-            paths, record, spec.build(_options(request, config, record)),
-            user=request.user or str(config.get("User") or "0"),
-        )  # fmt: skip
-    except BaseException:
-        Store(paths.images).unpin(record.identifier)
-        raise
+    return create(
+        paths, record, spec.build(_options(request, config, record)),
+        user=request.user or str(config.get("User") or "0"), image=image,
+    )  # fmt: skip
 
 
 def _replaced(record: Record, **changes: Any) -> Record:
@@ -101,8 +96,8 @@ def _stop_signal(request: Request, config: Mapping[str, Any]) -> str:
     return signal
 
 
-def _options(request: Request, config: Mapping[str, Any], record: Record) -> spec.Asked:
-    return spec.Asked(
+def _options(request: Request, config: Mapping[str, Any], record: Record) -> spec.Options:
+    return spec.Options(
         arguments=_arguments(request, config),
         environment=_environment(config.get("Env") or [], request.environment),
         directory=request.directory or str(config.get("WorkingDir") or "/"),

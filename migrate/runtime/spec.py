@@ -12,8 +12,9 @@ from typing import Any
 
 from migrate.runtime.errors import SpecInvalid
 from migrate.runtime.usual import (
+    DEFAULT_CAPABILITIES,
     DEFAULT_PATH,
-    Asked,
+    Options,
     bind_mount,
     build,
     capabilities,
@@ -21,8 +22,8 @@ from migrate.runtime.usual import (
 )
 
 __all__ = [
-    "DEFAULT_PATH", "SPEC_LIMIT", "Asked", "Spec", "bind_mount", "build", "capabilities",
-    "default_mounts", "load", "namespace_kinds", "validate",
+    "DEFAULT_CAPABILITIES", "DEFAULT_PATH", "SPEC_LIMIT", "Options", "Spec", "bind_mount", "build",
+    "capabilities", "default_mounts", "load", "namespace_kinds", "validate",
 ]  # fmt: skip
 
 Spec = dict[str, Any]

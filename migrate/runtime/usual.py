@@ -30,7 +30,7 @@ READ_ONLY_PATHS = (
 _NAMESPACES = ("pid", "mount", "uts", "ipc", "cgroup", "network")
 
 
-class Asked:
+class Options:
     """What `run` and `create` were asked for."""
 
     def __init__(
@@ -86,7 +86,7 @@ def capabilities(add: Sequence[str], drop: Sequence[str]) -> list[str]:
     return [name for name in NAMES if name in kept | (added - {"ALL"})]
 
 
-def build(options: Asked) -> dict[str, Any]:
+def build(options: Options) -> dict[str, Any]:
     """A specification with the usual defaults for `options`."""
     names = capabilities(options.add_capabilities, options.drop_capabilities)
     namespaces = [n for n in _NAMESPACES if not (n == "network" and options.host_network)]

@@ -45,7 +45,7 @@ class Place:
 
     def make(
         self, name: str, arguments: list[str], *, network: Network | None = None,
-        binds: tuple[Bind, ...] = (), user: int = 0,
+        binds: tuple[Bind, ...] = (), user: int = 0, capabilities: tuple[str, ...] = (),
     ) -> Record:  # fmt: skip
         """Create and start a container."""
         binds = (
@@ -56,8 +56,9 @@ class Place:
             identifier=records.new_identifier(), name=name, created=time.time(),
             rootfs=str(self.rootfs), network=network or Network(), binds=binds,
         )  # fmt: skip
-        options = spec.Asked(
+        options = spec.Options(
             arguments=arguments, host_name=name, binds=binds, user_id=user, group_id=user,
+            add_capabilities=capabilities,
             environment=["PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1"],
         )  # fmt: skip
         record = create(self.paths, record, spec.build(options))

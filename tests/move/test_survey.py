@@ -17,7 +17,7 @@ from migrate.runtime import cordon, records
 from migrate.runtime.errors import HostCordoned
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import Bind, Network, Record, Resources
-from migrate.runtime.spec import Asked, build
+from migrate.runtime.spec import Options, build
 from migrate.transfer.client import AgentClient
 from migrate.transfer.errors import ArgumentsInvalid
 
@@ -88,7 +88,7 @@ def test_cordon_and_uncordon(paths, agent):
 
 
 def test_a_move_is_refused_by_check_and_by_prepare(paths, agent):
-    spec = build(Asked(arguments=["true"]))
+    spec = build(Options(arguments=["true"]))
     record = msgspec.structs.replace(WEB, network=Network(), binds=(), held="")
     state = State(record, spec, {}, ()).encode()
     wish = {"move": "ab" * 16, "generation": 1, "mode": "cold", "was_running": True, "sender": "x"}
