@@ -46,7 +46,7 @@ def points(count: int, wanted: int) -> Iterator[int]:
 
 
 def _be(act: Callable[[], object], environment: dict[str, str], line: int, told: int) -> NoReturn:
-    """The act alone is killed, not what it forks: those have a death of their own in other tests."""
+    """The act alone is killed, not what it forks: that dies in other tests."""
     status = 1
     own, passed = os.getpid(), 0
 
