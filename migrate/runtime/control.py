@@ -36,7 +36,14 @@ def launch_monitor(
     naming the step of init's set-up that failed, MonitorFailed when there is no answer.
     """
     message = monitorstart.message(
-        own, spec, tree.detect(), mode=mode, network=network, remove=record.remove_at_exit
+        own,
+        spec,
+        tree.detect(),
+        mode=mode,
+        network=network,
+        remove=record.remove_at_exit,
+        log_limits=(record.log_max_size, record.log_max_files - 1),
+        restart=record.restart,
     )
     own.filling.unlink(missing_ok=True)  # of processes that are no more
     log = own.run / "monitor.log"

@@ -18,11 +18,46 @@ def _stamp() -> bytes:
     return f"{seconds}.{now % 10**9:09d}Z".encode()
 
 
+class LogFile:
+    """The file, and those before it: `path`.1 is the last that was full, `path`.2 the one before.
+
+    With `most` bytes it is full, and `kept` full ones are left; 0 bytes: it grows for ever.
+    """
+
+    def __init__(self, path: str, most: int = 0, kept: int = 0) -> None:
+        self._path = path
+        self._most = most
+        self._kept = kept
+        self._descriptor = self._opened()
+
+    def _opened(self) -> int:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        return os.open(self._path, flags, 0o600)
+
+    def append(self, entries: bytes) -> None:
+        """Write whole entries; raises OSError when the disk is full."""
+        size = os.fstat(self._descriptor).st_size if self._most else 0
+        if size and size + len(entries) > self._most:
+            self._turn()
+        os.write(self._descriptor, entries)
+
+    def _turn(self) -> None:
+        for number in range(self._kept - 1, 0, -1):
+            if os.path.exists(f"{self._path}.{number}"):
+                os.rename(f"{self._path}.{number}", f"{self._path}.{number + 1}")
+        if self._kept:
+            os.rename(self._path, f"{self._path}.1")
+        else:
+            os.unlink(self._path)
+        full, self._descriptor = self._descriptor, self._opened()
+        os.close(full)
+
+
 class LogWriter:
     """Appends what arrives on one stream; a last line without its end waits for more."""
 
-    def __init__(self, descriptor: int, stream: str) -> None:
-        self._descriptor = descriptor
+    def __init__(self, file: LogFile, stream: str) -> None:
+        self._file = file
         self._stream = stream.encode()
         self._pending = b""
 
@@ -34,12 +69,12 @@ class LogWriter:
             out.append(self._entry(self._pending[:PART_LIMIT], b"P"))
             self._pending = self._pending[PART_LIMIT:]
         if out:
-            os.write(self._descriptor, b"".join(out))
+            self._file.append(b"".join(out))
 
     def finish(self) -> None:
         """Write what waits as a part."""
         if self._pending:
-            os.write(self._descriptor, self._entry(self._pending, b"P"))
+            self._file.append(self._entry(self._pending, b"P"))
             self._pending = b""
 
     def _entry(self, text: bytes, mark: bytes) -> bytes:

@@ -29,17 +29,18 @@ import selectors
 import signal
 import socket
 import sys
+import time
 
 from migrate.kernel.files import write_atomically
 from migrate.kernel.namespaces import (
-    CLONE_NEWCGROUP,
     CLONE_NEWPID,
-    unshare,
 )  # fmt: skip
 from migrate.kernel.processes import fork_into, set_child_subreaper
+from migrate.runtime.again import see_to_restart
+from migrate.runtime.criustart import be_criu
 from migrate.runtime.first import be_first
 from migrate.runtime.init import EXIT_SETUP
-from migrate.runtime.logs import LogWriter
+from migrate.runtime.logs import LogFile, LogWriter
 
 TYPE_CHECKING = False  # `typing` takes longer to load than all that is needed here
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Monitor:
         self.init = 0
         self.status: int | None = None
         self.leaving = False
+        self._born = time.monotonic()
         self._criu: set[int] = set()
         self._pages: PageKeeper | None = None
         if launch["mode"] != "create":  # now, not later: then it might be another version's
@@ -75,7 +77,7 @@ class Monitor:
         self._listeners: list[socket.socket] = []
         self._selector = selectors.DefaultSelector()
         self._early: dict[int, int] = {}
-        log = os.open(launch["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        log = LogFile(launch["log"], *launch["log_limits"])
         self.pipes = {name: os.pipe() for name in ("stdout", "stderr")}
         for name, (reader, _writer) in self.pipes.items():
             os.set_blocking(reader, False)
@@ -272,16 +274,7 @@ class Monitor:
         pid = os.fork()
         if pid == 0:
             with contextlib.suppress(BaseException):
-                self._enter_cgroup_namespace()
-                high = [_dup_above(d, FIRST_DESCRIPTOR + len(passed)) for d in passed]
-                for descriptor, number in zip(high, numbers, strict=True):
-                    os.dup2(descriptor, number, inheritable=True)
-                os.closerange(3, FIRST_DESCRIPTOR)
-                os.closerange(numbers[-1] + 1, 4096)
-                signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-                for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
-                    signal.signal(number, signal.SIG_DFL)
-                os.execve(argv[0], argv, environment)
+                be_criu(self.launch, passed, numbers, argv, environment)
             os._exit(EXIT_SETUP)
         self._criu.add(pid)
         return {"ok": True, "pid": pid, "descriptors": numbers}
@@ -291,20 +284,6 @@ class Monitor:
         for pid in self._criu:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-
-    def _enter_cgroup_namespace(self) -> None:
-        """Root the cgroup namespace at the container's group, then leave the group again.
-
-        CRIU is told to leave cgroups alone (its own way mounts every hierarchy anew), so what it
-        restores inherits this namespace from it.
-        """
-        if "cgroup" not in self.launch["namespaces"]:
-            return
-        for directory in self.launch["cgroups"]:
-            _write(f"{directory}/cgroup.procs", "0")
-        unshare(CLONE_NEWCGROUP)
-        for home in self.launch["homes"]:
-            _write(f"{home}/cgroup.procs", "0")
 
     def _drain(self) -> None:
         """Read what is in the pipes now."""
@@ -338,6 +317,8 @@ class Monitor:
             for connection in self._waiting:
                 with contextlib.suppress(OSError):
                     connection.send(record)
+            if self.launch["restart"]:
+                see_to_restart(self.launch, self.status, time.monotonic() - self._born)
             if self.launch.get("at_exit") and not self._is_removed() and os.fork() == 0:
                 self._see_to_removal(self.launch["at_exit"])
         with contextlib.suppress(OSError):
@@ -377,15 +358,6 @@ class Monitor:
                 signal.signal(signal.SIGPIPE, signal.SIG_DFL)
                 os.execv(argv[0], argv)
         os._exit(0)
-
-
-def _write(path: str, text: str) -> None:
-    with open(path, "w") as file:
-        file.write(text)
-
-
-def _dup_above(descriptor: int, lowest: int) -> int:
-    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, lowest)
 
 
 def _answer_launcher(message: Launch) -> None:

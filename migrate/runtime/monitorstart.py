@@ -37,9 +37,12 @@ _FIRST_AFTER_STANDARD = 3
 
 def message(
     own: ContainerPaths | Place, spec: dict[str, Any], trees: Hierarchies, *, mode: str,
-    network: bool, remove: bool,
+    network: bool, remove: bool, log_limits: tuple[int, int] = (0, 0), restart: str = "",
 ) -> dict[str, Any]:  # fmt: skip
-    """What a monitor is told (`mode` is create or restore)."""
+    """What a monitor is told (`mode` is create or restore).
+
+    `log_limits`: bytes of a full log, and how many full ones are kept; `restart`: the policy.
+    """
     kinds = {entry["type"] for entry in spec.get("linux", {}).get("namespaces", [])}
     return {
         "mode": mode, "identifier": own.identifier, "spec": spec, "rootfs": f"{own.rootfs}",
@@ -48,14 +51,17 @@ def message(
         "namespaces": sorted(kinds), "fifo": f"{own.run}/exec.fifo",
         "socket": f"{own.run}/monitor.sock", "log": f"{own.state}/log",
         "exit": f"{own.state}/exit.json", "record": f"{own.state}/record.json",
-        "at_exit": _removal(own.identifier) if remove else None,
+        "log_limits": log_limits, "restart": restart, "stopped": f"{own.run}/stopped",
+        "restarts": f"{own.run}/restarts",
+        "at_exit": _command("rm", own.identifier) if remove else None,
+        "again": _command("start", own.identifier) if restart else None,
     }  # fmt: skip
 
 
-def _removal(identifier: str) -> list[str]:
+def _command(*words: str) -> list[str]:
     root = os.path.dirname(os.path.dirname(migrate.__file__))
     boot = f"import sys; sys.path.insert(0, {root!r}); from migrate.cli.main import main; main()"
-    return [sys.executable, "-c", boot, "rm", identifier]
+    return [sys.executable, "-c", boot, *words]
 
 
 def start(launch: dict[str, Any], log: str) -> tuple[int, bytes]:

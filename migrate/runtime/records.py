@@ -65,6 +65,9 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     held: str = ""  # the id of an unsettled move: nobody but it may touch the container
     moved_to: str = ""  # the host it has moved to; such a record never runs again
     remove_at_exit: bool = False
+    restart: str = ""  # "always", "on-failure", "on-failure:N"
+    log_max_size: int = 0  # bytes of a full log file; 0: it is never full
+    log_max_files: int = 3  # of them all
 
 
 class Process(msgspec.Struct, frozen=True):

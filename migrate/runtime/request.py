@@ -42,6 +42,9 @@ class Request:
     labels: Mapping[str, str] = field(default_factory=dict)
     stop_signal: str = ""
     remove_at_exit: bool = False
+    restart: str = ""
+    log_max_size: int = 0
+    log_max_files: int = 3
 
 
 def make(paths: Paths, request: Request) -> Record:
@@ -86,7 +89,8 @@ def _record(request: Request) -> Record:
         identifier=identifier, name=request.name or identifier, created=time.time(), rootfs=rootfs,
         network=request.network, binds=tuple(request.binds), resources=request.resources,
         labels=dict(request.labels), remove_at_exit=request.remove_at_exit,
-        stop_signal=_stop_signal(request, {}),
+        stop_signal=_stop_signal(request, {}), restart=request.restart,
+        log_max_size=request.log_max_size, log_max_files=request.log_max_files,
     )  # fmt: skip
 
 

@@ -21,8 +21,8 @@ from tests.engine import CHECKOUT, Engine, eventually
 
 WORDS = (
     "--rm", "-d", "--name", "web", "_web", "-", "--rootfs", "/", "-w", "/tmp", "tmp", "-e", "A=b",
-    "A", "=b", "--env", "--network", "none", "host", "bridge", "--network=none", "--", "sh", "-c", "b:1",
-    "--user", "0", "--read-only", "", "--label", "x=y", "-v", "/a:/b",
+    "A", "=b", "--env", "--network", "none", "host", "bridge", "--network=none", "--", "sh", "-c",
+    "b:1",    "--user", "0", "--read-only", "", "--label", "x=y", "-v", "/a:/b",
 )  # fmt: skip
 
 
@@ -43,7 +43,8 @@ def test_what_is_read_plainly_means_the_same_to_click(words: list[str]):
     assert list(request.arguments) == wanted.arguments
     assert request.image == wanted.image
     assert str(request.rootfs or "") == wanted.rootfs
-    assert not (request.binds or request.labels or request.user or request.read_only)
+    rest = (request.binds, request.labels, request.user, request.read_only, request.restart)
+    assert not any(rest)
     if wanted.name:
         records.check_name(wanted.name)
 

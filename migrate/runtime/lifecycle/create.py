@@ -17,7 +17,7 @@ from migrate.runtime.control import launch_monitor
 from migrate.runtime.cordon import refuse_if_cordoned
 from migrate.runtime.debris import clear_debris
 from migrate.runtime.networks import driver_of
-from migrate.runtime.paths import Paths
+from migrate.runtime.paths import ContainerPaths, Paths
 from migrate.runtime.records import Record, load_all, process_of, save_process
 from migrate.runtime.spec import Spec, load, validate
 from migrate.runtime.storage import mount_rootfs, remove_storage, unmount_rootfs, with_sources
@@ -93,6 +93,7 @@ def prepare_and_launch(paths: Paths, record: Record, spec: Spec) -> None:
     own = paths.container(record.identifier)
     with making_place(paths, record):
         own.exit.unlink(missing_ok=True)
+        own.stopped.unlink(missing_ok=True)
         own.fifo.unlink(missing_ok=True)
         os.mkfifo(own.fifo, 0o600)
         driver = driver_of(record.network.driver)
@@ -127,12 +128,19 @@ def make_place(paths: Paths, record: Record) -> None:
 def unmake(paths: Paths, record: Record) -> None:
     """End all processes and undo what is volatile: cgroup, network, rootfs mount."""
     own = paths.container(record.identifier)
+    mark_stopped(own)
     group = ControlGroup.of(record.identifier)
     group.kill()
     group.remove()
     driver_of(record.network.driver).detach(own)
     unmount_rootfs(own)
     own.process.unlink(missing_ok=True)
+
+
+def mark_stopped(own: ContainerPaths) -> None:
+    """Its end is wanted: whatever its restart policy, it stays as it will be."""
+    with contextlib.suppress(FileNotFoundError):
+        own.stopped.touch(mode=0o600)
 
 
 def load_spec(paths: Paths, record: Record) -> Spec:

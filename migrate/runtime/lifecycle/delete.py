@@ -9,7 +9,7 @@ from migrate.runtime import records
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.control import ask
 from migrate.runtime.errors import MonitorFailed
-from migrate.runtime.lifecycle.create import unmake
+from migrate.runtime.lifecycle.create import mark_stopped, unmake
 from migrate.runtime.monitorstart import serves
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import Record
@@ -26,6 +26,7 @@ def delete(paths: Paths, record: Record, *, force: bool = False) -> None:
     with records.locked(own, "rm"):
         accepted = ("stopped", "moved", "created", "running", "paused")
         require(paths, record, *(accepted if force else accepted[:2]))
+        mark_stopped(own)
         _end_monitor(paths, record)
         unmake(paths, record)
         remove_storage(own)
