@@ -33,7 +33,7 @@ MIGRATE = Path(sys.executable).with_name("migrate")
 
 def real(test: Callable[..., None]) -> Callable[..., None]:
     """Needs root, CRIU and hosts."""
-    return pytest.mark.root(pytest.mark.criu(pytest.mark.hosts(test)))
+    return pytest.mark.root(pytest.mark.criu(pytest.mark.hosts(pytest.mark.alone(test))))
 
 
 @pytest.fixture(scope="module")

@@ -114,6 +114,7 @@ def test_redis_under_a_client(lan: Lan, clean: tuple[Host, Host]) -> None:
 
 
 @real
+@pytest.mark.alone
 @pytest.mark.timeout(240)
 def test_every_page_of_a_writer_by_the_benchmark() -> None:
     rows = list(downtime.run([Memory(96, 5000, "text")], ["pre-copy"], 2, print))
