@@ -9,7 +9,8 @@ import time
 import msgspec
 
 from migrate.checkpoint.files import portable
-from migrate.errors import MigrateError, from_wire
+from migrate.checkpoint.preflight import Verdict, joined
+from migrate.errors import MigrateError
 from migrate.kernel.signals import Signals
 from migrate.move import journal, pausing, plan, preparing, sharing
 from migrate.move.errors import (
@@ -24,6 +25,8 @@ from migrate.move.faultpoint import reached
 from migrate.move.modes import LAZY, choose
 from migrate.move.outgoing import CALL_LIMIT, Outgoing, Wish
 from migrate.move.plan import Plan
+from migrate.move.preflight.source import Case, verdicts_of
+from migrate.move.preflight.target import read_wire
 from migrate.move.progress import Event, Report, Result
 from migrate.move.recovery import destroy_source, far_side, roll_back, settle_source, tell_target
 from migrate.move.serving import Serving
@@ -74,16 +77,20 @@ class Move(Outgoing):
             self.paths, self.record, self.spec, self.process if mode != "cold" else None
         )
         memory = in_use if mode != "cold" else 0
-        obstacles = found + plan.obstacles_of(
-            mode, self.process, state, here, self.there, memory, apart
+        case = Case(mode, here, self.there, memory, apart, self.process)
+        answer = self.agent.call(
+            "move.check", state=state.encode(), cpu=case.cpu(), timeout=CALL_LIMIT
         )
-        answer = self.agent.call("move.check", state=state.encode(), timeout=CALL_LIMIT)
-        obstacles += [from_wire(message) for message in answer["obstacles"]]
+        verdicts = [
+            *verdicts_of(case, state, self.wish.skip),
+            Verdict("binds", "mounts within its bind mounts", tuple(found), skippable=False),
+            *read_wire(answer, self.wish.skip),
+        ]
         self.phases.leave()
         self.state = state
         return Plan(
             self.record.name, self.record.identifier, str(self.address), self.there.name, mode,
-            choice.reason, memory, tuple(answer["missing"]), tuple(obstacles), choice.others,
+            choice.reason, memory, tuple(answer["missing"]), joined(verdicts), choice.others,
             here.tracking if mode in LAZY else "",
         )  # fmt: skip
 

@@ -45,7 +45,7 @@ class Place:
 
     def make(
         self, name: str, arguments: list[str], *, network: Network | None = None,
-        binds: tuple[Bind, ...] = (), user: int = 0,
+        binds: tuple[Bind, ...] = (), user: int = 0, capabilities: tuple[str, ...] = (),
     ) -> Record:  # fmt: skip
         """Create and start a container."""
         binds = (
@@ -58,6 +58,7 @@ class Place:
         )  # fmt: skip
         options = spec.Options(
             arguments=arguments, host_name=name, binds=binds, user_id=user, group_id=user,
+            add_capabilities=capabilities,
             environment=["PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1"],
         )  # fmt: skip
         record = create(self.paths, record, spec.build(options))
