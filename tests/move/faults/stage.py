@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from migrate.checkpoint.errors import EndedWithCriu
+from migrate.runtime.errors import ContainerBusy
 from tests.hosts import Host, Lan
 from tests.hosts.redis import MIGRATE
 from tests.move.faults.cells import LATE, Cell
@@ -20,6 +21,8 @@ from tests.move.fixtures import containers, counts_on, make_counter_image
 
 DISK = "192m"  # of each host: it has to be filled
 MOVE_LIMIT, RECOVER_LIMIT = 180.0, 120.0  # seconds
+BUSY_LIMIT = 90.0
+"""Seconds after a cut until the last end of the connection has arrived, or was given up."""
 NAME = "counter"
 _LARGE = "dd if=/dev/urandom of=/data/large bs=1024 count=512"
 # It says every number once, ever: it goes on with the one in its file when it is started again.
@@ -104,8 +107,7 @@ class Stage:
     def _settle(self, cell: Cell, status: int) -> bool:
         """`migrate recover` on both hosts; whether the container's processes are gone for good."""
         for host in (self.source, self.target):
-            done = host.run([MIGRATE, "recover"], check=False, timeout=RECOVER_LIMIT)
-            assert done.returncode == 0, f"recover at {host.name}: {done.stderr}"
+            _recover(host)
         places = [host for host in self.hosts if NAME in containers(host)]
         assert len(places) == 1, f"on {[host.name for host in places]}"
         if places[0] is self.target:
@@ -147,12 +149,24 @@ class Stage:
             host.mend()
             kill(processes(host, "migrate", "move"))
             (host.disk / "filler").unlink(missing_ok=True)
+            kill(processes(host, "migrate", "agent"))
             host.run([MIGRATE, "recover"], check=False, timeout=RECOVER_LIMIT)
         self.remove()
 
     def traces(self) -> dict[str, dict[str, int]]:
         """What may not grow with the number of moves, by host: each counted."""
         return {host.name: _traces(host) for host in self.hosts}
+
+
+def _recover(host: Host) -> None:
+    """Settle what was cut off; an agent whose link was cut can take a while to learn of it."""
+    deadline = time.monotonic() + BUSY_LIMIT
+    while True:
+        done = host.run([MIGRATE, "recover"], check=False, timeout=RECOVER_LIMIT)
+        if done.returncode != ContainerBusy.code or time.monotonic() > deadline:
+            assert done.returncode == 0, f"recover at {host.name}: {done.stderr}"
+            return
+        time.sleep(0.5)
 
 
 def _gone(host: Host, limit: float = 5.0) -> bool:
