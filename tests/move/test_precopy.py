@@ -18,8 +18,8 @@ from migrate.move.rounds import BESIDE, Round, enough
 from tests.hosts import Host, Lan
 from tests.hosts import redis as redis_in_container
 from tests.hosts.redis import MIGRATE
-from tests.move.fixtures import containers
 from tests.move.faults.holding import processes
+from tests.move.fixtures import containers
 from tests.move.test_move import move, traces
 
 
