@@ -28,7 +28,7 @@ from migrate.move.plan import Plan
 from migrate.move.preflight.source import Case, verdicts_of
 from migrate.move.preflight.target import read_wire
 from migrate.move.progress import Event, Report, Result
-from migrate.move.recovery import destroy_source, far_side, roll_back, settle_source, tell_target
+from migrate.move.recovery import conclude, destroy_source, far_side, roll_back, settle_source
 from migrate.move.serving import Serving
 from migrate.move.transaction import Source, Step, Target, source_told
 from migrate.runtime import records
@@ -209,7 +209,8 @@ class Move(Outgoing):
         """
         assert self.entry
         assert self.bulk
-        if journal.read(self.paths, self.entry.move, "source") is None:
+        current = journal.read(self.paths, self.entry.move, "source")
+        if current is None or current.source_state is Source.COMMITTED:
             return  # settled already, in doubt
         self.phases.enter("serve")
         self.entry = journal.write(self.paths, self.entry, Source.SERVING)
@@ -256,7 +257,8 @@ class Move(Outgoing):
             destroy_source(self.paths, self.entry)
         try:
             self.agent.call("move.forget", move=self.entry.move, timeout=CALL_LIMIT)
+            journal.remove(self.paths, self.entry)
         except MigrateError:
-            tell_target(self.entry)
+            conclude(self.paths, self.entry)
         self.bulk.close()
         self.phases.leave()

@@ -199,7 +199,10 @@ def process_of(pid: int, **fields: Any) -> Process:
 
 @contextlib.contextmanager
 def locked(own: ContainerPaths, purpose: str, wait: float = 5.0) -> Iterator[None]:
-    """Hold the container's lock; raises ContainerBusy, naming the holder, after `wait` seconds."""
+    """Hold the container's lock; raises ContainerBusy, naming the holder, after `wait` seconds.
+
+    The lock's file goes with the container: where that is gone when it is given back, it goes, too.
+    """
     own.lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     deadline = time.monotonic() + wait
     descriptor = _lock(own, deadline)
@@ -211,6 +214,8 @@ def locked(own: ContainerPaths, purpose: str, wait: float = 5.0) -> Iterator[Non
         os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "purpose": purpose}).encode(), 0)
         yield
     finally:
+        if not own.state.exists() and _is_at(descriptor, own.lock):
+            own.lock.unlink(missing_ok=True)
         os.close(descriptor)
 
 
