@@ -4,7 +4,8 @@
 # make check   linters, types, import map
 # make bench   the short benchmarks, some 9 minutes; their report is in bench-results/
 # make test-vm two virtual machines with a stock kernel, made by make setup-vm; some minutes
-# make soak    200 moves of a program that does everything to its memory, some 5 minutes; then 30
+# make soak    200 containers at once, and every command killed at 60 of its lines, some 10 minutes; 200
+#              moves of a program that does everything to its memory, some 5 minutes; then 30
 #              containers evacuated under load, and with the operator killed 20 times, 20 minutes
 # make clean   everything that the above left in this checkout
 
@@ -56,6 +57,7 @@ bench: setup
 
 soak: setup
 	@$(BIN)/python -m tests.hosts sweep
+	@$(BIN)/python -m tests.runtime.many
 	@$(BIN)/python -m tests.move.soak
 	@$(BIN)/python -m tests.evacuate.soak --json .evacuation-soak.json
 

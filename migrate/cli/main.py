@@ -18,6 +18,7 @@ COMMANDS = {
     "create": ("run", "create", "Create a container that waits for start."),
     "start": ("lifecycle", "start", "Start a created or stopped container."),
     "stop": ("lifecycle", "stop", "Stop a container, by force after a while."),
+    "wait": ("wait", "wait", "Wait until containers have ended."),
     "kill": ("lifecycle", "kill", "Send a signal to a container."),
     "pause": ("lifecycle", "pause", "Freeze a container."),
     "resume": ("lifecycle", "resume", "Let a paused container run."),

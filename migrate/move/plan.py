@@ -11,7 +11,7 @@ from migrate.checkpoint import preflight
 from migrate.checkpoint.preflight import Verdict
 from migrate.checkpoint.state import State, external_mounts
 from migrate.errors import MigrateError
-from migrate.kernel.mounts import read_mountinfo
+from migrate.kernel.mountinfo import read_mountinfo
 from migrate.move.modes import LATE, RISK
 from migrate.runtime.networks import driver_of
 from migrate.runtime.paths import Paths

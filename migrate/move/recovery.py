@@ -142,9 +142,9 @@ def roll_back(paths: Paths, entry: Entry) -> None:
 
 def _start_again(paths: Paths, entry: Entry) -> None:
     """A container that was stopped for a cold move."""
-    from migrate.runtime.control import release_fifo
     from migrate.runtime.networks import driver_of
     from migrate.runtime.status import process_of_container
+    from migrate.runtime.waiting import release_init
 
     record = records.find(paths, entry.container)
     own = paths.container(record.identifier)
@@ -152,7 +152,7 @@ def _start_again(paths: Paths, entry: Entry) -> None:
     prepare_and_launch(paths, record, load_spec(paths, record))
     driver_of(record.network.driver).release(own, record.network)
     process = process_of_container(paths, record)
-    release_fifo(own)
+    release_init(str(own.fifo))
     records.save_process(own, msgspec.structs.replace(process, started=True))
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from migrate.checkpoint.bring_back import undo_cut_off
-from migrate.runtime import logs, records, spec
+from migrate.runtime import logreading, records, spec
 from migrate.runtime.lifecycle.create import create
 from migrate.runtime.lifecycle.delete import delete
 from migrate.runtime.lifecycle.start import start
@@ -74,7 +74,7 @@ class Place:
 
     def log(self, record: Record) -> list[str]:
         own = self.paths.container(record.identifier)
-        return [entry.text for entry, _ in logs.read(own.log)]
+        return [entry.text for entry, _ in logreading.read(own.log)]
 
     def wait_for(self, condition: Callable[[], Any], what: str = "", limit: float = 15.0) -> Any:
         deadline = time.monotonic() + limit

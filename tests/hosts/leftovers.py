@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from migrate.kernel import mounts, namespaces, processes
+from migrate.kernel import namespaces, processes
+from migrate.kernel.mountinfo import read_mountinfo
 from tests.hosts import cgroups
 
 PREFIX = "migrate-hosts-"
@@ -42,7 +43,7 @@ def _names(*directories: Path, prefix: str = "") -> frozenset[str]:
 def snapshot() -> Snapshot:
     """Take it before and after; 1 ms."""
     return Snapshot(
-        frozenset(f"{i.mount_point} ({i.fs_type})" for i in mounts.read_mountinfo()),
+        frozenset(f"{i.mount_point} ({i.fs_type})" for i in read_mountinfo()),
         frozenset(path.name for path in Path("/sys/class/net").iterdir()),
         _names(Path("/run/netns")),
         _names(*_TEMPORARY, prefix="migrate") | _names(Path("/var/lib"), prefix="migrate"),

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from migrate.checkpoint.errors import NotDumpable
 from migrate.checkpoint.preflight.container import Container
 from migrate.criu.catalogue import CATALOGUE
-from migrate.kernel.mounts import read_mountinfo
+from migrate.kernel.mountinfo import read_mountinfo
 
 # CRIU, criu/filesystems.c: what it has a name for.
 _MOUNTED_AGAIN = {
