@@ -38,13 +38,23 @@ class LogFile:
         _end_with_a_line(descriptor)
         return descriptor
 
-    def append(self, entries: bytes) -> None:
-        """Write whole entries, or none of them; raises OSError when the disk is full."""
+    def append(self, entries: list[bytes]) -> None:
+        """Write entries, each whole or not at all; raises OSError when the disk is full."""
         size = os.fstat(self._descriptor).st_size
-        if self._most and size and size + len(entries) > self._most:
-            self._turn()
-            size = 0
-        if os.write(self._descriptor, entries) != len(entries):
+        batch: list[bytes] = []
+        for entry in entries:
+            if self._most and size and size + len(entry) > self._most:
+                self._write(batch)
+                self._turn()
+                batch, size = [], 0
+            batch.append(entry)
+            size += len(entry)
+        self._write(batch)
+
+    def _write(self, batch: list[bytes]) -> None:
+        data = b"".join(batch)
+        size = os.fstat(self._descriptor).st_size
+        if data and os.write(self._descriptor, data) != len(data):
             os.ftruncate(self._descriptor, size)
             raise OSError(errno.ENOSPC, "the log's disk is full")
 
@@ -61,7 +71,7 @@ class LogFile:
 
 
 def _end_with_a_line(descriptor: int) -> None:
-    """Cut off an entry that was not written to its end: the monitor was killed, or the host fell."""
+    """Cut off an entry that was not written to its end: its monitor or host was killed."""
     size = os.fstat(descriptor).st_size
     tail = os.pread(descriptor, _ENTRY_LIMIT, max(0, size - _ENTRY_LIMIT))
     if tail and not tail.endswith(b"\n"):
@@ -84,12 +94,12 @@ class LogWriter:
             out.append(self._entry(self._pending[:PART_LIMIT], b"P"))
             self._pending = self._pending[PART_LIMIT:]
         if out:
-            self._file.append(b"".join(out))
+            self._file.append(out)
 
     def finish(self) -> None:
         """Write what waits as a part."""
         if self._pending:
-            self._file.append(self._entry(self._pending, b"P"))
+            self._file.append([self._entry(self._pending, b"P")])
             self._pending = b""
 
     def _entry(self, text: bytes, mark: bytes) -> bytes:
