@@ -73,7 +73,7 @@ class Stage:
             self._one_at_most(cell)
             lost = self._settle(cell, status)
             self._look(cell, lost=lost)
-        except (AssertionError, subprocess.TimeoutExpired) as error:
+        except (AssertionError, ValueError, OSError, subprocess.SubprocessError) as error:
             raise Wrong(f"{cell}: {error}") from error
         self.carried_out[cell.fault] += 1
         if lost or cell.fault.startswith("fill"):
