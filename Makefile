@@ -59,6 +59,7 @@ soak: setup
 	@$(BIN)/python -m tests.hosts sweep
 	@$(BIN)/python -m tests.runtime.many
 	@$(BIN)/python -m tests.move.soak
+	@$(BIN)/python -m tests.move.faults.soak
 	@$(BIN)/python -m tests.evacuate.soak --json .evacuation-soak.json
 
 clean:
