@@ -13,6 +13,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RESULTS := bench-results
 PLAIN := not root and not criu and not hosts and not vm
+REAL := not ($(PLAIN)) and not vm
 
 .PHONY: setup demo test setup-vm test-vm check bench soak clean
 
@@ -28,7 +29,8 @@ test: setup
 	export TMPDIR="$$d" && \
 	$(BIN)/pytest -q -n 4 --basetemp="$$d/p" -m "$(PLAIN)" && \
 	$(BIN)/python -m tests.hosts sweep && \
-	$(BIN)/pytest -q --basetemp="$$d/p" -m "not ($(PLAIN)) and not vm"
+	$(BIN)/pytest -q -n 2 --dist loadfile --basetemp="$$d/p" -m "$(REAL) and not alone" && \
+	$(BIN)/pytest -q --basetemp="$$d/p" -m "$(REAL) and alone"
 
 setup-vm: setup
 	@$(BIN)/python scripts/setup_vm.py
@@ -57,6 +59,7 @@ soak: setup
 	@$(BIN)/python -m tests.hosts sweep
 	@$(BIN)/python -m tests.runtime.many
 	@$(BIN)/python -m tests.move.soak
+	@$(BIN)/python -m tests.move.faults.soak
 	@$(BIN)/python -m tests.evacuate.soak --json .evacuation-soak.json
 
 clean:

@@ -30,6 +30,7 @@ COMMANDS = {
     "image": ("image", "image", "Import, list and export images."),
     "checkpoint": ("checkpoint", "checkpoint", "Save a running container to a file or directory."),
     "restore": ("checkpoint", "restore", "Bring a checkpointed container back."),
+    "check": ("check", "check", "Say what stands against a move or a checkpoint."),
     "move": ("move", "move", "Move a container to another host."),
     "recover": ("recover", "recover", "Settle moves that were cut off."),
     "evacuate": ("evacuate", "evacuate", "Empty a host, and bring back what it had."),

@@ -195,8 +195,9 @@ def let_run(paths: Paths, entry: Entry) -> Record:
         driver_of(record.network.driver).release(own, record.network)
         if entry.mode != "cold":
             ControlGroup.of(record.identifier).thaw()
-        elif own.fifo.exists():
-            release_init(str(own.fifo))
+        elif not process.started:
+            if own.fifo.exists():  # else it was let go, and that could not be written down
+                release_init(str(own.fifo))
             save_process(own, msgspec.structs.replace(process, started=True))
     return record
 

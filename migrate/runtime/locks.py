@@ -15,8 +15,12 @@ _PAUSE = 0.02  # seconds between two tries
 
 
 @contextlib.contextmanager
-def locked(path: str, purpose: str, wait: float = 5.0) -> Iterator[None]:
-    """Hold the lock at `path`; raises ContainerBusy, naming the holder, after `wait` seconds."""
+def locked(path: str, purpose: str, wait: float = 5.0, owner: str = "") -> Iterator[None]:
+    """Hold the lock at `path`; raises ContainerBusy, naming the holder, after `wait` seconds.
+
+    `owner`: the container's directory. Where that is gone when the lock is given back, the lock's
+    file goes, too.
+    """
     deadline = time.monotonic() + wait
     descriptor = _lock(path, deadline)
     while not _is_at(descriptor, path):  # its last holder has removed the container
@@ -27,6 +31,8 @@ def locked(path: str, purpose: str, wait: float = 5.0) -> Iterator[None]:
         os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "purpose": purpose}).encode(), 0)
         yield
     finally:
+        if owner and not os.path.exists(owner) and _is_at(descriptor, path):
+            os.unlink(path)
         os.close(descriptor)
 
 

@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 
 PART_LIMIT = 16384
+_ENTRY_LIMIT = 2 * PART_LIMIT  # bytes, more than an entry has
 
 
 def _stamp() -> bytes:
@@ -31,15 +33,30 @@ class LogFile:
         self._descriptor = self._opened()
 
     def _opened(self) -> int:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        return os.open(self._path, flags, 0o600)
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        descriptor = os.open(self._path, flags, 0o600)
+        _end_with_a_line(descriptor)
+        return descriptor
 
-    def append(self, entries: bytes) -> None:
-        """Write whole entries; raises OSError when the disk is full."""
-        size = os.fstat(self._descriptor).st_size if self._most else 0
-        if size and size + len(entries) > self._most:
-            self._turn()
-        os.write(self._descriptor, entries)
+    def append(self, entries: list[bytes]) -> None:
+        """Write entries, each whole or not at all; raises OSError when the disk is full."""
+        size = os.fstat(self._descriptor).st_size
+        batch: list[bytes] = []
+        for entry in entries:
+            if self._most and size and size + len(entry) > self._most:
+                self._write(batch)
+                self._turn()
+                batch, size = [], 0
+            batch.append(entry)
+            size += len(entry)
+        self._write(batch)
+
+    def _write(self, batch: list[bytes]) -> None:
+        data = b"".join(batch)
+        size = os.fstat(self._descriptor).st_size
+        if data and os.write(self._descriptor, data) != len(data):
+            os.ftruncate(self._descriptor, size)
+            raise OSError(errno.ENOSPC, "the log's disk is full")
 
     def _turn(self) -> None:
         for number in range(self._kept - 1, 0, -1):
@@ -51,6 +68,14 @@ class LogFile:
             os.unlink(self._path)
         full, self._descriptor = self._descriptor, self._opened()
         os.close(full)
+
+
+def _end_with_a_line(descriptor: int) -> None:
+    """Cut off an entry that was not written to its end: its monitor or host was killed."""
+    size = os.fstat(descriptor).st_size
+    tail = os.pread(descriptor, _ENTRY_LIMIT, max(0, size - _ENTRY_LIMIT))
+    if tail and not tail.endswith(b"\n"):
+        os.ftruncate(descriptor, size - len(tail) + tail.rfind(b"\n") + 1)
 
 
 class LogWriter:
@@ -69,12 +94,12 @@ class LogWriter:
             out.append(self._entry(self._pending[:PART_LIMIT], b"P"))
             self._pending = self._pending[PART_LIMIT:]
         if out:
-            self._file.append(b"".join(out))
+            self._file.append(out)
 
     def finish(self) -> None:
         """Write what waits as a part."""
         if self._pending:
-            self._file.append(self._entry(self._pending, b"P"))
+            self._file.append([self._entry(self._pending, b"P")])
             self._pending = b""
 
     def _entry(self, text: bytes, mark: bytes) -> bytes:

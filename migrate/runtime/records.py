@@ -200,4 +200,4 @@ def process_of(pid: int, **fields: Any) -> Process:
 
 def locked(own: ContainerPaths, purpose: str, wait: float = 5.0) -> AbstractContextManager[None]:
     """Hold the container's lock; raises ContainerBusy, naming the holder, after `wait` seconds."""
-    return locks.locked(str(own.lock), purpose, wait)
+    return locks.locked(str(own.lock), purpose, wait, str(own.state))

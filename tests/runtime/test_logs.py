@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from migrate.cli.logtext import LogPrinter
+from migrate.runtime.logreading import read
 from migrate.runtime.logs import LogFile, LogWriter
 from tests.engine import Engine
 
@@ -79,3 +81,30 @@ def test_a_containers_log_turns(engine: Engine):
     assert engine.ok("logs", "--tail", "1", "l") == "1000"
     engine.ok("rm", "l")
     assert engine.leftovers() == []
+
+
+def test_an_entry_that_was_not_written_to_its_end_is_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    lines(LogWriter(LogFile(str(path)), "stdout"), 0, 3)
+    whole = path.read_bytes()
+    for torn in (b"2026-11-27T19:22:13.170631160Z stdout F 2", b"2", b"x" * 20000):
+        path.write_bytes(whole + torn)
+        lines(LogWriter(LogFile(str(path)), "stdout"), 3, 5)
+        assert [entry.text for entry, _ in read(path)] == [f"line {n:04}" for n in range(5)]
+    path.write_bytes(b"torn from the beginning")
+    LogFile(str(path))
+    assert path.read_bytes() == b""
+
+
+def test_a_full_disk_tears_no_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "log"
+    writer = LogWriter(LogFile(str(path)), "stdout")
+    lines(writer, 0, 3)
+    whole, real = path.read_bytes(), os.write
+    monkeypatch.setattr("migrate.runtime.logs.os.write", lambda fd, data: real(fd, data[:7]))
+    with pytest.raises(OSError, match="full"):
+        lines(writer, 3, 4)
+    monkeypatch.undo()
+    assert path.read_bytes() == whole
+    lines(writer, 4, 5)
+    assert path.read_bytes().startswith(whole)

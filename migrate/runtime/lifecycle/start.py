@@ -33,5 +33,6 @@ def start(paths: Paths, record: Record) -> None:
             prepare_and_launch(paths, record, load_spec(paths, record))
             driver_of(record.network.driver).release(own, record.network)
         process = process_of_container(paths, record)
-        release_init(str(own.fifo))
+        if own.fifo.exists():  # else it was let go, and that could not be written down
+            release_init(str(own.fifo))
         records.save_process(own, msgspec.structs.replace(process, started=True))
