@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migrate.cli import run as general
@@ -27,11 +27,12 @@ WORDS = (
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(WORDS), max_size=7))
 def test_what_is_read_plainly_means_the_same_to_click(words: list[str]):
     wanted = plainly(words)
-    if wanted is None:
-        return
+    if wanted is None or (wanted.rootfs and not Path(wanted.rootfs).is_dir()):
+        return  # `make` refuses a root that is none, and the general way says so
     with general.run.make_context("run", list(words)) as context:
         given = dict(context.params)
     assert not given.pop("detach")

@@ -84,6 +84,7 @@ def _leave_test(environment: dict[str, str], *, quiet: bool) -> None:
     null = os.open("/dev/null", os.O_RDWR)
     for number in (0, 1, 2) if quiet else (0, 1):
         os.dup2(null, number)
+    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115
     os.environ.clear()
     os.environ.update(environment)
     signal.alarm(int(LIMIT))
