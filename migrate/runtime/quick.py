@@ -133,10 +133,10 @@ def _made(
         spec = _spec(place, wanted, config)
         _write(place, "config.json", json.dumps(spec, indent=1).encode(), durable=durable)
         os.mkfifo(f"{place.run}/exec.fifo", 0o600)
-        tree.make(trees, tree.PARENT, place.identifier)
         if wanted.network == "none":
             netns.create(place.netns)
-        wait_for_moves()
+        wait_for_moves()  # it holds the lock that making a group needs, too
+        tree.make(trees, tree.PARENT, place.identifier)
         return _launched(place, wanted, spec, trees)
     except BaseException:
         _unmake(place, trees)
