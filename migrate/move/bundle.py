@@ -27,8 +27,8 @@ from migrate.move.errors import HostPythonUnfit
 from migrate.move.farside import INSTALLED
 
 MODULES = (
-    "migrate.cli.main", "migrate.cli.quick", "click", "rich.table", "paramiko", "msgpack", "msgspec", "google.protobuf",
-    "pyroute2", "zstandard", "xxhash", "numpy", "tomlkit", "yaml",
+    "migrate.cli.main", "migrate.cli.quick", "click", "rich.table", "paramiko", "msgpack",
+    "msgspec", "google.protobuf", "pyroute2", "zstandard", "xxhash", "numpy", "tomlkit", "yaml",
 )  # fmt: skip
 """Imported at the other host before the installation counts."""
 _SCRIPTS = "../../../bin/"

@@ -54,7 +54,7 @@ def message(
         "log_limits": log_limits, "restart": restart, "stopped": f"{own.run}/stopped",
         "restarts": f"{own.run}/restarts",
         "at_exit": _command("rm", own.identifier) if remove else None,
-        "again": _command("start", own.identifier) if restart else None,
+        "again": _command("start", "--again", own.identifier) if restart else None,
     }  # fmt: skip
 
 
