@@ -106,6 +106,11 @@ def _may_fork() -> bool:
     return (resident - shared) * os.sysconf("SC_PAGE_SIZE") <= FORK_LIMIT
 
 
+def load() -> None:
+    """Load what a forked monitor needs, while there is something to wait for."""
+    from migrate.runtime import monitor  # noqa: F401
+
+
 def _forked(launch: dict[str, Any], errors: int) -> tuple[int, bytes]:
     from migrate.runtime import monitor
 

@@ -135,6 +135,7 @@ def _made(
         os.mkfifo(f"{place.run}/exec.fifo", 0o600)
         if wanted.network == "none":
             netns.create(place.netns)
+        monitorstart.load()
         wait_for_moves()  # it holds the lock that making a group needs, too
         tree.make(trees, tree.PARENT, place.identifier)
         return _launched(place, wanted, spec, trees)
