@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from migrate.checkpoint.bring_back import BroughtBack as Restored
 from migrate.checkpoint.save import Saved as Checkpoint
@@ -179,17 +179,20 @@ class Settled:
 
 
 def recover(
-    names: Collection[str] = (), *, at: str = "", on_event: Report = _silent
+    names: Collection[str] = (), *, at: str = "", force: Literal["", "source", "target"] = "",
+    on_event: Report = _silent,
 ) -> Iterator[Settled]:  # fmt: skip
     """`migrate recover`: settle what was cut off, of the containers `names` or of all.
 
-    `at`: the target's address now, if it has another one. Yields each as it is settled. Raises
+    `at`: the target's address now, if it has another one. `force`: which side has the container,
+    where a target does not answer; whoever says so has looked. Yields each as it is settled. Raises
     ContainerUnknown for a name that neither a journal nor a record has.
     """
     from migrate.move import journal
     from migrate.move.recovery import recover as settle
-    from migrate.move.transaction import Target
+    from migrate.move.transaction import Step, Target
 
+    decided = {"source": Step.ROLL_BACK, "target": Step.FORWARD}.get(force, Step.ASK)
     paths = Paths.from_environment()
     paths.make()
     entries = [e for e in journal.read_all(paths) if e.role == "source" or e.state != Target.DONE]
@@ -198,7 +201,7 @@ def recover(
         records.find(paths, name)
     for entry in entries:
         if not names or {entry.name, entry.container} & set(names):
-            outcome = settle(paths, entry, address=at, report=on_event)
+            outcome = settle(paths, entry, address=at, report=on_event, force=decided)
             yield Settled(entry.name, outcome, entry.move, entry.role, entry.peer)
     for undone in _undo_restores(paths, names):
         yield Settled(undone, "restore undone")

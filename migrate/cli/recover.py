@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -21,12 +21,27 @@ if TYPE_CHECKING:
     metavar="USER@HOST",
     help="Ask the target at this address instead of the one in the journal.",
 )
+@click.option(
+    "--force-source",
+    is_flag=True,
+    help="If the target does not answer: let the copy here run. Only when you know that the "
+    "target's is gone for good: else two run.",
+)
+@click.option(
+    "--force-target",
+    is_flag=True,
+    help="If the target does not answer: destroy the copy here. Only when you know that it runs "
+    "there: else none is left.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
-def recover(names: tuple[str, ...], address: str, as_json: bool) -> None:  # fmt: skip
+def recover(
+    names: tuple[str, ...], address: str, force_source: bool, force_target: bool, as_json: bool
+) -> None:  # fmt: skip
     """Settle moves and restores that were cut off: all here, or those of the containers NAMES.
 
     Asks the other side where the journal alone can't tell. A container whose target does not answer
-    stays frozen; run it again when the target is back.
+    stays frozen; run it again when the target is back. If it never comes back, look yourself where
+    the container is, and say so with --force-source or --force-target.
     """
     import json
 
@@ -37,8 +52,9 @@ def recover(names: tuple[str, ...], address: str, as_json: bool) -> None:  # fmt
         if event.kind == "note":
             click.echo(event.name, err=True)
 
+    force = _decided(names, force_source, force_target)
     outcomes = []
-    for settled in api.recover(names, at=address, on_event=report):
+    for settled in api.recover(names, at=address, force=force, on_event=report):
         outcomes.append(settled)
         if not as_json:
             click.echo(f"{settled.container}: {_words(settled)}")
@@ -47,6 +63,31 @@ def recover(names: tuple[str, ...], address: str, as_json: bool) -> None:  # fmt
     elif not outcomes:
         click.echo("nothing is open on this host")
     _raise_open(outcomes)
+
+
+def _decided(
+    names: tuple[str, ...], source: bool, target: bool
+) -> Literal["", "source", "target"]:  # fmt: skip
+    """Which side a person has found to have the container; warns of what that can do."""
+    from migrate.errors import UsageError
+
+    if not (source or target):
+        return ""
+    if (source and target) or len(names) != 1:
+        raise UsageError(
+            "--force-source and --force-target want the name of one container, and one of them",
+            cause="each is a decision about one container",
+        )
+    name = names[0]
+    words = (
+        f"if the target does not answer, the copy of '{name}' here runs on; should the target have "
+        f"one, too, remove it there before anything else ('migrate rm -f {name}')"
+        if source
+        else f"if the target does not answer, the copy of '{name}' here is destroyed; should the "
+        "target have none, it is gone"
+    )
+    click.echo(f"warning: {words}", err=True)
+    return "source" if source else "target"
 
 
 def _as_dict(settled: Settled) -> dict[str, str]:
@@ -66,7 +107,8 @@ def _raise_open(outcomes: list[Settled]) -> None:
         raise MoveUncertain(
             f"still held frozen: {', '.join(doubtful)}",
             cause="the target does not answer, and may have taken over",
-            mend="make the target reachable, then run 'migrate recover' again",
+            mend="make the target reachable, then run 'migrate recover' again; if it is gone for "
+            "good, see --force-source and --force-target",
         )
     owing = [o.container for o in outcomes if o.outcome == Source.SERVING]
     if owing:

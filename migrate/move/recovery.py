@@ -76,9 +76,13 @@ def _serve(paths: Paths, entry: Entry, address: str, report: Report) -> Target |
 
 def settle_source(
     paths: Paths, entry: Entry, *, seconds: float = 0.0, address: str = "",
-    report: Report = lambda _: None,
+    report: Report = lambda _: None, force: Step = Step.ASK,
 ) -> Source:  # fmt: skip
     """Settle the source's side, asking the target where it must; the state it has come to.
+
+    `force`: what a person has decided (ROLL_BACK or FORWARD) for the case that it does not answer;
+    its answer counts before that. ROLL_BACK is not taken when it is known that COMMIT was carried
+    out (SERVING): the copy there may run.
 
     Tries for `seconds` when the target does not answer; then the state stays what it is,
     `committing` or `serving`, and the copy frozen. Where the target lacks pages, they are sent.
@@ -86,14 +90,17 @@ def settle_source(
     """
     step = source_alone(entry.source_state)
     deadline = time.monotonic() + seconds
+    forced = False
     while step is Step.ASK:
         try:
             step = source_told(entry.source_state, ask_target(paths, entry, address))
         except MigrateError:
-            if time.monotonic() > deadline:
+            if time.monotonic() <= deadline:
+                time.sleep(1)
+                continue
+            if not may_be_forced(entry.source_state, force):
                 return entry.source_state
-            time.sleep(1)
-            continue
+            step, forced = force, True
         if step is Step.SERVE:
             if entry.source_state is not Source.SERVING:
                 entry = journal.write(paths, entry, Source.SERVING)
@@ -101,15 +108,27 @@ def settle_source(
         if step in {Step.ASK, Step.SERVE}:
             return entry.source_state
     if step is Step.ROLL_BACK:
-        roll_back(paths, entry)
+        roll_back(paths, entry, fenced=forced)
         return Source.ABORTED
     entry = journal.write(paths, entry, Source.COMMITTED)
     destroy_source(paths, entry)
+    if forced:  # nobody is there to be told
+        journal.remove(paths, entry)
     return Source.COMMITTED
 
 
-def roll_back(paths: Paths, entry: Entry) -> None:
+def may_be_forced(state: Source, force: Step) -> bool:
+    """Whether a person's decision can stand for the target's answer in this state."""
+    if force is Step.ROLL_BACK:
+        return state is Source.COMMITTING
+    return force is Step.FORWARD and state in {Source.COMMITTING, Source.SERVING}
+
+
+def roll_back(paths: Paths, entry: Entry, *, fenced: bool = False) -> None:
     """Let the source's copy run as before the move; safe to repeat.
+
+    `fenced`: the target could not be asked, and may have a copy; this one gets a generation that
+    is above that one's.
 
     Only called when no COMMIT can be carried out any more, so a journal that can't be written (the
     dump may have filled the disk) does not keep the copy frozen.
@@ -124,6 +143,8 @@ def roll_back(paths: Paths, entry: Entry) -> None:
         held = record.held == entry.move
         if held:
             record = msgspec.structs.replace(record, held="")
+        if fenced:
+            record = msgspec.structs.replace(record, generation=entry.generation + 2)
         alive = process is not None and process.alive
         if alive and entry.mode in LAZY:
             group = ControlGroup.of(record.identifier)
@@ -201,7 +222,12 @@ def _end_criu(entry: Entry) -> None:
 
 
 def recover(
-    paths: Paths, entry: Entry, *, address: str = "", report: Report = lambda _: None
+    paths: Paths,
+    entry: Entry,
+    *,
+    address: str = "",
+    report: Report = lambda _: None,
+    force: Step = Step.ASK,
 ) -> str:
     """Settle one entry of this host's journal, whichever side; the state it has come to."""
     if entry.role == "target":
@@ -214,7 +240,7 @@ def recover(
         current = journal.read(paths, entry.move, "source")
         if current is None:
             return "settled"
-        outcome = settle_source(paths, current, address=address, report=report)
+        outcome = settle_source(paths, current, address=address, report=report, force=force)
     if outcome is Source.COMMITTED:
         conclude(paths, entry, address)
     elif outcome is Source.ABORTED:

@@ -79,7 +79,7 @@ def leftovers(
     `seen_namespaces` are (kind, inode number) of the hosts' namespaces.
     """
     after = snapshot()
-    mark = PREFIX if "PYTEST_XDIST_WORKER" in os.environ else "migrate"
+    mark = PREFIX if _not_alone() else "migrate"
     lines = []
     for what in ("mounts", "interfaces", "network_namespaces", "files", "cgroups"):
         for item in sorted(getattr(after, what) - getattr(before, what)):
@@ -88,8 +88,14 @@ def leftovers(
     return lines + _processes(before, after, set(seen_namespaces))
 
 
+def _not_alone() -> bool:
+    """Whether other tests run beside this one."""
+    return "PYTEST_XDIST_WORKER" in os.environ
+
+
 def _processes(before: Snapshot, after: Snapshot, seen: set[tuple[str, int]]) -> list[str]:
-    # The numbers of ended namespaces are used again: only what began meanwhile counts. A zombie
+    # The numbers of ended namespaces are used again: only what began meanwhile counts, and nothing
+    # at all by its number where others begin something, too. A zombie
     # has ended, and some machines' pid 1 takes its time to reap orphans.
     lines = []
     for entry in Path("/proc").iterdir():
@@ -102,7 +108,9 @@ def _processes(before: Snapshot, after: Snapshot, seen: set[tuple[str, int]]) ->
                 continue
             groups = (entry / "cgroup").read_text()
             here = {(n, namespaces.namespace_id(n, entry.name)) for n, _ in seen}
-            if here & seen or (PREFIX in groups and not _is_of_another(groups)):
+            if (here & seen and not _not_alone()) or (
+                PREFIX in groups and not _is_of_another(groups)
+            ):
                 command = (entry / "cmdline").read_text().replace("\0", " ")
                 lines.append(f"process {entry.name} {command.strip()}")
     return lines

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from migrate.checkpoint.errors import EndedWithCriu
+from migrate.errors import UsageError
 from migrate.move.errors import ContainerEnded
 from tests.hosts import Host, Lan
 from tests.hosts.redis import MIGRATE
@@ -233,3 +234,69 @@ def test_doubt_stays_frozen_until_recover(counter: tuple[Host, Host], mode: str)
     finally:
         target.mend()
     lives_once(source, target)
+
+
+def in_doubt(source: Host, target: Host) -> None:
+    """A move whose command was killed before COMMIT, and the target is out of reach."""
+    arm(source, "committing")
+    command = source.popen(
+        [MIGRATE, "move", "--mode", "pre-copy", "counter", target.ssh_target],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    held = wait_until_held(source, "move", command)
+    target.cut()
+    kill([held])
+    command.wait(LIMIT)
+
+
+def test_a_person_decides_for_the_source(counter: tuple[Host, Host]) -> None:
+    source, target = counter
+    in_doubt(source, target)
+    try:
+        for words in ([], ["counter", "other"]):
+            told = source.run([MIGRATE, "recover", "--force-source", *words], check=False)
+            assert told.returncode == UsageError.code
+        done = source.run([MIGRATE, "recover", "--force-source", "counter"])
+        assert "warning: if the target does not answer" in done.stderr
+        assert "rolled back" in done.stdout
+        assert counts_on(source)
+        record = json.loads(source.run([MIGRATE, "inspect", "counter"]).stdout)
+        assert json.dumps(record).count('"generation": 3') == 1  # the target's would be 2
+    finally:
+        target.mend()
+    lives_once(source, target)
+    assert containers(source) == {"counter": "running"}
+
+
+def test_a_person_decides_for_the_target(counter: tuple[Host, Host]) -> None:
+    """It runs there, and only the answer was lost."""
+    source, target = counter
+    arm(target, "committed-there")
+    command = source.popen(
+        [MIGRATE, "move", "--mode", "pre-copy", "counter", target.ssh_target],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    held = wait_until_held(target, "agent", command)
+    target.cut()
+    kill([*processes(source, "migrate", "move")])
+    os.kill(held, signal.SIGCONT)
+    command.wait(LIMIT)
+    try:
+        assert source.run([MIGRATE, "recover"], check=False).returncode == 92
+        done = source.run([MIGRATE, "recover", "--force-target", "counter"])
+        assert "is destroyed" in done.stderr
+        assert containers(source) == {}
+    finally:
+        target.mend()
+    lives_once(source, target)
+    assert containers(target) == {"counter": "running"}
+
+
+def test_the_answer_of_a_target_counts_more_than_a_person(counter: tuple[Host, Host]) -> None:
+    source, target = counter
+    in_doubt(source, target)
+    target.mend()
+    done = source.run([MIGRATE, "recover", "--force-target", "counter"])
+    assert "rolled back" in done.stdout  # the target had not committed
+    lives_once(source, target)
+    assert containers(source) == {"counter": "running"}

@@ -28,10 +28,10 @@ BUSY_LIMIT = 90.0
 """Seconds after a cut until the last end of the connection has arrived, or was given up."""
 NAME = "counter"
 _LARGE = "dd if=/dev/urandom of=/data/large bs=1024 count=512"
-# It says every number once, ever: it goes on with the one in its file when it is started again.
+# It says no number twice, ever: it goes on behind the one in its file when it is started again.
 PROGRAM = (
-    "i=$(cat /count 2>/dev/null || echo 0); while :; do i=$((i+1)); echo $i; "
-    "echo $i > /next && mv /next /count; sleep 0.03; done"
+    "i=$(cat /count 2>/dev/null || echo 0); while :; do i=$((i+1)); "
+    "echo $i > /next && mv /next /count; echo $i; sleep 0.03; done"
 )
 
 
