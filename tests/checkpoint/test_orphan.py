@@ -44,8 +44,8 @@ def test_without_its_monitor_it_is_saved_and_restored(place: Place):
     now = load_process(place.paths.container(record.identifier))
     assert now
     assert now.monitored
-    os.kill(now.pid, signal.SIGTERM)
-    assert place.migrate("wait", "silent").stdout == "143\n"
+    os.kill(now.pid, signal.SIGKILL)
+    assert place.migrate("wait", "silent").stdout == "137\n"
 
 
 def test_the_restart_policy_goes_along(place: Place):
@@ -58,7 +58,8 @@ def test_the_restart_policy_goes_along(place: Place):
     process = load_process(place.paths.container(record.identifier))
     assert process
     os.kill(process.pid, signal.SIGKILL)
-    place.wait_for(lambda: place.status(record) == "running", "it is not started again")
+    own = place.paths.container(record.identifier)
+    place.wait_for(lambda: (now := load_process(own)) and now.started and now.pid != process.pid)
     counts(place, record)
     place.migrate("stop", "-t", "0", "silent")
     assert place.status(record) == "stopped"
