@@ -120,5 +120,5 @@ def test_the_entry_knows_every_command():
     from migrate.oci import entry
     from migrate.oci.commands import COMMANDS
 
-    assert entry._ALONE | entry._OTHERS == set(COMMANDS)
+    assert set(COMMANDS) == entry._ALONE | entry._OTHERS
     assert not entry._ALONE & entry._OTHERS
