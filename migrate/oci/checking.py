@@ -35,6 +35,14 @@ def _require(condition: Any, cause: str) -> None:
 
 def check(spec: Any) -> dict[str, Any]:
     """The specification, if all of it can be carried out; raises BadConfig, Unsupported."""
+    try:
+        return _checked(spec)
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        cause = f"a property is missing, or of another type than it should be: {error}"
+        raise BadConfig("config.json is not valid", cause=cause) from error
+
+
+def _checked(spec: Any) -> dict[str, Any]:
     _require(isinstance(spec, dict), "it is no JSON object")
     _check_version(spec.get("ociVersion"))
     _require(isinstance(spec.get("root"), dict), "root is missing (config.md, Root)")
