@@ -16,6 +16,8 @@ from migrate.kernel.scheduling import IO_CLASSES, PERSONALITIES, POLICIES, POLIC
 from migrate.oci.errors import BadConfig, Unsupported
 from migrate.oci.filesystem import PROPAGATIONS
 from migrate.oci.hooks import KINDS
+from migrate.oci.sources import is_bind, is_mapped
+from migrate.runtime.seccomp import notifies
 
 NAMESPACES = ("pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time")
 _REFUSED = ("intelRdt", "netDevices", "memoryPolicy")
@@ -43,10 +45,10 @@ def check(spec: Any) -> dict[str, Any]:
         if spec.get(name):
             raise Unsupported(f"config.json: {name} is for another platform")
     check_process(spec.get("process"))
-    _check_mounts(spec.get("mounts") or [])
-    _check_hooks(spec.get("hooks") or {})
     linux = spec.get("linux") or {}
     _require(isinstance(linux, dict), "linux is no object")
+    _check_mounts(spec.get("mounts") or [], linux)
+    _check_hooks(spec.get("hooks") or {})
     _check_linux(linux)
     kinds = _check_namespaces(linux)
     for name in ("hostname", "domainname"):
@@ -111,15 +113,25 @@ def _refuse(holder: dict[str, Any], names: Iterable[str], where: str) -> None:
             raise Unsupported(f"config.json: {where}.{name} is not supported")
 
 
-def _check_mounts(entries: list[Any]) -> None:
+def _check_mounts(entries: list[Any], linux: dict[str, Any]) -> None:
     for entry in entries:
         _require(isinstance(entry, dict), "a mount is no object")
         place = entry.get("destination")
         _require(isinstance(place, str) and place, "a mount has no destination")
-        options = entry.get("options") or []
-        idmapped = {"idmap", "ridmap"} & set(options)
-        if entry.get("uidMappings") or entry.get("gidMappings") or idmapped:
-            raise Unsupported(f"mount of {place}: idmapped mounts are not supported")
+        if is_mapped(entry):
+            _check_id_maps(entry, f"mount of {place}", linux)
+
+
+def _check_id_maps(entry: dict[str, Any], name: str, linux: dict[str, Any]) -> None:
+    kinds = [e.get("type") for e in linux.get("namespaces") or []]
+    given = [bool(entry.get(key)) for key in ("uidMappings", "gidMappings")]
+    _require(given[0] == given[1], f"{name}: uidMappings and gidMappings go together")
+    _require(
+        all(given) or "user" in kinds,
+        f"{name}: idmap without mappings needs a user namespace of the container",
+    )
+    if not is_bind(entry):
+        raise Unsupported(f"{name}: only bind mounts can be idmapped")
 
 
 def _check_hooks(hooks: dict[str, Any]) -> None:
@@ -137,14 +149,22 @@ def _check_linux(linux: dict[str, Any]) -> None:
         raise Unsupported("config.json: linux.mountLabel: SELinux is not supported")
     wanted = linux.get("rootfsPropagation") or ""
     _require(not wanted or wanted in PROPAGATIONS, f"rootfsPropagation {wanted} is not known")
-    if seccomp := linux.get("seccomp"):
-        _refuse(seccomp, ("listenerPath", "listenerMetadata"), "linux.seccomp")
+    _check_listener(linux.get("seccomp") or {})
     for entry in linux.get("devices") or []:
         _require(str(entry.get("path", "")).startswith("/"), "a device has no absolute path")
         _require(entry.get("type") in {"c", "b", "u", "p"}, f"{entry['path']}: bad device type")
     if personality := linux.get("personality"):
         _require(personality.get("domain") in PERSONALITIES, "personality.domain is not known")
         _refuse(personality, ("flags",), "linux.personality")
+
+
+def _check_listener(seccomp: dict[str, Any]) -> None:
+    path = str(seccomp.get("listenerPath") or "")
+    _require(
+        path or not seccomp.get("listenerMetadata"), "seccomp.listenerMetadata needs listenerPath"
+    )
+    if notifies(seccomp):
+        _require(path.startswith("/"), "SCMP_ACT_NOTIFY needs an absolute seccomp.listenerPath")
 
 
 def _check_namespaces(linux: dict[str, Any]) -> set[str]:

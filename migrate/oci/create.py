@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from migrate.oci import groups, records
@@ -17,8 +18,10 @@ from migrate.oci.hooks import run_hooks
 from migrate.oci.init import Place
 from migrate.oci.joining import Joining
 from migrate.oci.launching import launch
+from migrate.oci.listener import listener_of
 from migrate.oci.main import SPEC_VERSION
 from migrate.oci.records import Container
+from migrate.oci.sources import opened
 from migrate.oci.streams import listening, written_pid
 from migrate.runtime import seccomp
 from migrate.runtime.cgroups.group import ControlGroup
@@ -166,19 +169,24 @@ def _now() -> str:
 def _init_place(
     container: Container, spec: dict[str, Any], values: dict[str, Any], group: ControlGroup,
     console: socket.socket | None,
-) -> Any:  # fmt: skip
-    fifo = os.open(container.fifo, os.O_PATH | os.O_CLOEXEC)
+) -> Iterator[Place]:  # fmt: skip
     entries = (spec.get("linux") or {}).get("namespaces") or []
-    try:
+    state = container.describe() | {"status": "creating"}
+    with contextlib.ExitStack() as stack:
+        trees = stack.enter_context(opened(spec))
+        listener = listener_of(spec, state | {"status": "created"})
+        if listener:
+            stack.enter_context(contextlib.closing(listener))
+        fifo = os.open(container.fifo, os.O_PATH | os.O_CLOEXEC)
+        stack.callback(os.close, fifo)
         yield Place(
-            state={**container.describe(), "status": "creating"}, rootfs=container.state["rootfs"],
+            state=state, rootfs=container.state["rootfs"],
             groups=groups.to_mount(group), fifo=fifo, console=console, preserved=0,
             pivot=not values["no_pivot"], seccomp=(b"", 0),
             keyring="" if values["no_new_keyring"] else f"_ses.{container.identifier}",
             joins_mounts=any(e["type"] == "mount" and e.get("path") for e in entries),
+            trees=trees, listener=listener,
         )  # fmt: skip
-    finally:
-        os.close(fifo)
 
 
 def _make(

@@ -18,6 +18,7 @@ from migrate.oci.create import connected
 from migrate.oci.errors import BadConfig, BadUsage, ExecFailed, Unsupported
 from migrate.oci.foreground import passing_signals, relay_terminal, wait_for
 from migrate.oci.init import console_size
+from migrate.oci.listener import listener_of
 from migrate.oci.main import Ended
 from migrate.oci.program import Program, in_words, no_more_imports
 from migrate.oci.streams import written_pid
@@ -45,7 +46,8 @@ def execute(settings: dict[str, Any], values: dict[str, Any], words: list[str]) 
     joined = groups.join(container.state, values["cgroup"])
     wanted = (spec.get("linux") or {}).get("seccomp")
     compiled = (seccomp.compile_filter(wanted), seccomp.flags_of(wanted)) if wanted else (b"", 0)
-    program = Program(process, spec.get("linux") or {}, compiled, values["preserve_fds"])
+    listener = listener_of(spec, container.describe())
+    program = Program(process, spec.get("linux") or {}, compiled, values["preserve_fds"], listener)
     raise Ended(_run(container, values, program, joined))
 
 
@@ -199,15 +201,28 @@ def _be_middle(
     if in_user:
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
+    told, tell = os.pipe()
     child = os.fork()
     if child == 0:
-        _or_tell(channel, "exec", lambda: _be_program(program, channel, console))
+        own = int(os.read(told, 32))  # a pid of the command's namespace, which it does not know
+        os.close(told)
+        os.close(tell)
+        _or_tell(channel, "exec", lambda: _be_program(program, channel, console, own))
     channel.send(json.dumps({"pid": child}).encode())
+    os.write(tell, str(child).encode())
     os._exit(0)
 
 
-def _be_program(program: Program, channel: socket.socket, console: socket.socket | None) -> None:
+def _be_program(
+    program: Program, channel: socket.socket, console: socket.socket | None, pid: int
+) -> None:  # fmt: skip
     os.setsid()
+    if program.listener:
+        program.listener.pid = pid
+
+    def tell(error: Exception) -> None:
+        channel.send(json.dumps({"step": "seccomp", "error": in_words(error)}).encode())
+
     if console:
         take_terminal(console, console_size(program.process) or window_size())
         console.close()
@@ -218,4 +233,4 @@ def _be_program(program: Program, channel: socket.socket, console: socket.socket
     program.find()
     default_signals()
     signal.pthread_sigmask(signal.SIG_SETMASK, set())
-    program.execute((channel.fileno(),))
+    program.execute(tell, channel.fileno())

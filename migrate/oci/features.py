@@ -41,7 +41,7 @@ def features(settings: dict[str, Any], values: dict[str, Any], words: list[str])
             "apparmor": {"enabled": True},
             "selinux": disabled,
             "intelRdt": disabled,
-            "mountExtensions": {"idmap": disabled},
+            "mountExtensions": {"idmap": {"enabled": True}},
         },
         "annotations": {},
         "potentiallyUnsafeConfigAnnotations": [],

@@ -43,9 +43,9 @@ class Joining:
 
 
 def be_middle(
-    joining: Joining, channel: socket.socket, then: Callable[[socket.socket], NoReturn]
+    joining: Joining, channel: socket.socket, then: Callable[[socket.socket, int], NoReturn]
 ) -> NoReturn:
-    """Enter everything, fork; the child does `then`, this process ends."""
+    """Enter everything, fork; the child does `then` with its pid, this process ends."""
     step = "control group"
     try:
         for directory in joining.groups:
@@ -63,8 +63,8 @@ def be_middle(
         os._exit(EXIT_SETUP)
     if pid == 0:
         try:
-            if json.loads(channel.recv(_LIMIT) or b"{}").get("go"):
-                then(channel)
+            if told := json.loads(channel.recv(_LIMIT) or b"{}").get("go"):
+                then(channel, told)
         finally:
             os._exit(EXIT_SETUP)
     channel.send(json.dumps({"pid": pid}).encode())

@@ -30,7 +30,7 @@ def launch(
     middle = os.fork()
     if middle == 0:
         ours.close()
-        be_middle(joining, theirs, lambda channel: be_init(spec, place, channel))
+        be_middle(joining, theirs, lambda channel, pid: be_init(spec, place, channel, pid))
     theirs.close()
     pid = 0
     try:
@@ -42,7 +42,7 @@ def launch(
             elif "pid" in message:
                 pid = int(message["pid"])
                 when_known(pid)
-                ours.send(json.dumps({"go": True}).encode())
+                ours.send(json.dumps({"go": pid}).encode())
             elif message.get("ready"):
                 return pid
             else:

@@ -9,11 +9,13 @@ import contextlib
 import os
 import stat
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 from migrate.errors import MigrateError
 from migrate.kernel import scheduling
+from migrate.oci.listener import Listener, load
 from migrate.runtime import privileges, seccomp
 from migrate.runtime.spec import DEFAULT_PATH
 from migrate.runtime.users import look_up
@@ -26,9 +28,10 @@ class Program:
 
     def __init__(
         self, process: dict[str, Any], linux: dict[str, Any], program_filter: tuple[bytes, int],
-        preserved: int,
+        preserved: int, listener: Listener | None = None,
     ) -> None:  # fmt: skip
         self.process = process
+        self.listener = listener
         self.path = ""
         self._linux = linux
         self._filter, self._filter_flags = program_filter
@@ -101,26 +104,33 @@ class Program:
             return look_up(Path("/"), str(self._user.get("uid", 0))).home
         return "/"
 
-    def execute(self, kept: tuple[int, ...] = ()) -> NoReturn:
+    def execute(self, tell: Callable[[Exception], None], kept: int) -> NoReturn:
         """Give up what is to be given up and become the program; raises OSError.
 
-        `kept` are descriptors that close themselves with the exec.
+        `tell` reports an error by the descriptor `kept`, which closes itself with the exec.
         """
         early = self._filter and not self.process.get("noNewPrivileges")
         if profile := self.process.get("apparmorProfile"):
             with open("/proc/self/attr/exec", "w") as file:
                 file.write(f"exec {profile}")
         arguments, environment = self.process["args"], self.environment
-        _close_from(3 + self._preserved, kept)
+        others = (self.listener.fileno(),) if self.listener else ()
+        _close_from(3 + self._preserved, (kept, *others))
         for number in range(3, 3 + self._preserved):
             os.set_inheritable(number, True)
         if early:  # without no_new_privs it takes CAP_SYS_ADMIN, which is about to go (seccomp(2))
-            seccomp.load(self._filter, self._filter_flags)
+            self._load_filter(tell)
         capabilities = {k: v or [] for k, v in (self.process.get("capabilities") or {}).items()}
         privileges.drop(self.process | {"capabilities": capabilities, "user": _plain(self._user)})
         if self._filter and not early:
-            seccomp.load(self._filter, self._filter_flags)
+            self._load_filter(tell)
         os.execve(self.path, arguments, environment)
+
+    def _load_filter(self, tell: Callable[[Exception], None]) -> None:
+        if self.listener:
+            load(self._filter, self._filter_flags, self.listener, tell)
+        else:
+            seccomp.load(self._filter, self._filter_flags)
 
 
 def in_words(error: Exception) -> str:

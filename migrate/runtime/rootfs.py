@@ -54,7 +54,8 @@ _ACCESS_TIMES = {
     "ratime": 0, "rnorelatime": 0, "rnostrictatime": 0,
 }  # fmt: skip
 COPY_UP = "tmpcopyup"
-KNOWN_OPTIONS = {*_FLAGS, *_PROPAGATION, *_RECURSIVE, *_ACCESS_TIMES, COPY_UP}
+ID_MAPS = ("idmap", "ridmap")
+KNOWN_OPTIONS = {*_FLAGS, *_PROPAGATION, *_RECURSIVE, *_ACCESS_TIMES, COPY_UP, *ID_MAPS}
 DEVICES = (
     ("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9),
     ("tty", 5, 0),
@@ -118,8 +119,11 @@ def make_place(root: int, path: str, *, directory: bool) -> int:
     return openat2(root, path or ".", os.O_PATH, resolve=_IN_ROOT)
 
 
-def mount_one(root: int, entry: dict[str, Any]) -> None:
-    """Carry out one mount of the specification; raises OSError."""
+def mount_one(root: int, entry: dict[str, Any], tree: int = -1) -> None:
+    """Carry out one mount of the specification; raises OSError.
+
+    `tree` is what a bind mount shows, if it has been opened before (`mounts.open_tree`).
+    """
     flags, propagation, data = parse_options(entry.get("options", []))
     kind, source = entry.get("type", ""), entry.get("source", "")
     if kind == "cgroup":  # as if it were masked: version 1 would mount all controllers at once
@@ -127,10 +131,13 @@ def mount_one(root: int, entry: dict[str, Any]) -> None:
     bind = bool(flags & mounts.MS_BIND) or kind == "bind"
     if bind:
         flags |= mounts.MS_BIND
-    place = make_place(root, entry["destination"], directory=not bind or Path(source).is_dir())
+    shown = stat.S_ISDIR(os.fstat(tree).st_mode) if tree >= 0 else Path(source).is_dir()
+    place = make_place(root, entry["destination"], directory=not bind or shown)
     try:
         target = f"/proc/self/fd/{place}"
-        if bind:
+        if tree >= 0:
+            mounts.attach_tree(tree, place)
+        elif bind:
             mounts.mount(source, target, flags=flags & (mounts.MS_BIND | mounts.MS_REC))
         else:
             mounts.mount(source or kind, target, kind, flags, data)
