@@ -141,6 +141,8 @@ def _launch(
             container, init, program, joined, theirs, console
         ))  # fmt: skip
     theirs.close()
+    if program.listener:
+        program.listener.close()
     try:
         return _await_exec(ours)
     finally:

@@ -53,16 +53,17 @@ class Listener:
         self._channel.close()
 
     def send(self, descriptor: int) -> None:
-        """Pass the filter's listener and the Container Process State; raises OSError."""
+        """Pass the filter's listener and the Container Process State, hang up; raises OSError."""
         told = {
             "ociVersion": self.state["ociVersion"], "fds": ["seccompFd"], "pid": self.pid,
-            "metadata": self._metadata, "state": self.state | {"pid": self.pid},
+            "metadata": self._metadata, "state": self.state | {"pid": self.state["pid"] or self.pid},
         }  # fmt: skip
         data = json.dumps(told).encode()
         rights = array.array("i", [descriptor]).tobytes()
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)]
         sent = self._channel.sendmsg([data], ancillary, socket.MSG_NOSIGNAL)
         self._channel.sendall(data[sent:], socket.MSG_NOSIGNAL)
+        self.close()
 
 
 _OF_STATE = ("ociVersion", "id", "status", "pid", "bundle", "annotations")  # runtime.md, "State"
