@@ -9,7 +9,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from migrate.oci import groups, records
 from migrate.oci.checking import check
@@ -74,22 +74,15 @@ def make(
     console: socket.socket | None,
 ) -> Container:  # fmt: skip
     """All of `create`, with the terminal's other end for `console`; unmade on failure."""
-    records.check_identifier(identifier)
-    bundle = os.path.realpath(values["bundle"])
-    path = str((spec.get("linux") or {}).get("cgroupsPath") or "")
-    group = groups.group_of(path, identifier, systemd=bool(settings["systemd_cgroup"]))
     program_filter = _filter_of(spec)
     preserved = listening(spec["process"]) + values["preserve_fds"]
     _check_descriptors(preserved)
-    rootfs = os.path.realpath(os.path.join(bundle, spec["root"]["path"]))
-    if not os.path.isdir(rootfs):
-        raise BadConfig(f"rootfs {rootfs} is no directory", cause="root.path names it")
-    _settle_mounts(spec, bundle)
-    container = _register(settings, identifier, spec, bundle, rootfs, group)
+    settled = settle(settings, values, identifier, spec)
+    container = claim(settings, identifier, spec, settled, waits=True)
     try:
-        with _init_place(container, spec, values, group, console) as place:
+        with _init_place(container, spec, values, settled.group, console) as place:
             place.preserved, place.seccomp = preserved, program_filter
-            _make(container, spec, group, place)
+            _make(container, spec, settled.group, place)
             container.save(ready=True)
             if values["pid_file"]:
                 written_pid(values["pid_file"], container.pid)
@@ -99,6 +92,29 @@ def make(
         remove(container)
         raise
     return container
+
+
+class Settled(NamedTuple):
+    """Where a container's bundle and root file system are, and its group will be."""
+
+    bundle: str
+    rootfs: str
+    group: ControlGroup
+
+
+def settle(
+    settings: dict[str, Any], values: dict[str, Any], identifier: str, spec: dict[str, Any]
+) -> Settled:
+    """Settle what is relative, in `spec` too; raises BadUsage, BadConfig, Unsupported."""
+    records.check_identifier(identifier)
+    bundle = os.path.realpath(values["bundle"])
+    path = str((spec.get("linux") or {}).get("cgroupsPath") or "")
+    group = groups.group_of(path, identifier, systemd=bool(settings["systemd_cgroup"]))
+    rootfs = os.path.realpath(os.path.join(bundle, spec["root"]["path"]))
+    if not os.path.isdir(rootfs):
+        raise BadConfig(f"rootfs {rootfs} is no directory", cause="root.path names it")
+    _settle_mounts(spec, bundle)
+    return Settled(bundle, rootfs, group)
 
 
 def _filter_of(spec: dict[str, Any]) -> tuple[bytes, int]:
@@ -131,17 +147,21 @@ def _settle_mounts(spec: dict[str, Any], bundle: str) -> None:
     spec["mounts"] = settled
 
 
-def _register(
-    settings: dict[str, Any], identifier: str, spec: dict[str, Any], bundle: str, rootfs: str,
-    group: ControlGroup,
+def claim(
+    settings: dict[str, Any], identifier: str, spec: dict[str, Any], settled: Settled, *,
+    waits: bool,
 ) -> Container:  # fmt: skip
-    """Claim the id; from here on `delete --force` finds all that there is."""
+    """Claim the id; from here on `delete --force` finds all that there is.
+
+    `waits`: with the fifo on which a created container's first process waits.
+    """
     os.makedirs(settings["root"], 0o700, exist_ok=True)
     state = {
         "ociVersion": spec.get("ociVersion", SPEC_VERSION), "pid": 0, "startTime": 0,
-        "boot": records.boot(), "bundle": bundle, "rootfs": rootfs, "created": _now(),
+        "boot": records.boot(), "bundle": settled.bundle, "rootfs": settled.rootfs,
+        "created": _now(),
         "annotations": spec.get("annotations") or {}, "owner": "root", "ready": False,
-        "maker": records.identity(os.getpid()), "cgroup": groups.describe(group),
+        "maker": records.identity(os.getpid()), "cgroup": groups.describe(settled.group),
     }  # fmt: skip
     container = Container(settings["root"], identifier, state)
     try:
@@ -153,6 +173,8 @@ def _register(
         ) from None  # fmt: skip
     container.save()
     records.write(f"{container.directory}/config.json", spec)
+    if not waits:
+        return container
     os.mkfifo(container.fifo, 0o600)
     if any(e["type"] == "user" for e in (spec.get("linux") or {}).get("namespaces") or []):
         os.chmod(container.fifo, 0o622)  # noqa: S103 -- its root's; --root lets nobody else in

@@ -54,9 +54,10 @@ class Listener:
 
     def send(self, descriptor: int) -> None:
         """Pass the filter's listener and the Container Process State, hang up; raises OSError."""
+        own = self.state | {"pid": self.state["pid"] or self.pid}
         told = {
             "ociVersion": self.state["ociVersion"], "fds": ["seccompFd"], "pid": self.pid,
-            "metadata": self._metadata, "state": self.state | {"pid": self.state["pid"] or self.pid},
+            "metadata": self._metadata, "state": own,
         }  # fmt: skip
         data = json.dumps(told).encode()
         rights = array.array("i", [descriptor]).tobytes()

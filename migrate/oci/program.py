@@ -6,6 +6,7 @@ Shared by a container's first process and by `exec`.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import stat
 import sys
@@ -21,6 +22,7 @@ from migrate.runtime.spec import DEFAULT_PATH
 from migrate.runtime.users import look_up
 
 _HIGHEST = 1 << 20
+_NULL = os.makedev(1, 3)  # Documentation/admin-guide/devices.txt
 
 
 class Program:
@@ -46,12 +48,15 @@ class Program:
                 scheduling.join_session_keyring(name)
 
     def own_streams(self) -> None:
-        """Give pipes and the like among the standard streams to the user, as runc does."""
-        null = os.makedev(1, 3)  # Documentation/admin-guide/devices.txt
+        """Give pipes and the like among the standard streams to the user, as runc does.
+
+        The host's /dev/null becomes the container's, so that CRIU can dump it.
+        """
         for number in range(3):
             with contextlib.suppress(OSError):
                 status = os.fstat(number)
-                if stat.S_ISCHR(status.st_mode) and status.st_rdev == null:
+                if _is_null(status):
+                    _reopen_null(number)
                     continue
                 if status.st_uid != self._user.get("uid", 0):
                     os.fchown(number, self._user.get("uid", 0), -1)
@@ -131,6 +136,18 @@ class Program:
             load(self._filter, self._filter_flags, self.listener, tell)
         else:
             seccomp.load(self._filter, self._filter_flags)
+
+
+def _is_null(status: os.stat_result) -> bool:
+    return stat.S_ISCHR(status.st_mode) and status.st_rdev == _NULL
+
+
+def _reopen_null(number: int) -> None:
+    flags = fcntl.fcntl(number, fcntl.F_GETFL) & (os.O_ACCMODE | os.O_APPEND)
+    own = os.open("/dev/null", flags | os.O_CLOEXEC)
+    if _is_null(os.fstat(own)):
+        os.dup2(own, number)
+    os.close(own)
 
 
 def in_words(error: Exception) -> str:
