@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import re
 import time
+from pathlib import Path
 from typing import Any
 
 from migrate.criu import client
+from migrate.criu.file_images import free_external
 from migrate.kernel.mounts import read_mountinfo
 from migrate.kernel.signals import Signals
 from migrate.oci import external, groups, images, records
@@ -73,6 +75,8 @@ def _dump(
         with client.swrk(environment(), (options.work_dir_fd,)) as criu:
             ask(criu, kind, options, lambda _script, _pid: None, log)
     if not values["pre_dump"]:
+        if any(description.files):
+            free_external(Path(directory))
         images.write(directory, description)
     if not options.leave_running:
         _await_end(container)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import socket
+import stat
 from collections.abc import Iterator
 from typing import Any
 
@@ -115,6 +116,18 @@ def _private_mounts(rootfs: str) -> Iterator[None]:
         os.close(directory)
 
 
+def _mapped_root(spec: dict[str, Any]) -> tuple[int, int]:
+    """The host's ids of a new user namespace's root; -1 where there is none."""
+    linux = spec.get("linux") or {}
+    if not any(e["type"] == "user" for e in linux.get("namespaces") or []):
+        return -1, -1
+    ids = []
+    for key in ("uidMappings", "gidMappings"):
+        roots = (int(m["hostID"]) for m in linux.get(key) or [] if m["containerID"] == 0)
+        ids.append(next(roots, -1))
+    return ids[0], ids[1]
+
+
 class _Restore:
     """One request to CRIU, and what is done at its notifications."""
 
@@ -124,6 +137,7 @@ class _Restore:
     ) -> None:  # fmt: skip
         self._container, self._spec, self._group = container, spec, group
         self._console = console
+        self._root = _mapped_root(spec)
         self._criu: client.Swrk | None = None
 
     def carry_out(
@@ -131,6 +145,7 @@ class _Restore:
     ) -> None:
         """Restore; the container's record then has its pid. Raises CriuFailed, CriuDied."""
         directory = os.path.realpath(values["image_path"] or "checkpoint")
+        self._give_to_root(directory)
         options = stack.enter_context(options_of(values, directory, LOG))
         options.root = self._container.state["rootfs"]
         options.rst_sibling = True
@@ -144,6 +159,24 @@ class _Restore:
         self._criu = stack.enter_context(client.swrk(environment(), passed))
         pid = int(ask(self._criu, "RESTORE", options, self._notify, log).restore.pid)
         self._container.save(pid=pid, startTime=records.identity(pid)[1], ready=True)
+
+    def _give_to_root(self, directory: str) -> None:
+        """CRIU reads some images, and opens the streams, as the root of a new user namespace.
+
+        Others it reads as the host's root without its capabilities, who stays their owner.
+        """
+        if self._root == (-1, -1):
+            return
+        for name in ("", *os.listdir(directory)):
+            if os.path.islink(f"{directory}/{name}"):  # to the images of a pre-dump
+                continue
+            place = os.open(f"{directory}/{name}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            os.fchown(place, -1, self._root[1])
+            os.fchmod(place, os.fstat(place).st_mode | (0o040 if name else 0o050))
+            os.close(place)
+        for number in range(3):
+            if not stat.S_ISCHR(os.fstat(number).st_mode):
+                os.fchown(number, *self._root)
 
     def _inherit(
         self, options: Any, description: images.Description, stack: contextlib.ExitStack
