@@ -12,7 +12,16 @@ from collections.abc import Iterable
 from typing import Any
 
 from migrate.kernel.capabilities import NAMES as CAPABILITIES
-from migrate.kernel.scheduling import IO_CLASSES, PERSONALITIES, POLICIES, POLICY_FLAGS
+from migrate.kernel.scheduling import (
+    IO_CLASSES,
+    MEMORY_FLAGS,
+    MEMORY_MODES,
+    NUMBERS,
+    PERSONALITIES,
+    POLICIES,
+    POLICY_FLAGS,
+)
+from migrate.oci import netdevices
 from migrate.oci.errors import BadConfig, Unsupported
 from migrate.oci.filesystem import PROPAGATIONS
 from migrate.oci.hooks import KINDS
@@ -20,8 +29,7 @@ from migrate.oci.sources import is_bind, is_mapped
 from migrate.runtime.seccomp import notifies
 
 NAMESPACES = ("pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time")
-_REFUSED = ("intelRdt", "netDevices", "memoryPolicy")
-_REFUSED_OF_PROCESS = ("execCPUAffinity",)
+_REFUSED = ("intelRdt",)
 _RLIMIT = re.compile(r"RLIMIT_[A-Z]+")
 # Namespaced sysctls (config-linux.md, "Sysctl"; ipc_namespaces(7)): prefix -> namespace.
 _SYSCTLS = (
@@ -75,7 +83,11 @@ def check_process(process: Any) -> None:
         unknown = set(names or []) - set(CAPABILITIES)
         _require(not unknown, f"unknown capabilities: {', '.join(sorted(unknown))}")
     _check_limits(process.get("rlimits") or [])
-    _refuse(process, _REFUSED_OF_PROCESS, "process")
+    for name, value in (process.get("execCPUAffinity") or {}).items():
+        known = name in {"initial", "final"}
+        _require(
+            not known or NUMBERS.fullmatch(value), f"execCPUAffinity.{name} is no list of CPUs"
+        )
     if (process.get("apparmorProfile") or "unconfined") != "unconfined" and not os.path.isdir(
         "/sys/kernel/security/apparmor"
     ):
@@ -145,6 +157,11 @@ def _check_hooks(hooks: dict[str, Any]) -> None:
 
 def _check_linux(linux: dict[str, Any]) -> None:
     _refuse(linux, _REFUSED, "linux")
+    if policy := linux.get("memoryPolicy"):
+        _require(policy.get("mode") in MEMORY_MODES, "memoryPolicy.mode is not known")
+        _require(set(policy.get("flags") or []) <= set(MEMORY_FLAGS), "memoryPolicy.flags: unknown")
+        nodes = policy.get("nodes")
+        _require(not nodes or NUMBERS.fullmatch(nodes), "memoryPolicy.nodes is no list of nodes")
     if linux.get("mountLabel"):
         raise Unsupported("config.json: linux.mountLabel: SELinux is not supported")
     wanted = linux.get("rootfsPropagation") or ""
@@ -163,6 +180,8 @@ def _check_listener(seccomp: dict[str, Any]) -> None:
     _require(
         path or not seccomp.get("listenerMetadata"), "seccomp.listenerMetadata needs listenerPath"
     )
+    for entry in seccomp.get("syscalls") or []:
+        _require(entry.get("names"), "seccomp.syscalls: an entry has no names")
     if notifies(seccomp):
         _require(path.startswith("/"), "SCMP_ACT_NOTIFY needs an absolute seccomp.listenerPath")
 
@@ -183,6 +202,7 @@ def _check_namespaces(linux: dict[str, Any]) -> set[str]:
     _require("user" in kinds or not mapped, "uidMappings need a user namespace")
     _require("user" not in own or mapped, "a new user namespace needs uidMappings, gidMappings")
     _require("time" in own or not linux.get("timeOffsets"), "timeOffsets need a time namespace")
+    netdevices.check(linux.get("netDevices"), set(kinds))
     for name in linux.get("sysctl") or {}:
         _check_sysctl(str(name), set(kinds))
     return set(kinds)

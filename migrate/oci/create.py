@@ -20,11 +20,13 @@ from migrate.oci.joining import Joining
 from migrate.oci.launching import launch
 from migrate.oci.listener import listener_of
 from migrate.oci.main import SPEC_VERSION
+from migrate.oci.netdevices import move
 from migrate.oci.records import Container
 from migrate.oci.sources import opened
 from migrate.oci.streams import listening, written_pid
 from migrate.runtime import seccomp
 from migrate.runtime.cgroups.group import ControlGroup
+from migrate.runtime.paths import Paths
 
 _SIZE_LIMIT = 4 << 20
 
@@ -105,8 +107,16 @@ class Settled(NamedTuple):
 def settle(
     settings: dict[str, Any], values: dict[str, Any], identifier: str, spec: dict[str, Any]
 ) -> Settled:
-    """Settle what is relative, in `spec` too; raises BadUsage, BadConfig, Unsupported."""
+    """Settle what is relative, in `spec` too.
+
+    Raises BadUsage, BadConfig, Unsupported, and HostCordoned on a host that takes no containers.
+    """
     records.check_identifier(identifier)
+    host = Paths.from_environment()
+    if host.cordoned.exists():
+        from migrate.runtime.cordon import refuse_if_cordoned
+
+        refuse_if_cordoned(host, f"create '{identifier}'")
     bundle = os.path.realpath(values["bundle"])
     path = str((spec.get("linux") or {}).get("cgroupsPath") or "")
     group = groups.group_of(path, identifier, systemd=bool(settings["systemd_cgroup"]))
@@ -219,6 +229,8 @@ def _make(
 
     def when_known(pid: int) -> None:
         container.save(pid=pid, startTime=records.identity(pid)[1])
+        if devices := (spec.get("linux") or {}).get("netDevices"):
+            move(devices, pid)
         state = container.describe() | {"pid": pid, "status": "creating"}
         for kind in ("prestart", "createRuntime"):
             run_hooks(spec, kind, state)

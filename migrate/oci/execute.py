@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from migrate.kernel.namespaces import FLAG_OF_NAME, namespace_id, setns
 from migrate.kernel.processes import default_signals, set_child_subreaper, set_dumpable
+from migrate.kernel.scheduling import numbers_of
 from migrate.oci import groups, records
 from migrate.oci.checking import check_process
 from migrate.oci.create import connected
@@ -189,9 +190,11 @@ def _be_middle(
     set_dumpable(False)
     no_more_imports()
     pid = container.state["pid"]
+    _set_affinity(program.process, "initial")
     for directory in joined:
         with open(f"{directory}/cgroup.procs", "w") as file:
             file.write("0")
+    _set_affinity(program.process, "final")
     if (score := program.process.get("oomScoreAdj")) is not None:
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write(str(score))
@@ -213,6 +216,12 @@ def _be_middle(
     channel.send(json.dumps({"pid": child}).encode())
     os.write(tell, str(child).encode())
     os._exit(0)
+
+
+def _set_affinity(process: dict[str, Any], when: str) -> None:
+    """execCPUAffinity (config.md): before and after the move into the container's group."""
+    if cpus := (process.get("execCPUAffinity") or {}).get(when):
+        os.sched_setaffinity(0, numbers_of(cpus))
 
 
 def _be_program(

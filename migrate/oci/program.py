@@ -74,6 +74,11 @@ class Program:
         if wanted := self.process.get("ioPriority"):
             kind = scheduling.IO_CLASSES[wanted["class"]]
             scheduling.set_io_priority(kind, int(wanted.get("priority") or 0))
+        if wanted := self._linux.get("memoryPolicy"):
+            mode = scheduling.MEMORY_MODES[wanted["mode"]]
+            mode |= sum(scheduling.MEMORY_FLAGS[name] for name in wanted.get("flags") or [])
+            nodes = scheduling.numbers_of(wanted["nodes"]) if wanted.get("nodes") else set()
+            scheduling.set_memory_policy(mode, nodes)
         if wanted := self._linux.get("personality"):
             scheduling.set_personality(scheduling.PERSONALITIES[wanted["domain"]])
 
