@@ -123,7 +123,10 @@ def move_interface(name: str, netns: Path, inside: str) -> None:
     index = interface_index(name)
     if index is None:
         raise OSError(errno.ENODEV, "no such interface", name)
-    with _errors_of_netlink(), route() as here, netns.open() as file:
+    with _errors_of_netlink(), route() as here, route(netns) as there, netns.open() as file:
+        # The kernel would move it under its old name, and fail then.
+        if there.link_lookup(ifname=inside):
+            raise OSError(errno.EEXIST, "the name is taken", inside)
         kept = [
             {"address": entry.get_attr("IFA_LOCAL") or entry.get_attr("IFA_ADDRESS"),
              "prefixlen": entry["prefixlen"], "family": entry["family"]}
@@ -131,11 +134,10 @@ def move_interface(name: str, netns: Path, inside: str) -> None:
             if entry["scope"] == 0 and entry["flags"] & _IFA_F_PERMANENT
         ]  # fmt: skip
         here.link("set", index=index, net_ns_fd=file.fileno(), ifname=inside)
-        with route(netns) as there:
-            moved = there.link_lookup(ifname=inside)[0]
-            for address in kept:
-                there.addr("add", index=moved, **address)
-            there.link("set", index=moved, state="up")
+        moved = there.link_lookup(ifname=inside)[0]
+        for address in kept:
+            there.addr("add", index=moved, **address)
+        there.link("set", index=moved, state="up")
 
 
 @contextlib.contextmanager

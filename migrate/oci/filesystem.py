@@ -49,7 +49,7 @@ def enter(
         make_devices(root, linux.get("devices") or [])
     for place in late:
         with _below(root, place) as target:
-            rootfs.remount_bind(target, mounts.MS_RDONLY)
+            rootfs.make_read_only(target)
     before_pivot()
     os.fchdir(root)
     os.close(root)
@@ -93,9 +93,9 @@ def _mount(
         if kind in {"cgroup", "cgroup2"} and not is_bind(entry):
             _mount_groups(root, entry, groups)
             return
-        if kind == "tmpfs" and "ro" in options:  # its contents are still to come
-            late.append(place)
-            entry["options"] = [option for option in options if option != "ro"]
+        if kind == "tmpfs" and rootfs.parse_options(options)[0] & mounts.MS_RDONLY:
+            late.append(place)  # its contents are still to come
+            entry["options"] = [*options, "rw"]
         saved = _saved_tree(root, place) if rootfs.COPY_UP in options else None
         rootfs.mount_one(root, entry, tree)
         if saved is not None:

@@ -154,7 +154,7 @@ def _set_sysctls(spec: dict[str, Any]) -> None:
 
 def _seal_root(spec: dict[str, Any], place: Place) -> None:
     if spec["root"].get("readonly") and not place.joins_mounts:
-        rootfs.remount_bind("/", mounts.MS_RDONLY)
+        rootfs.make_read_only("/")
 
 
 def _take_terminal(process: dict[str, Any], console: socket.socket | None) -> None:

@@ -64,6 +64,7 @@ _LINKS = (
     ("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"),
     ("stderr", "/proc/self/fd/2"), ("ptmx", "pts/ptmx"), ("core", "/proc/kcore"),
 )  # fmt: skip
+_ST_NOSYMFOLLOW = 0x2000  # include/linux/statfs.h
 _IN_ROOT = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
 
 
@@ -218,18 +219,20 @@ def hide(linux: dict[str, Any]) -> None:
     for path in linux.get("readonlyPaths", []):
         with contextlib.suppress(FileNotFoundError):
             mounts.mount(path, path, flags=mounts.MS_BIND | mounts.MS_REC)
-            flags = mounts.MS_BIND | mounts.MS_REMOUNT | mounts.MS_RDONLY
-            mounts.mount("", path, flags=flags | _kept_flags(path))
+            make_read_only(path)
 
 
-def make_root_read_only() -> None:
-    """Remount the root read-only."""
-    mounts.mount("", "/", flags=mounts.MS_BIND | mounts.MS_REMOUNT | mounts.MS_RDONLY)
+def make_read_only(target: str) -> None:
+    """Make the mount at `target` read-only; its other flags stay as they are."""
+    flags = mounts.MS_BIND | mounts.MS_REMOUNT | mounts.MS_RDONLY
+    mounts.mount("", target, flags=flags | _kept_flags(target))
 
 
 def _kept_flags(path: str) -> int:
     """The flags of the mount that `path` lies on, which a remount must repeat."""
     found = os.statvfs(path).f_flag
-    pairs = ((os.ST_NOSUID, mounts.MS_NOSUID), (os.ST_NODEV, mounts.MS_NODEV),
-             (os.ST_NOEXEC, mounts.MS_NOEXEC))  # fmt: skip
+    pairs = (
+        (os.ST_NOSUID, mounts.MS_NOSUID), (os.ST_NODEV, mounts.MS_NODEV),
+        (os.ST_NOEXEC, mounts.MS_NOEXEC), (_ST_NOSYMFOLLOW, mounts.MS_NOSYMFOLLOW),
+    )  # fmt: skip
     return sum(flag for status, flag in pairs if found & status)

@@ -296,7 +296,6 @@ def test_personality(oci: Runtime):
     [
         ({"intelRdt": {"closID": "x"}}, "linux.intelRdt"),
         ({"mountLabel": "system_u:object_r:x"}, "linux.mountLabel"),
-        ({"netDevices": {"eth0": {}}}, "linux.netDevices"),
         ({"rootfsPropagation": "sideways"}, "rootfsPropagation"),
         ({"personality": {"domain": "PLAN9"}}, "personality"),
         ({"timeOffsets": {"monotonic": {"secs": 1}}}, "timeOffsets"),
@@ -308,7 +307,6 @@ def test_what_can_not_be_done_is_refused_by_name(oci: Runtime, change: dict[str,
 
 def test_what_can_not_be_done_of_process_and_mounts_is_refused_by_name(oci: Runtime):
     assert "selinuxLabel" in oci.refused(oci.spec("true", selinuxLabel="x"))
-    assert "execCPUAffinity" in oci.refused(oci.spec("true", execCPUAffinity={"initial": "0"}))
     if not Path("/sys/kernel/security/apparmor").is_dir():
         assert "apparmorProfile" in oci.refused(oci.spec("true", apparmorProfile="x"))
 
