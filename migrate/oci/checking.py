@@ -30,6 +30,7 @@ from migrate.runtime.seccomp import notifies
 
 NAMESPACES = ("pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time")
 _REFUSED = ("intelRdt",)
+_IDS = (1 << 32) - 1  # the last one means "no change" (chown(2))
 _RLIMIT = re.compile(r"RLIMIT_[A-Z]+")
 # Namespaced sysctls (config-linux.md, "Sysctl"; ipc_namespaces(7)): prefix -> namespace.
 _SYSCTLS = (
@@ -74,11 +75,10 @@ def check_process(process: Any) -> None:
     """Raise BadConfig or Unsupported unless `process` can be carried out."""
     _require(isinstance(process, dict), "process is missing (config.md, Process)")
     arguments = process.get("args")
-    _require(
-        isinstance(arguments, list) and arguments and all(type(a) is str for a in arguments),
-        "process.args is no list of strings",
-    )
+    _require(arguments and _are_texts(arguments), "process.args is no list of strings")
     _require(str(process.get("cwd", "")).startswith("/"), "process.cwd is not an absolute path")
+    _require(_are_texts(process.get("env") or []), "process.env is no list of strings")
+    _check_user(process.get("user") or {})
     for names in (process.get("capabilities") or {}).values():
         unknown = set(names or []) - set(CAPABILITIES)
         _require(not unknown, f"unknown capabilities: {', '.join(sorted(unknown))}")
@@ -95,6 +95,19 @@ def check_process(process: Any) -> None:
     if process.get("selinuxLabel"):
         raise Unsupported("process.selinuxLabel: SELinux is not supported")
     _check_scheduling(process)
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(type(entry) is str for entry in value)
+
+
+def _check_user(user: Any) -> None:
+    _require(isinstance(user, dict), "process.user is no object")
+    numbers = [user.get(name) or 0 for name in ("uid", "gid", "umask")]
+    for number in (*numbers, *(user.get("additionalGids") or [])):
+        _require(
+            type(number) is int and 0 <= number < _IDS, f"process.user: {number!r} is no id or mask"
+        )
 
 
 def _check_scheduling(process: dict[str, Any]) -> None:

@@ -191,10 +191,9 @@ def _be_middle(
     no_more_imports()
     pid = container.state["pid"]
     _set_affinity(program.process, "initial")
-    for directory in joined:
-        with open(f"{directory}/cgroup.procs", "w") as file:
-            file.write("0")
-    _set_affinity(program.process, "final")
+    # Opened with this process's rights; only the child goes there: a limit counts it alone.
+    flags = os.O_WRONLY | os.O_CLOEXEC
+    doors = [os.open(f"{directory}/cgroup.procs", flags) for directory in joined]
     if (score := program.process.get("oomScoreAdj")) is not None:
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write(str(score))
@@ -209,10 +208,14 @@ def _be_middle(
     told, tell = os.pipe()
     child = os.fork()
     if child == 0:
-        own = int(os.read(told, 32))  # a pid of the command's namespace, which it does not know
-        os.close(told)
         os.close(tell)
+        own = int(os.read(told, 32) or b"0")  # its pid for the command, when it is in its groups
+        os.close(told)
+        if not own:
+            os._exit(ExecFailed.status)
         _or_tell(channel, "exec", lambda: _be_program(program, channel, console, own))
+    for door in doors:
+        os.write(door, str(child).encode())
     channel.send(json.dumps({"pid": child}).encode())
     os.write(tell, str(child).encode())
     os._exit(0)
@@ -228,6 +231,7 @@ def _be_program(
     program: Program, channel: socket.socket, console: socket.socket | None, pid: int
 ) -> None:  # fmt: skip
     os.setsid()
+    _set_affinity(program.process, "final")
     if program.listener:
         program.listener.pid = pid
 

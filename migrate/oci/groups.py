@@ -10,7 +10,7 @@ from typing import Any
 from migrate.kernel.devicefilter import Rule, attach
 from migrate.oci.errors import BadConfig, Unsupported
 from migrate.oci.filesystem import Groups
-from migrate.runtime.cgroups import resources
+from migrate.runtime.cgroups import resources, v2
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.cgroups.layout import detect
 from migrate.runtime.cgroups.v1 import DEVICES
@@ -55,7 +55,19 @@ def make(group: ControlGroup, wanted: dict[str, Any]) -> None:
     rules = resources.device_rules(wanted)
     group.create()
     limit_devices(group, rules)
+    _enable(group, settings)
     limit(group, settings)
+
+
+def _enable(group: ControlGroup, settings: list[resources.Setting]) -> None:
+    """The controllers of version 2 that limits need (config-linux.md, "Unified")."""
+    layout = group.layout
+    wanted = {s.file.partition(".")[0] for s in settings if s.controller not in layout.v1}
+    if layout.v2 and (wanted & layout.v2_controllers):
+        try:
+            v2.enable(layout.v2, group.parent, wanted & layout.v2_controllers)
+        except OSError as error:
+            raise CgroupFailed("can't enable controllers", cause=str(error)) from error
 
 
 def limit(group: ControlGroup, settings: list[resources.Setting]) -> None:

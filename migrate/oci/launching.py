@@ -41,6 +41,7 @@ def launch(
                 ours.send(b'{"go": true}')
             elif "pid" in message:
                 pid = int(message["pid"])
+                _join(joining.groups, pid)
                 when_known(pid)
                 ours.send(json.dumps({"go": pid}).encode())
             elif message.get("ready"):
@@ -53,6 +54,17 @@ def launch(
     finally:
         ours.close()
         os.waitpid(middle, 0)
+
+
+def _join(groups: list[str], pid: int) -> None:
+    for directory in groups:
+        try:
+            with open(f"{directory}/cgroup.procs", "w") as file:
+                file.write(str(pid))
+        except OSError as error:
+            raise SetupFailed(
+                "unable to start container process: control group", cause=str(error)
+            ) from error
 
 
 def _receive(channel: socket.socket) -> dict[str, Any]:

@@ -21,6 +21,14 @@ def create(root: Path, parent: str, name: str, offered: frozenset[str]) -> None:
     (root / parent / name).mkdir(mode=0o755, exist_ok=True)
 
 
+def enable(root: Path, parent: str, controllers: set[str]) -> None:
+    """Delegate controllers down to the groups in root/parent, which exists; raises OSError."""
+    words = " ".join(f"+{controller}" for controller in sorted(controllers))
+    parts = Path(parent).parts
+    for depth in range(len(parts) + 1):
+        (root.joinpath(*parts[:depth]) / "cgroup.subtree_control").write_text(words)
+
+
 def limit(directory: Path, controller: str, value: float) -> None:
     """Set one limit: memory in bytes, cpu in cores, pids a count."""
     if controller == "memory":
