@@ -47,7 +47,7 @@ class Swrk:
             raise CriuDied("criu died at its start", cause="it was killed, or crashed") from error
         self.process = process
         self.received: list[int] = []
-        """Descriptors that came with notifications (orphan-pts-master); the caller's to close."""
+        """Descriptors that came with notifications (orphan-pts-master); `close` closes them."""
 
     def request(self, kind: str, options: Any, notify: Notify | None, limit: float) -> Any:
         """Send one request and serve its notifications; the successful response.
@@ -110,6 +110,8 @@ class Swrk:
     def close(self) -> None:
         """Hang up; CRIU ends by itself. A child of ours is reaped, killed if it hangs."""
         self._channel.close()
+        while self.received:
+            os.close(self.received.pop())
         if self._life < 0:
             return
         if self.process:

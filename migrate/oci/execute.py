@@ -205,6 +205,13 @@ def _be_middle(
     if in_user:
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
+    _fork(program, channel, console, doors)
+
+
+def _fork(
+    program: Program, channel: socket.socket, console: socket.socket | None, doors: list[int]
+) -> None:  # fmt: skip
+    """The program's own process; it waits until it is in the groups of `doors`."""
     told, tell = os.pipe()
     child = os.fork()
     if child == 0:

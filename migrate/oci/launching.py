@@ -47,13 +47,17 @@ def launch(
             elif message.get("ready"):
                 return pid
             else:
-                raise SetupFailed(
-                    f"unable to start container process: {message.get('step')}",
-                    cause=str(message.get("error")), mend="mend what the cause names",
-                )  # fmt: skip
+                raise _failed(message)
     finally:
         ours.close()
         os.waitpid(middle, 0)
+
+
+def _failed(message: dict[str, Any]) -> SetupFailed:
+    return SetupFailed(
+        f"unable to start container process: {message.get('step')}",
+        cause=str(message.get("error")), mend="mend what the cause names",
+    )  # fmt: skip
 
 
 def _join(groups: list[str], pid: int) -> None:
@@ -62,9 +66,7 @@ def _join(groups: list[str], pid: int) -> None:
             with open(f"{directory}/cgroup.procs", "w") as file:
                 file.write(str(pid))
         except OSError as error:
-            raise SetupFailed(
-                "unable to start container process: control group", cause=str(error)
-            ) from error
+            raise _failed({"step": "control group", "error": error}) from error
 
 
 def _receive(channel: socket.socket) -> dict[str, Any]:

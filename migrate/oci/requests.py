@@ -29,16 +29,7 @@ def options_of(values: dict[str, Any], images: str, log: str) -> Iterator[Any]:
     """
     from pycriu import rpc_pb2 as rpc
 
-    if values["lazy_pages"]:
-        raise Unsupported(
-            "--lazy-pages is not supported", cause="migrate-oci serves no pages",
-            mend="'migrate move --mode post-copy' moves a container so",
-        )  # fmt: skip
-    if values["manage_cgroups_mode"] not in CGROUP_MODES:
-        raise BadUsage(
-            f"invalid manage-cgroups-mode {values['manage_cgroups_mode']!r}",
-            cause=f"one of {', '.join(CGROUP_MODES)}",
-        )
+    _refuse(values)
     options = client.base_options(Path(images), log)
     options.tcp_established = values["tcp_established"]
     options.file_locks = values["file_locks"]
@@ -60,6 +51,19 @@ def options_of(values: dict[str, Any], images: str, log: str) -> Iterator[Any]:
         yield options
     finally:
         os.close(work)
+
+
+def _refuse(values: dict[str, Any]) -> None:
+    if values["lazy_pages"]:
+        raise Unsupported(
+            "--lazy-pages is not supported", cause="migrate-oci serves no pages",
+            mend="'migrate move --mode post-copy' moves a container so",
+        )  # fmt: skip
+    if values["manage_cgroups_mode"] not in CGROUP_MODES:
+        raise BadUsage(
+            f"invalid manage-cgroups-mode {values['manage_cgroups_mode']!r}",
+            cause=f"one of {', '.join(CGROUP_MODES)}",
+        )
 
 
 def ask(criu: client.Swrk, kind: str, options: Any, notify: client.Notify, log: str) -> Any:

@@ -114,12 +114,10 @@ def test_masked_paths_of_each_kind(oci: Runtime):
 
 def test_readonly_paths_of_each_kind(oci: Runtime):
     spec = _with(oci.spec(), readonlyPaths=["/etc/group", "/home", "/no/such", "/proc/sys"])
-    told = oci.shell(
-        "echo x 2>&1 >> /etc/group; touch /home/x 2>&1; echo 1 2>&1 > /proc/sys/kernel/shmmax; true",
-        spec,
-    )
+    text = "echo x >> /etc/group; touch /home/x; echo 1 > /proc/sys/kernel/shmmax"
+    spec["process"]["args"] = ["sh", "-c", text]
     done = oci.call("run", "-b", oci.bundle(spec), oci.identifier())
-    assert (told + done.stderr).count("Read-only") >= 1
+    assert done.stderr.count("Read-only") == 3
     assert "x" not in (oci.rootfs / "etc/group").read_text().splitlines()
     assert not (oci.rootfs / "home/x").exists()
 
