@@ -10,7 +10,7 @@ from typing import Any
 
 from migrate.criu import client
 from migrate.criu.file_images import free_external
-from migrate.kernel.mounts import read_mountinfo
+from migrate.kernel.mountinfo import read_mountinfo
 from migrate.kernel.signals import Signals
 from migrate.oci import external, groups, images, records
 from migrate.oci.delete import remove

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from migrate.kernel.files import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
-from migrate.kernel.mounts import MountInfo
+from migrate.kernel.mountinfo import MountInfo
 from migrate.oci.errors import BadImage
 from migrate.oci.filesystem import Groups
 from migrate.oci.sources import is_bind

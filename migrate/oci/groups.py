@@ -13,7 +13,7 @@ from migrate.oci.filesystem import Groups
 from migrate.runtime.cgroups import resources, v2
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.cgroups.layout import detect
-from migrate.runtime.cgroups.v1 import DEVICES
+from migrate.runtime.cgroups.tree import DEVICES
 from migrate.runtime.errors import CgroupFailed
 
 DEFAULT_PARENT = "migrate-oci"
@@ -55,7 +55,6 @@ def make(group: ControlGroup, wanted: dict[str, Any]) -> None:
     rules = resources.device_rules(wanted)
     group.create()
     limit_devices(group, rules)
-    _enable(group, settings)
     limit(group, settings)
 
 
@@ -72,6 +71,7 @@ def _enable(group: ControlGroup, settings: list[resources.Setting]) -> None:
 
 def limit(group: ControlGroup, settings: list[resources.Setting]) -> None:
     """Write limits; raises CgroupFailed."""
+    _enable(group, settings)
     layout = group.layout
     own = {c: root / group.parent / group.name for c, root in layout.v1.items()}
     unified = layout.v2 / group.parent / group.name if layout.v2 else None

@@ -18,8 +18,8 @@ from migrate.errors import MigrateError
 from migrate.kernel import scheduling
 from migrate.oci.listener import Listener, load
 from migrate.runtime import privileges, seccomp
-from migrate.runtime.spec import DEFAULT_PATH
 from migrate.runtime.users import look_up
+from migrate.runtime.usual import DEFAULT_PATH
 
 _HIGHEST = 1 << 20
 _NULL = os.makedev(1, 3)  # Documentation/admin-guide/devices.txt

@@ -215,13 +215,14 @@ class _Restore:
         entries = (self._spec.get("linux") or {}).get("namespaces") or []
         if not any(e["type"] == "cgroup" and not e.get("path") for e in entries):
             return
-        homes = self._group.layout.homes()
+        homes = self._group.layout.trees.homes()
         self._group.add(os.getpid())
         try:
             unshare(CLONE_NEWCGROUP)
         finally:
             for home in homes:
-                (home / "cgroup.procs").write_text(str(os.getpid()))
+                with open(f"{home}/cgroup.procs", "w") as file:
+                    file.write("0")
 
     def _notify(self, script: str, pid: int) -> None:
         """At setup-namespaces only the root task exists: what it forks is in its group, too."""

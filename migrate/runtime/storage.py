@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from pathlib import Path
 
 from migrate.images.overlay import OverlaySnapshot
+from migrate.images.rootdir import remove_tree
 from migrate.images.store import Store
 from migrate.kernel import mounts
 from migrate.runtime.errors import RootfsBad
@@ -91,7 +91,14 @@ def remove_storage(own: ContainerPaths) -> None:
     """Unmount and delete everything that the container has on this host, volumes apart."""
     unmount_rootfs(own)
     Store(own.paths.images).unpin(own.identifier)
-    for directory in (own.state, own.run):
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(directory)
+    with contextlib.suppress(FileNotFoundError):
+        remove_tree(own.run)
+    with contextlib.suppress(FileNotFoundError):
+        for path in own.state.iterdir():  # the record last: as long as it is there, `rm` finds it
+            if path.is_dir() and not path.is_symlink():
+                remove_tree(path)
+            elif path != own.record:
+                path.unlink()
+        own.record.unlink(missing_ok=True)
+        own.state.rmdir()
     own.lock.unlink(missing_ok=True)

@@ -70,6 +70,7 @@ def test_it_ends_with_its_process(paths: Paths) -> None:
 @pytest.mark.root
 @pytest.mark.criu
 @pytest.mark.hosts
+@pytest.mark.alone
 def test_what_is_written_while_it_waits_travels_in_one_more_round(lan: Lan) -> None:
     hosts = lan.host("alpha"), lan.host("beta")
     make_image(lan.shared / "bench.tar", list(hosts), MIGRATE)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from migrate.kernel import mounts
+from migrate.kernel.mountinfo import parse_mountinfo
 from migrate.runtime.rootfs import KNOWN_OPTIONS
 from tests.oci.runtime import Runtime
 
@@ -50,7 +51,7 @@ def test_each_option_is_known_and_tested():
 def _rows(text: str) -> dict[str, tuple[str, str, str]]:
     """Of mountinfo: place -> the mount's options, its propagation, the file system's options."""
     found = {}
-    for row in mounts.parse_mountinfo(text):
+    for row in parse_mountinfo(text):
         found[row.mount_point] = (row.options, row.optional_fields, row.super_options)
     return found
 

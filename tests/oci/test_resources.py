@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from migrate.kernel import mounts
+from migrate.kernel.mountinfo import parse_mountinfo
 from migrate.runtime.cgroups.layout import detect
 from tests.oci.runtime import Runtime, Spec
 
@@ -278,7 +278,7 @@ def test_the_group_is_mounted_with_its_own_view(oci: Runtime):
     )
     told = oci.shell("cut -d: -f3 /proc/self/cgroup | sort -u; cat /proc/self/mountinfo", spec)
     assert told.splitlines()[0] == "/"
-    shown = [m for m in mounts.parse_mountinfo("\n".join(told.splitlines()[1:]))
+    shown = [m for m in parse_mountinfo("\n".join(told.splitlines()[1:]))
              if m.mount_point.startswith("/sys/fs/cgroup")]  # fmt: skip
     assert all("ro" in m.options.split(",") for m in shown)
     assert {m.root for m in shown} == {"/"}

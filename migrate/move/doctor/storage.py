@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from migrate.images.overlay import OverlayDriver
-from migrate.kernel.mounts import read_mountinfo
+from migrate.kernel.mountinfo import read_mountinfo
 from migrate.move.doctor.finding import Finding, good, lacking
 from migrate.runtime.paths import Paths
 

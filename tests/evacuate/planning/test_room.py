@@ -12,7 +12,7 @@ from migrate.evacuate.planning.room import (
     memory_need,
     room_of,
 )
-from migrate.move.plan import ROOM
+from migrate.move.preflight.source import ROOM
 from tests.evacuate.planning.examples import GIB, MIB, fitting, guest, host
 
 
