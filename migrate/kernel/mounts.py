@@ -83,6 +83,18 @@ def open_tree(path: str, *, recursive: bool) -> int:
     )
 
 
+def set_tree_propagation(tree: int, kind: int) -> None:
+    """Make the mount at an O_PATH descriptor and all below it MS_SLAVE, MS_PRIVATE and the like.
+
+    mount_setattr(2), Linux 5.12. Raises OSError.
+    """
+    attributes = _MountAttributes(propagation=kind)
+    syscall(
+        "mount_setattr propagation", SYS_MOUNT_SETATTR, tree, ctypes.c_char_p(b""),
+        _AT_EMPTY_PATH | _AT_RECURSIVE, ctypes.byref(attributes), ctypes.sizeof(attributes),
+    )  # fmt: skip
+
+
 def map_ids(tree: int, user_namespace: int, *, recursive: bool) -> None:
     """Show the files of a mount that is mounted nowhere with the ids of a user namespace's maps.
 

@@ -205,7 +205,7 @@ def _init_place(
     entries = (spec.get("linux") or {}).get("namespaces") or []
     state = container.describe() | {"status": "creating"}
     with contextlib.ExitStack() as stack:
-        trees = stack.enter_context(opened(spec))
+        trees = stack.enter_context(opened(spec, container.state["rootfs"]))
         listener = listener_of(spec, state | {"status": "created"})
         if listener:
             stack.enter_context(contextlib.closing(listener))

@@ -15,7 +15,7 @@ from typing import Any
 
 from migrate.kernel import mounts
 from migrate.kernel.files import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
-from migrate.oci.sources import Trees, is_bind
+from migrate.oci.sources import ROOT, Trees, is_bind
 from migrate.runtime import rootfs
 
 _IN_ROOT = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
@@ -38,10 +38,10 @@ def enter(
     linux = spec.get("linux") or {}
     wanted = linux.get("rootfsPropagation") or ""
     mounts.mount("", "/", flags=mounts.MS_SLAVE | mounts.MS_REC)
+    root = _root(directory, trees.get(ROOT, -1))
     if wanted in {"private", "rprivate"}:
         mounts.mount("", "/", flags=mounts.MS_PRIVATE | mounts.MS_REC)
-    mounts.mount(directory, directory, flags=mounts.MS_BIND | mounts.MS_REC)
-    root = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        mounts.set_tree_propagation(root, mounts.MS_PRIVATE)
     late: list[str] = []
     for index, entry in enumerate(spec.get("mounts") or []):
         _mount(root, entry, groups, late, trees.get(index, -1))
@@ -60,6 +60,20 @@ def enter(
         mounts.mount(".", "/", flags=mounts.MS_MOVE)
         os.chroot(".")
     os.chdir("/")
+
+
+def _root(directory: str, tree: int) -> int:
+    """A descriptor of the root file system, which is a mount point now.
+
+    One that was opened before lies on our own root: nobody has to be able to reach its directory.
+    """
+    if tree < 0:
+        mounts.mount(directory, directory, flags=mounts.MS_BIND | mounts.MS_REC)
+        return os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    place = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    mounts.attach_tree(tree, place)
+    os.close(place)
+    return os.dup(tree)
 
 
 def set_propagation(linux: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Sources of bind mounts, opened by the command before the container's namespaces are there.
+"""Root file system and sources of bind mounts, opened before the container's namespaces are there.
 
 So they are where the container's user namespace may not search the host's directories, and where a
 mount has id maps of its own: only a process of the host may set those (mount_setattr(2)).
@@ -19,6 +19,7 @@ from migrate.oci.joining import write_maps
 from migrate.runtime.rootfs import ID_MAPS
 
 Trees = dict[int, int]  # index in `mounts` of the specification -> what `mounts.open_tree` gave
+ROOT = -1  # the index of the root file system
 
 
 def is_bind(entry: dict[str, Any]) -> bool:
@@ -33,16 +34,22 @@ def is_mapped(entry: dict[str, Any]) -> bool:
 
 
 @contextlib.contextmanager
-def opened(spec: dict[str, Any]) -> Iterator[Trees]:
+def opened(spec: dict[str, Any], rootfs: str) -> Iterator[Trees]:
     """Those that the container's first process can't open itself; raises SetupFailed."""
     linux = spec.get("linux") or {}
     namespaces = {e["type"]: str(e.get("path") or "") for e in linux.get("namespaces") or []}
     trees: Trees = {}
     try:
+        if "user" in namespaces and not namespaces.get("mount"):
+            trees[ROOT] = _open(rootfs, "root", recursive=True)
         for index, entry in enumerate(spec.get("mounts") or []):
             if is_bind(entry) and not namespaces.get("mount"):
                 if "user" in namespaces or is_mapped(entry):
-                    trees[index] = _open(entry)
+                    options = entry.get("options") or []
+                    trees[index] = _open(
+                        entry["source"], f"mount {entry['destination']}",
+                        recursive="rbind" in options,
+                    )  # fmt: skip
                 if is_mapped(entry):
                     _map(entry, trees[index], linux, namespaces)
         yield trees
@@ -51,14 +58,21 @@ def opened(spec: dict[str, Any]) -> Iterator[Trees]:
             os.close(tree)
 
 
-def _open(entry: dict[str, Any]) -> int:
+def _open(source: str, name: str, *, recursive: bool) -> int:
+    """A copy that gets the host's further mounts and gives none back."""
     try:
-        return mounts.open_tree(entry["source"], recursive="rbind" in (entry.get("options") or []))
+        tree = mounts.open_tree(source, recursive=recursive)
     except OSError as error:
         raise SetupFailed(
-            f"the source of the mount {entry['destination']} can't be opened",
-            cause=f"{entry['source']}: {os.strerror(error.errno or 0)}",
-        ) from error  # fmt: skip
+            f"the source of the {name} can't be opened",
+            cause=f"{source}: {os.strerror(error.errno or 0)}",
+        ) from error
+    try:
+        mounts.set_tree_propagation(tree, mounts.MS_SLAVE)
+    except BaseException:
+        os.close(tree)
+        raise
+    return tree
 
 
 def _map(

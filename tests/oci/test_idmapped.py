@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any
 import pytest
 
 from migrate.kernel import mounts
-from tests.oci.runtime import Runtime, Spec
+from migrate.kernel.mountinfo import parse_mountinfo
+from tests.oci.runtime import COMMAND, Runtime, Spec
 
 pytestmark = pytest.mark.root
 
@@ -45,12 +47,11 @@ def _bound(spec: Spec, place: Path, *options: str, **mappings: Any) -> Spec:
 
 @pytest.fixture
 def mapped(oci: Runtime) -> Iterator[Spec]:
-    """A specification with a user namespace."""
+    """A specification with a user namespace, whose root can't reach the root file system."""
     spec = oci.spec()
     spec["linux"] |= {"uidMappings": OF_USER, "gidMappings": OF_USER}
     spec["linux"]["namespaces"].append({"type": "user"})
     with tempfile.TemporaryDirectory(prefix="oci-user.", dir="/tmp") as directory:
-        os.chmod(directory, 0o711)
         shutil.copytree(oci.rootfs, f"{directory}/root", symlinks=True)
         spec["root"]["path"] = f"{directory}/root"
         yield spec
@@ -122,6 +123,22 @@ def test_a_bind_mount_in_a_user_namespace_needs_no_right_to_search(
 ):
     """Without id maps, too: the source is opened before."""
     assert oci.shell("cat /data/file", _bound(mapped, place, "rbind", "ro")) == "content"
+
+
+def test_mounts_in_a_user_namespace_do_not_show_on_a_host_whose_mounts_are_shared(
+    oci: Runtime, mapped: Spec, place: Path
+):
+    _bound(mapped, place, "rbind")
+    mapped["process"]["args"] = ["grep", "-E", " (/|/data|/data/below) ", "/proc/self/mountinfo"]
+    shared = ["unshare", "--mount", "--propagation", "shared", COMMAND, "--root", oci.root]
+    done = subprocess.run(
+        [*shared, "run", "-b", oci.bundle(mapped), oci.identifier()], capture_output=True,
+        text=True, check=True, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    told = parse_mountinfo(done.stdout)
+    for mount in told:
+        if mount.mount_point in {"/", "/data", "/data/below"}:
+            assert mount.optional_fields.startswith("master:"), mount
 
 
 @pytest.mark.parametrize(

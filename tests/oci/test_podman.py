@@ -73,3 +73,9 @@ def test_options_of_every_day(podman: Podman, options: list[str | Path]):
     assert len(told("--tmpfs", "/data", "-v", "/etc:/host:ro", "--", *mounts_of).splitlines()) == 2
     look = ("cat", "/proc/sys/net/ipv4/ip_forward")
     assert told("--sysctl", "net.ipv4.ip_forward=1", "--", *look) == "1"
+
+
+def test_a_user_namespace(podman: Podman, options: list[str | Path]):
+    maps = ("--uidmap", "0:100000:65536", "--gidmap", "0:100000:65536")
+    told = podman.ok("run", "--rm", *maps, *options, "cat", "/proc/self/uid_map")
+    assert told.split() == ["0", "100000", "65536"]
