@@ -7,6 +7,14 @@ from pathlib import Path
 CPU_PERIOD = 100_000  # microseconds
 
 
+def enable(root: Path, parent: str, controllers: set[str]) -> None:
+    """Delegate controllers down to the groups in root/parent, which exists; raises OSError."""
+    words = " ".join(f"+{controller}" for controller in sorted(controllers))
+    parts = Path(parent).parts
+    for depth in range(len(parts) + 1):
+        (root.joinpath(*parts[:depth]) / "cgroup.subtree_control").write_text(words)
+
+
 def limit(directory: Path, controller: str, value: float) -> None:
     """Set one limit: memory in bytes, cpu in cores, pids a count."""
     if controller == "memory":
