@@ -28,7 +28,7 @@ from migrate.move.farside import INSTALLED
 
 MODULES = (
     "migrate.cli.main", "click", "rich.table", "paramiko", "msgpack", "msgspec", "google.protobuf",
-    "pyroute2", "zstandard", "xxhash", "numpy", "tomlkit", "yaml",
+    "pyroute2", "zstandard", "xxhash", "numpy", "tomlkit", "yaml", "pyrage",
 )  # fmt: skip
 """Imported at the other host before the installation counts."""
 _SCRIPTS = "../../../bin/"
