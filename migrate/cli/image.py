@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from migrate.cli.output import print_json, print_table
+from migrate.cli.sizes import human_size
 from migrate.cli.state import state_directory
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from migrate.images.store import Store
 
 PROGRESS_AFTER = 1.0  # seconds: what is quicker than that needs no bar
-_UNITS = ("B", "kB", "MB", "GB", "TB")
 _SHORT_ID = 12
 
 
@@ -27,15 +27,6 @@ def _store() -> Store:
     from migrate.images.store import Store
 
     return Store(state_directory() / "images")
-
-
-def human_size(size: float) -> str:
-    """Bytes in the unit that keeps the number below a thousand."""
-    for unit in _UNITS[:-1]:
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} {_UNITS[-1]}"
 
 
 def _as_dict(image: Image) -> dict[str, Any]:

@@ -167,10 +167,10 @@ def find(paths: Paths, reference: str) -> Record:
     raise ContainerUnknown(f"there is no container '{reference}'", cause=cause)
 
 
-def claim_name(paths: Paths, name: str) -> None:
-    """Raise NameTaken if a container of this host has the name."""
+def claim_name(paths: Paths, name: str, *, by: str = "") -> None:
+    """Raise NameTaken if a container of this host, other than that of the id `by`, has the name."""
     for record in load_all(paths):
-        if name in {record.name, record.identifier}:
+        if record.identifier != by and name in {record.name, record.identifier}:
             raise NameTaken(
                 f"the name '{name}' is taken", cause=f"container {record.identifier} has it"
             )

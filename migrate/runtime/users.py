@@ -65,6 +65,19 @@ def look_up(root: Path, wanted: str) -> User:
     return User(user_id, group_id, additional, home)
 
 
+def names_of(root: Path) -> dict[int, str]:
+    """User names by number, of the root file system at `root`; empty where it is gone."""
+    found: dict[int, str] = {}
+    try:
+        with directory_descriptor(root) as descriptor:
+            for entry in _entries(descriptor, "etc/passwd", 7):
+                if entry[2].isascii() and entry[2].isdigit() and entry[0].isprintable():
+                    found.setdefault(int(entry[2]), entry[0])
+    except OSError:
+        return {}
+    return found
+
+
 def _choose(entries: list[list[str]], wanted: str) -> list[str] | None:
     for entry in entries:
         if entry[0] == wanted:
