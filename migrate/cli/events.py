@@ -56,8 +56,8 @@ def events(since: float | None, as_json: bool) -> None:
     """Tell what happens to the containers of this host, until Ctrl-C.
 
     created, started, restored, paused, resumed, oom, exited, updated, renamed, held and released
-    (by a move), moved, removed. No history is kept: --since knows of containers that are still there
-    when they were made, last started, and last ended.
+    (by a move), moved, removed. No history is kept: --since knows of the containers that are still
+    there when they were made, last started, and last ended.
 
     \b
     Example: migrate events --since 1h --json

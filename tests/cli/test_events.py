@@ -46,14 +46,15 @@ class Listener:
 def listener(engine: Engine) -> Iterator[Listener]:
     engine.paths.make()
     made = Listener(engine)
-    engine.detached("--name", "first", "sleep", "100")
-    assert eventually(lambda: "started" in made.kinds("first"))  # it listens
+    engine.detached("--name", "probe", "sleep", "100")
+    assert eventually(lambda: "started" in made.kinds("probe"))  # it listens
+    engine.ok("rm", "-f", "probe")
     yield made
     assert made.end() == 130
-    engine.ok("rm", "-f", "first")
 
 
 def test_a_life_is_told_in_order(engine: Engine, listener: Listener):
+    engine.detached("--name", "first", "sleep", "100")
     engine.ok("pause", "first")
     assert eventually(lambda: listener.kinds("first")[-1] == "paused")
     engine.ok("resume", "first")
@@ -71,7 +72,6 @@ def test_a_life_is_told_in_order(engine: Engine, listener: Listener):
     assert eventually(lambda: listener.kinds("second")[-1] == "removed")
     assert listener.kinds("first") == ["created", "started", "paused", "resumed", "updated"]
     assert listener.kinds("second") == ["renamed", "exited", "started", "exited", "removed"]
-    engine.detached("--name", "first", "true")  # for the fixture to remove
 
 
 def test_short_lives_and_want_of_memory_are_told(engine: Engine, listener: Listener):
