@@ -53,8 +53,12 @@ class Portrait:
 
     @property
     def over(self) -> bool:
-        """Whether it has run, and runs no more."""
-        return bool(self.ended) or bool(self.process and self.process.started and not self.alive)
+        """Whether it has run, and runs no more.
+
+        A short program's end can be written down before its start is.
+        """
+        started = self.process is not None and self.process.started
+        return started and (bool(self.ended) or not self.alive)
 
 
 def portraits(paths: Paths, layout: Layout) -> dict[str, Portrait]:
