@@ -94,7 +94,8 @@ def remembered(found: Portrait, since: float) -> list[Event]:
     if found.started:
         events.append(_started(found))
     if found.ended:
-        events.append(_event(found, "exited", found.ended, status=found.status))
+        at = max(found.ended, found.started)
+        events.append(_event(found, "exited", at, status=found.status))
     return sorted((e for e in events if e.at >= since), key=lambda event: event.at)
 
 
@@ -151,7 +152,8 @@ def _running_changes(before: Portrait | None, after: Portrait) -> Iterator[Event
     if after.frozen != was_frozen and after.alive:
         yield _event(after, "paused" if after.frozen else "resumed", now)
     if after.over and not (before and before.over and before.ended == after.ended):
-        yield _event(after, "exited", after.ended or now, status=after.status)
+        at = max(after.ended, after.started) if after.ended else now
+        yield _event(after, "exited", at, status=after.status)
 
 
 def _started(found: Portrait) -> Event:

@@ -78,9 +78,9 @@ def test_short_lives_and_want_of_memory_are_told(engine: Engine, listener: Liste
     engine.detached("--name", "brief", "sh", "-c", "exit 3")
     assert eventually(lambda: listener.kinds("brief") == ["created", "started", "exited"])
     assert listener.told("brief", "exited") == {"status": 3}
+    whole = ["created", "started", "exited"]
     for number in range(10):
         engine.detached("--name", f"b{number}", "true")
-        whole = ["created", "started", "exited"]
         assert eventually(lambda n=number: listener.kinds(f"b{n}") == whole), listener.heard
     script = "head -c 200m /dev/zero | tail -c 150m >/dev/null; sleep 100"
     engine.detached("--name", "hungry", "-m", "32m", "sh", "-c", script)
