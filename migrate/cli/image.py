@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from migrate.cli.output import print_json, print_table
+from migrate.cli.progress import byte_progress
 from migrate.cli.sizes import human_size
 from migrate.cli.state import state_directory
 
@@ -19,7 +16,6 @@ if TYPE_CHECKING:
     from migrate.images.model import Image
     from migrate.images.store import Store
 
-PROGRESS_AFTER = 1.0  # seconds: what is quicker than that needs no bar
 _SHORT_ID = 12
 
 
@@ -38,31 +34,6 @@ def _as_dict(image: Image) -> dict[str, Any]:
         "layers": list(image.diff_ids),
         "config": image.config,
     }
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Callable[[int, int], None] | None]:
-    """A line on stderr with the share done, if that is a terminal and it takes a second."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    begun = shown = time.monotonic()
-
-    def report(done: int, total: int) -> None:
-        nonlocal shown
-        now = time.monotonic()
-        if now - begun < PROGRESS_AFTER or now - shown < 0.1:
-            return
-        shown = now
-        share = 100 * done // max(total, 1)
-        text = f"importing {share:3d} %  {human_size(done)} of {human_size(total)}"
-        click.echo(f"\r{text}\x1b[K", err=True, nl=False)
-
-    try:
-        yield report
-    finally:
-        if shown != begun:
-            click.echo("\r\x1b[K", err=True, nl=False)
 
 
 @click.group()
@@ -85,7 +56,7 @@ def import_(path: Path, name: str | None, rootfs: bool) -> None:
     if rootfs:
         imported = import_rootfs(_store(), path, name)
     else:
-        with _progress() as progress:
+        with byte_progress("importing") as progress:
             imported = import_archive(_store(), path, name, progress)
     click.echo(imported.names[0] if imported.names else imported.id)
 
@@ -142,8 +113,13 @@ def export(reference: str, path: Path) -> None:
 @image.command()
 def prune() -> None:
     """Remove the layers that no image and no container uses."""
+    from migrate.images.wholetree import forget_shared
     from migrate.runtime.paths import Paths
     from migrate.runtime.records import load_all
+    from migrate.runtime.storage import SHARED
 
     used = {layer for record in load_all(Paths.from_environment()) for layer in record.layers}
-    click.echo(f"{human_size(_store().prune(used))} freed")
+    freed = _store().prune(used)
+    with _store().hold(exclusive=True):
+        forget_shared(_store().root / SHARED)
+    click.echo(f"{human_size(freed)} freed")

@@ -88,6 +88,22 @@ class LayerNotWritten(MigrateError):
     code = 30
 
 
+class CopyFailed(MigrateError):
+    """Files could not be copied into a container, or out of it."""
+
+    code = 53
+
+
+class StorageDriverBad(MigrateError):
+    """A snapshot driver does not exist, or does not work with this host's file system."""
+
+    code = 62
+    mend = (
+        "leave the choice to migrate, or choose another: --storage-driver, MIGRATE_STORAGE_DRIVER, "
+        "or [storage] driver in /etc/migrate/config.toml; 'migrate doctor' says which work"
+    )
+
+
 def printable(name: bytes) -> str:
     """A member's name fit for an error text: no control characters, bounded length."""
     text = name.decode("utf-8", "backslashreplace")

@@ -7,9 +7,7 @@ layers verified against the diff ids of the config.
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,6 @@ from typing import TypeVar
 
 import msgspec
 
-from migrate.errors import MigrateError
 from migrate.images.archive import Archive, open_archive, read_document
 from migrate.images.diff import write_layer
 from migrate.images.errors import ImageArchiveBad, ImageNameBad, disk_full_told
@@ -30,7 +27,7 @@ from migrate.images.model import (
     normalize_name,
 )
 from migrate.images.store import Store
-from migrate.images.streams import CountingReader
+from migrate.images.streams import CountingReader, piped
 
 Progress = Callable[[int, int], None]
 INDEX_DEPTH = 4
@@ -100,36 +97,13 @@ def import_archive(
 def import_rootfs(store: Store, directory: Path, name: str | None = None) -> Image:
     """Import a directory as an image of one layer; raises as `import_archive`, LayerNotWritten."""
     names = [normalize_name(name)] if name is not None else []
-    reading, writing = os.pipe2(os.O_CLOEXEC)
-    failures: list[BaseException] = []
-
-    def write() -> None:
-        try:
-            with os.fdopen(writing, "wb") as out:
-                write_layer(directory, out, overlay=False)
-        except (MigrateError, OSError) as error:
-            failures.append(error)
-
-    writer = threading.Thread(target=write, name="rootfs-layer", daemon=True)
     with store.hold():
-        writer.start()
         try:
-            with os.fdopen(reading, "rb") as stream:
+            with piped(lambda out: write_layer(directory, out, overlay=False)) as stream:
                 diff_id = store.add_layer(stream)
-        except ImageArchiveBad:
-            writer.join()
-            if not failures:
-                raise
-        writer.join()
-        if failures:
-            raise _writer_failed(directory, failures[0])
+        except OSError as error:
+            raise ImageArchiveBad(f"{directory} can't be read", cause=str(error)) from error
         return _put(store, new_document([diff_id]), names)
-
-
-def _writer_failed(directory: Path, error: BaseException) -> MigrateError:
-    if isinstance(error, MigrateError):
-        return error
-    return ImageArchiveBad(f"{directory} can't be read", cause=str(error))
 
 
 def _put(store: Store, document: bytes, names: list[str]) -> Image:

@@ -1,7 +1,8 @@
 """Names of a layer resolved beneath one directory, by descriptors: no way leads out of it.
 
 Absolute symlinks mean the root of the layer, as they do for the container. A `..` above the root
-is refused, not clamped: no honest layer has one on the way to a member.
+is refused: no honest layer has one on the way to a member. In a container's own root, where it is
+the root again, it can be clamped.
 """
 
 from __future__ import annotations
@@ -40,8 +41,13 @@ class RootDirectory:
     The descriptor of the last parent is kept: members of one directory follow each other.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.descriptor = os.open(path, _DIRECTORY | os.O_NOFOLLOW)
+    def __init__(self, place: Path | int, *, clamp: bool = False) -> None:
+        """`place` is a path, or a directory's descriptor, which stays the caller's."""
+        if isinstance(place, int):
+            self.descriptor = os.dup(place)
+        else:
+            self.descriptor = os.open(place, _DIRECTORY | os.O_NOFOLLOW)
+        self._clamp = clamp
         self._last: tuple[bytes, int] | None = None
 
     def __enter__(self) -> RootDirectory:
@@ -90,9 +96,10 @@ class RootDirectory:
             while todo:
                 part = todo.pop()
                 if part == b"..":
-                    if len(trail) == 1:
+                    if len(trail) > 1:
+                        os.close(trail.pop())
+                    elif not self._clamp:
                         raise LayerUnsafe(f"the way to {printable(path)} leads out of the root")
-                    os.close(trail.pop())
                     continue
                 target = self._step(trail, part, path, make=make)
                 if target is None:
@@ -118,7 +125,7 @@ class RootDirectory:
             if not make:
                 raise
             os.mkdir(part, IMPLICIT_MODE, dir_fd=here)
-            os.chmod(part, IMPLICIT_MODE, dir_fd=here)  # whatever the umask is
+            set_mode(here, part, IMPLICIT_MODE)  # whatever the umask is
             mode = stat.S_IFDIR
         if stat.S_ISLNK(mode):
             return os.readlink(part, dir_fd=here)
@@ -138,6 +145,18 @@ class RootDirectory:
                 os.close(kept)
         else:
             os.unlink(name, dir_fd=parent)
+
+
+def set_mode(parent: int, name: bytes, mode: int) -> None:
+    """chmod(2) of a name that is no link; one that was put in its place meanwhile is not followed.
+
+    Raises OSError.
+    """
+    descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        os.chmod(f"/proc/self/fd/{descriptor}", mode)  # noqa: PTH101  of what is open (proc(5))
+    finally:
+        os.close(descriptor)
 
 
 def below(parent: int, name: bytes) -> bytes:

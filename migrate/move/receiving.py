@@ -38,7 +38,7 @@ from migrate.runtime.networks import driver_of
 from migrate.runtime.networks.standin import StandIn
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import Record, load_process, save_process
-from migrate.runtime.storage import mount_rootfs, remove_storage
+from migrate.runtime.storage import driver_for, mount_rootfs, remove_storage
 
 
 class Receiving:
@@ -82,7 +82,7 @@ class Receiving:
         own = self.paths.container(self.entry.container)
         self.record = msgspec.structs.replace(
             self.state.record, generation=self.entry.generation + 1, held=self.entry.move,
-            moved_to="",
+            moved_to="", storage=driver_for(self.paths),
         )  # fmt: skip
         records.save(self.paths, self.record)
         write_atomically(own.spec, msgspec.json.format(msgspec.json.encode(self.state.spec)))

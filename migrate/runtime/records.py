@@ -69,6 +69,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     held: str = ""  # the id of an unsettled move: nobody but it may touch the container
     moved_to: str = ""  # the host it has moved to; such a record never runs again
     remove_at_exit: bool = False
+    storage: str = ""  # the storage driver that this host has it on; "" is overlay
 
 
 class Process(msgspec.Struct, frozen=True):

@@ -17,7 +17,13 @@ from migrate.runtime.networks import driver_of
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import Record, load_all, process_of, save_process
 from migrate.runtime.spec import Spec, load, validate
-from migrate.runtime.storage import mount_rootfs, remove_storage, unmount_rootfs, with_sources
+from migrate.runtime.storage import (
+    driver_for,
+    mount_rootfs,
+    remove_storage,
+    unmount_rootfs,
+    with_sources,
+)
 from migrate.runtime.users import look_up
 
 
@@ -54,12 +60,13 @@ def _registered(paths: Paths, record: Record) -> Record:
     import msgspec
 
     driver = driver_of(record.network.driver)
+    storage = driver_for(paths, record.storage)
     own = paths.container(record.identifier)
     with records.locked(paths.container("registration"), "create", wait=30):
         try:
             records.claim_name(paths, record.name)
             network = driver.settle(record.network, load_all(paths))
-            record = msgspec.structs.replace(record, network=network)
+            record = msgspec.structs.replace(record, network=network, storage=storage)
             records.save(paths, record)
         except BaseException:
             own.lock.unlink(missing_ok=True)
