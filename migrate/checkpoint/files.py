@@ -78,13 +78,13 @@ def put_files(
 ) -> None:  # fmt: skip
     """The way back of `write_files`, into empty places; the container's rootfs is not mounted.
 
-    Whatever the storage driver: it makes what it needs of the upper at the next mount.
+    Whatever the storage driver: its next mount makes what it needs of the upper.
 
     `staged`: the directory of contents that were sent ahead; without it a tar that names such is
     refused. Raises StagedFileBad, and what `apply_layer` raises.
     """
     own = paths.container(record.identifier)
-    for place in (own.upper, own.work, own.tree.parent):
+    for place in (own.upper, own.work):
         with contextlib.suppress(FileNotFoundError):
             remove_tree(place)
     own.upper.mkdir(mode=0o700, parents=True)

@@ -72,7 +72,7 @@ def merged_root(layers: tuple[os.PathLike[str], ...]) -> Merged:
         directories.append(layer)
         if is_opaque(layer):
             break
-    return Merged(directories[0], os.stat(directories[0]), tuple(directories))
+    return Merged(directories[0], os.lstat(directories[0]), tuple(directories))
 
 
 def is_opaque(path: bytes) -> bool:
@@ -98,7 +98,7 @@ def copy_merged(root: Merged, target: bytes) -> None:
         for name, child in sorted(directory.children().items()):
             place = here + b"/" + name
             if child.directories and stat.S_ISDIR(child.status.st_mode):
-                os.mkdir(place, 0o700)
+                os.mkdir(place, 0o700)  # noqa: PTH102  paths are bytes here
                 directories.append((child, place))
                 waiting.append((child, place))
             else:
@@ -120,7 +120,7 @@ def copy_one(
     if stat.S_ISREG(status.st_mode):
         _copy_file(source, place)
     elif stat.S_ISLNK(status.st_mode):
-        os.symlink(os.readlink(source), place)
+        os.symlink(os.readlink(source), place)  # noqa: PTH115, PTH211
     elif not stat.S_ISSOCK(status.st_mode):
         os.mknod(place, stat.S_IFMT(status.st_mode) | 0o600, status.st_rdev)
     else:

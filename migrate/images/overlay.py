@@ -41,6 +41,9 @@ class OverlaySnapshot:
         """The upper."""
         return self.upper
 
+    def prepare(self) -> None:
+        """Nothing takes long here."""
+
     def mount(self) -> None:
         """Make the directories that are missing, and mount; raises SnapshotFailed.
 

@@ -30,6 +30,9 @@ class Snapshot(Protocol):
     def own(self) -> Path:
         """The directory that holds what the container wrote (and maybe more)."""
 
+    def prepare(self) -> None:
+        """Make what takes long and needs the layers alone; raises OSError, DiskFull."""
+
     def mount(self) -> None:
         """Make what is missing and make it visible; raises SnapshotFailed, DiskFull."""
 

@@ -63,7 +63,7 @@ def write_tree_diff(
 
 @dataclass
 class _Changes:
-    """Names of one directory: those to be written, and those that the layers have and it has not."""
+    """Of one directory: names to be written, and names that only the layers have."""
 
     written: set[bytes] = field(default_factory=set)
     removed: set[bytes] = field(default_factory=set)

@@ -1,7 +1,7 @@
-"""Drivers that give each container a whole tree of its own: vfs by copying, btrfs by a snapshot.
+"""Drivers that give each container a whole tree of its own: vfs a copy, btrfs a snapshot.
 
-The container's directory holds `tree/root`, bound at the mount point, and `tree/stamp` (`treediff`).
-An `upper` that is there when the tree is made is laid over it, and is gone then.
+The container's directory holds `tree/root`, bound at the mount point, and `tree/stamp`
+(`treediff`). An `upper` that is there when it is mounted is laid over it, and is gone then.
 """
 
 from __future__ import annotations
@@ -50,15 +50,24 @@ class TreeSnapshot:
     def mount(self) -> None:
         """Make the tree if there is none yet, and bind it; raises SnapshotFailed, DiskFull."""
         try:
-            if not (self.directory / TREE / STAMP).exists():
+            self.prepare()
+            upper = self.directory / UPPER
+            if upper.exists():
                 with disk_full_told(self.directory):
-                    self._make()
+                    lay_over(os.fsencode(upper), os.fsencode(self.own))
+                    remove_tree(upper)
             self.mount_point.mkdir(mode=0o700, parents=True, exist_ok=True)
             mount(str(self.own), self.mount_point, flags=MS_BIND)
         except OSError as error:
             raise SnapshotFailed(
                 f"the root file system can't be mounted on {self.mount_point}", cause=str(error)
             ) from error
+
+    def prepare(self) -> None:
+        """The tree of the layers alone, if there is none yet; raises OSError, DiskFull."""
+        if not (self.directory / TREE / STAMP).exists():
+            with disk_full_told(self.directory):
+                self._make()
 
     def unmount(self, *, lazy: bool = False) -> None:
         """Unmount; harmless if it isn't mounted. `lazy` detaches what is in use."""
@@ -78,21 +87,17 @@ class TreeSnapshot:
         return write_tree_diff(self.own, layers, stamp, out, staged)
 
     def _make(self) -> None:
-        """All or nothing; an upper is used up last."""
+        """All or nothing."""
         if not self.lower:
             raise SnapshotFailed("a root file system needs at least one layer")
-        fresh, upper = self.directory / _FRESH, self.directory / UPPER
+        fresh = self.directory / _FRESH
         for leftover in (fresh, self.directory / TREE):
             if leftover.exists():
                 remove_whole(leftover)
         fresh.mkdir(mode=0o700, parents=True)
         self.fill(fresh / ROOT)
         make_stamp(fresh / STAMP)
-        if upper.exists():
-            lay_over(os.fsencode(upper), os.fsencode(fresh / ROOT))
         fresh.rename(self.directory / TREE)
-        if upper.exists():
-            remove_tree(upper)
 
 
 def lay_over(upper: bytes, tree: bytes) -> None:

@@ -45,6 +45,7 @@ def destroy_subvolume(path: Path) -> None:
 def _call(request: int, path: Path, descriptor: int) -> None:
     parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.ioctl(parent, request, _ARGUMENTS.pack(descriptor, os.fsencode(path.name)))
+        # A bytearray: Python takes no more than 1024 bytes of what can't be changed.
+        fcntl.ioctl(parent, request, bytearray(_ARGUMENTS.pack(descriptor, os.fsencode(path.name))))
     finally:
         os.close(parent)

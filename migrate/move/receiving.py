@@ -38,7 +38,7 @@ from migrate.runtime.networks import driver_of
 from migrate.runtime.networks.standin import StandIn
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import Record, load_process, save_process
-from migrate.runtime.storage import driver_for, mount_rootfs, remove_storage
+from migrate.runtime.storage import driver_for, mount_rootfs, prepare_rootfs, remove_storage
 
 
 class Receiving:
@@ -89,6 +89,7 @@ class Receiving:
         if self.entry.mode == "cold":
             return
         make_place(self.paths, self.state.record)
+        prepare_rootfs(self.paths, self.record)
         own.rootfs.mkdir(mode=0o700, exist_ok=True)
         self.restorer = Restorer(self.paths, self.state, pages=self.pages)
         network = self.state.record.network

@@ -20,7 +20,6 @@ from migrate.runtime.paths import ContainerPaths, Paths
 from migrate.runtime.records import Bind, Record, check_name
 from migrate.runtime.spec import Spec
 
-
 VARIABLE = "MIGRATE_STORAGE_DRIVER"
 SHARED = "shared-trees"
 """In the images' directory: what the btrfs driver makes once for all containers of an image."""
@@ -71,14 +70,26 @@ def mount_rootfs(paths: Paths, record: Record) -> None:
     """Mount the root file system at its place; nothing to do when it is mounted."""
     own = paths.container(record.identifier)
     if not own.rootfs.is_mount():
-        with Store(paths.images).hold():  # no prune between the layers' look and their use
-            snapshot_of(paths, record).mount()
+        prepare_rootfs(paths, record)
+        snapshot_of(paths, record).mount()
+
+
+def prepare_rootfs(paths: Paths, record: Record) -> None:
+    """Do beforehand what takes long of `mount_rootfs`; raises OSError, RootfsBad, DiskFull."""
+    if not has_upper(record):
+        with Store(paths.images).hold():  # no prune of what containers share meanwhile
+            snapshot_of(paths, record).prepare()
+
+
+def has_upper(record: Record) -> bool:
+    """Whether what the container writes lies apart from the layers on this host."""
+    return (record.storage or OverlayDriver.name) == OverlayDriver.name
 
 
 def own_files(paths: Paths, record: Record) -> Path:
     """The directory of what the container wrote; with some drivers it is its whole tree."""
     own = paths.container(record.identifier)
-    return own.upper if (record.storage or OverlayDriver.name) == OverlayDriver.name else own.tree
+    return own.upper if has_upper(record) else own.tree
 
 
 def unmount_rootfs(own: ContainerPaths) -> None:
