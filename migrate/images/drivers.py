@@ -25,9 +25,17 @@ def driver_named(name: str) -> SnapshotDriver:
     return drivers[name]
 
 
+def _works(name: str, directory: Path) -> bool:
+    driver = driver_named(name)
+    try:
+        return driver.works(directory)
+    except OSError:
+        return False
+
+
 def checked(name: str, directory: Path) -> str:
     """`name`, if that driver works in `directory`; raises StorageDriverBad."""
-    if not driver_named(name).works(directory):
+    if not _works(name, directory):
         raise StorageDriverBad(
             f"the storage driver '{name}' does not work here",
             cause=f"it was tried in {directory}",
@@ -38,7 +46,7 @@ def checked(name: str, directory: Path) -> str:
 def first_working(directory: Path) -> str:
     """The name of the first driver that works in `directory`; raises StorageDriverBad."""
     for name in NAMES:
-        if driver_named(name).works(directory):
+        if _works(name, directory):
             return name
     raise StorageDriverBad(
         "no storage driver works here", cause=f"{directory} can't even be written"

@@ -181,7 +181,8 @@ def remove_tree(name: Path | bytes, parent: int | None = None) -> int:
 
 def _empty(top: int) -> int:
     freed, serial = 0, 0
-    while names := os.listdir(top):
+    # btrfs lists what there was at the opening or at the last seek to the start (since Linux 6.5).
+    while os.lseek(top, 0, os.SEEK_SET) == 0 and (names := os.listdir(top)):
         for name in names:
             status = os.stat(name, dir_fd=top, follow_symlinks=False)
             if not stat.S_ISDIR(status.st_mode):

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
-from migrate.images.diff import Staged
+if TYPE_CHECKING:
+    from migrate.images.diff import Staged
 
 UPPER, WORK, TREE = "upper", "work", "tree"
 """Names in the directory of a container's own files; which of them there are says the driver."""

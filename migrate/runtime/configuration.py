@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from pathlib import Path
 
 import msgspec
@@ -30,11 +29,14 @@ def read_configuration() -> Configuration:
     """The configuration of this host; raises ConfigurationBad."""
     path = Path(os.environ.get("MIGRATE_CONFIG") or _PLACE)
     try:
-        text = path.read_bytes()[:_LIMIT].decode()
+        with path.open("rb") as file:
+            text = file.read(_LIMIT).decode()
+        import tomllib
+
         return msgspec.convert(tomllib.loads(text), type=Configuration)
     except FileNotFoundError:
         return Configuration()
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+    except (OSError, ValueError) as error:  # TOML's and msgspec's errors are ValueErrors
         raise ConfigurationBad(
             f"the configuration {path} can't be used", cause=str(error), mend="mend or remove it"
         ) from error

@@ -11,7 +11,6 @@ from migrate.images.drivers import NAMES, checked, driver_named, first_working
 from migrate.images.overlay import OverlayDriver
 from migrate.images.snapshots import Snapshot
 from migrate.images.store import Store
-from migrate.images.wholetree import remove_whole
 from migrate.kernel import mounts
 from migrate.kernel.files import write_atomically
 from migrate.runtime.configuration import read_configuration
@@ -135,6 +134,8 @@ def remove_storage(own: ContainerPaths) -> None:
     unmount_rootfs(own)
     Store(own.paths.images).unpin(own.identifier)
     if own.tree.parent.exists():
+        from migrate.images.wholetree import remove_whole
+
         with contextlib.suppress(OSError):  # else file by file, below
             remove_whole(own.tree.parent)
     for directory in (own.state, own.run):
