@@ -15,6 +15,7 @@ import stat
 from pathlib import Path
 
 from migrate.images.errors import LayerUnsafe, printable
+from migrate.kernel.btrfs import destroy_subvolume_at
 from migrate.kernel.files import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, openat2
 
 LINK_LIMIT = 40
@@ -189,18 +190,30 @@ def _empty(top: int) -> int:
                 os.unlink(name, dir_fd=top)
                 freed += status.st_blocks * 512 if status.st_nlink == 1 else 0
                 continue
-            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-            child = os.open(name, flags, dir_fd=top)
             try:
-                for inner in os.listdir(child):  # noqa: PTH208  by descriptor
-                    serial += 1
-                    fresh = f".removed-{serial}-{secrets.token_hex(8)}"
-                    os.rename(inner, fresh, src_dir_fd=child, dst_dir_fd=top)
-            finally:
-                os.close(child)
+                serial = _lift_contents(top, name, serial)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                destroy_subvolume_at(top, os.fsencode(name))
+                continue
             os.rmdir(name, dir_fd=top)
             freed += status.st_blocks * 512
     return freed
+
+
+def _lift_contents(top: int, name: str, serial: int) -> int:
+    """Move what is in a subdirectory up to the top; the last serial number given away."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    child = os.open(name, flags, dir_fd=top)
+    try:
+        for inner in os.listdir(child):  # noqa: PTH208  by descriptor
+            serial += 1
+            fresh = f".removed-{serial}-{secrets.token_hex(8)}"
+            os.rename(inner, fresh, src_dir_fd=child, dst_dir_fd=top)
+    finally:
+        os.close(child)
+    return serial
 
 
 def empty_directory(directory: Path) -> None:

@@ -93,7 +93,7 @@ class TreeSnapshot:
         fresh = self.directory / _FRESH
         for leftover in (fresh, self.directory / TREE):
             if leftover.exists():
-                remove_whole(leftover)
+                remove_tree(leftover)
         fresh.mkdir(mode=0o700, parents=True)
         self.fill(fresh / ROOT)
         make_stamp(fresh / STAMP)
@@ -155,14 +155,6 @@ def _remove(path: bytes) -> None:
         remove_tree(path)
     else:
         os.unlink(path)  # noqa: PTH108
-
-
-def remove_whole(directory: Path) -> None:
-    """Remove the directory of a tree, a subvolume in it at once; raises OSError."""
-    if btrfs.is_subvolume(directory / ROOT):
-        with contextlib.suppress(OSError):
-            btrfs.destroy_subvolume(directory / ROOT)
-    remove_tree(directory)
 
 
 class VfsDriver:
@@ -238,7 +230,7 @@ def shared_subvolume(lower: Sequence[Path], cache: Path) -> Path:
         _merged_subvolume(lower, fresh / ROOT)
         fresh.rename(place)
     except OSError as error:
-        remove_whole(fresh)
+        remove_tree(fresh)
         if error.errno not in {errno.EEXIST, errno.ENOTEMPTY}:  # another was quicker
             raise
     return place / ROOT
@@ -252,4 +244,4 @@ def _merged_subvolume(lower: Sequence[Path], root: Path) -> None:
 def forget_shared(cache: Path) -> None:
     """Remove what containers could share; those that were made of it keep their own."""
     for place in cache.iterdir() if cache.is_dir() else ():
-        remove_whole(place)
+        remove_tree(place)

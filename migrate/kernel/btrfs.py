@@ -42,10 +42,19 @@ def destroy_subvolume(path: Path) -> None:
     _call(_SNAP_DESTROY, path, 0)
 
 
+def destroy_subvolume_at(parent: int, name: bytes) -> None:
+    """The same by its name in an open directory. What is mounted there is not looked at."""
+    _call_at(_SNAP_DESTROY, parent, name, 0)
+
+
 def _call(request: int, path: Path, descriptor: int) -> None:
     parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        # A bytearray: Python takes no more than 1024 bytes of what can't be changed.
-        fcntl.ioctl(parent, request, bytearray(_ARGUMENTS.pack(descriptor, os.fsencode(path.name))))
+        _call_at(request, parent, os.fsencode(path.name), descriptor)
     finally:
         os.close(parent)
+
+
+def _call_at(request: int, parent: int, name: bytes, descriptor: int) -> None:
+    # A bytearray: Python takes no more than 1024 bytes of what can't be changed.
+    fcntl.ioctl(parent, request, bytearray(_ARGUMENTS.pack(descriptor, name)))

@@ -87,6 +87,14 @@ def unmount(target: str | os.PathLike[str], flags: int = 0) -> None:
         raise oserror(f"umount {os.fspath(target)}")
 
 
+def is_mount_point(path: Path) -> bool:
+    """Whether something is mounted there, a directory of the same file system too."""
+    if path.is_mount():
+        return True
+    real = os.path.realpath(path)
+    return any(mount.mount_point == real for mount in read_mountinfo())
+
+
 def pivot_root(new_root: str, put_old: str) -> None:
     """pivot_root(2)."""
     syscall(

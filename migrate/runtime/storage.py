@@ -9,6 +9,7 @@ from pathlib import Path
 
 from migrate.images.drivers import NAMES, checked, driver_named, first_working
 from migrate.images.overlay import OverlayDriver
+from migrate.images.rootdir import remove_tree
 from migrate.images.snapshots import Snapshot
 from migrate.images.store import Store
 from migrate.kernel import mounts
@@ -68,7 +69,7 @@ def snapshot_of(paths: Paths, record: Record) -> Snapshot:
 def mount_rootfs(paths: Paths, record: Record) -> None:
     """Mount the root file system at its place; nothing to do when it is mounted."""
     own = paths.container(record.identifier)
-    if not own.rootfs.is_mount():
+    if not mounts.is_mount_point(own.rootfs):
         prepare_rootfs(paths, record)
         snapshot_of(paths, record).mount()
 
@@ -93,7 +94,7 @@ def own_files(paths: Paths, record: Record) -> Path:
 
 def unmount_rootfs(own: ContainerPaths) -> None:
     """Take it off; no error when it is not mounted."""
-    while own.rootfs.is_mount():
+    while mounts.is_mount_point(own.rootfs):
         mounts.unmount(own.rootfs, mounts.MNT_DETACH)
 
 
@@ -134,10 +135,7 @@ def remove_storage(own: ContainerPaths) -> None:
     unmount_rootfs(own)
     Store(own.paths.images).unpin(own.identifier)
     if own.tree.parent.exists():
-        from migrate.images.wholetree import remove_whole
-
-        with contextlib.suppress(OSError):  # else file by file, below
-            remove_whole(own.tree.parent)
+        remove_tree(own.tree.parent)
     for directory in (own.state, own.run):
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(directory)

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.root
 @pytest.fixture(scope="module")
 def on_btrfs(tmp_path_factory: pytest.TempPathFactory, busybox: Path) -> Iterator[Engine]:
     with mounted_btrfs(tmp_path_factory.mktemp("engine")) as place:
-        made = Engine(place, busybox)
+        made = Engine(place / "host", busybox)
         made.ok("image", "import", "--rootfs", busybox, "box")
         yield made
         made.clear()

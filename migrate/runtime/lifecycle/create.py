@@ -60,11 +60,11 @@ def _registered(paths: Paths, record: Record) -> Record:
     import msgspec
 
     driver = driver_of(record.network.driver)
-    storage = driver_for(paths, record.storage)
     own = paths.container(record.identifier)
     with records.locked(paths.container("registration"), "create", wait=30):
         try:
             records.claim_name(paths, record.name)
+            storage = driver_for(paths, record.storage)
             network = driver.settle(record.network, load_all(paths))
             record = msgspec.structs.replace(record, network=network, storage=storage)
             records.save(paths, record)
