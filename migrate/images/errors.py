@@ -94,6 +94,20 @@ class CopyFailed(MigrateError):
     code = 53
 
 
+class RegistryFailed(MigrateError):
+    """A registry can't be reached, or does not have what was asked for."""
+
+    code = 54
+    mend = "see that the registry's host and port are right and answer, then try again"
+
+
+class RegistryDenied(MigrateError):
+    """A registry wants to know who asks, or does not let him."""
+
+    code = 61
+    mend = "give --creds USER[:PASSWORD] or --authfile FILE, and see that the user may do this"
+
+
 class StorageDriverBad(MigrateError):
     """A snapshot driver does not exist, or does not work with this host's file system."""
 
