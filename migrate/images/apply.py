@@ -74,6 +74,11 @@ def is_whiteout(status: os.stat_result) -> bool:
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == os.makedev(*WHITEOUT_DEVICE)
 
 
+def _told(error: Exception) -> str:
+    """Its text, which can hold the member's name, as an error may show it."""
+    return printable(str(error).encode("utf-8", "surrogateescape"))
+
+
 @contextlib.contextmanager
 def _named(member: Member, failure: type[MigrateError]) -> Iterator[None]:
     try:
@@ -82,11 +87,11 @@ def _named(member: Member, failure: type[MigrateError]) -> Iterator[None]:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise
         raise failure(
-            f"the member {printable(member.name)} can't be unpacked", cause=str(error)
+            f"the member {printable(member.name)} can't be unpacked", cause=_told(error)
         ) from error
     except (OverflowError, ValueError) as error:  # a number out of range, a NUL in a name
         raise failure(
-            f"the member {printable(member.name)} has an impossible value", cause=str(error)
+            f"the member {printable(member.name)} has an impossible value", cause=_told(error)
         ) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ from migrate.images.errors import (
     RegistryDenied,
     RegistryFailed,
 )
+from migrate.images.exporting import export_layout
 from migrate.images.importing import import_rootfs
 from migrate.images.model import Image, image_from_document, new_document
 from migrate.images.registry import Reference, pull, push
@@ -185,15 +187,11 @@ def test_a_registry_that_lies_about_a_layer(
     registry: Registry, here: tuple[Store, Image], tmp_path: Path
 ) -> None:
     """Its manifest names another blob, whole and with the right digest, than the config means."""
-    store, image = here
+    store, _image = here
     (tmp_path / "evil").mkdir()
     (tmp_path / "evil/evil").write_text("evil")
     other = import_rootfs(store, tmp_path / "evil")
-    layout = tmp_path / "layout"
-    from migrate.images.exporting import export_layout
-
-    shutil.rmtree(store.root / "tmp/lying", ignore_errors=True)
-    inside = store.root / "tmp/lying"
+    layout, inside = tmp_path / "layout", store.root / "tmp/lying"
     export_layout(store, "shop:1", inside)
     shutil.copytree(inside, layout)
     shutil.rmtree(inside)
@@ -206,8 +204,6 @@ def test_a_registry_that_lies_about_a_layer(
     manifest = json.loads(manifest_file.read_text())
     manifest["layers"][1] |= {"digest": record.blob_digest, "size": record.blob_size}
     data = json.dumps(manifest).encode()
-    import hashlib
-
     digest = hashlib.sha256(data).hexdigest()
     (layout / f"blobs/sha256/{digest}").write_bytes(data)
     index["manifests"][0] |= {"digest": f"sha256:{digest}", "size": len(data)}
