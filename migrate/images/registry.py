@@ -90,16 +90,7 @@ def pull(
         raise ImageArchiveBad("the manifest and the config of the image disagree")
     names = name or reference.name
     with store.hold(), _scratch(store) as scratch:
-        blobs = scratch / "blobs/sha256"
-        blobs.mkdir(parents=True)
-        total = 0
-        for diff_id, (digest, size) in zip(image.diff_ids, fetched.layers, strict=True):
-            if store.has_layer(diff_id):
-                # skopeo asks only whether it is there; the import does not open it.
-                with (blobs / digest.removeprefix("sha256:")).open("wb") as file:
-                    file.truncate(size)
-            else:
-                total += size
+        total = _mark_present(store, image, fetched, scratch / "blobs/sha256")
         exact = f"{SCHEME}{reference.repository}@{fetched.digest}"
         with access.options(scratch, "src-") as options:
             command = ["copy", "-q", *options, "--dest-shared-blob-dir", str(scratch / "blobs"),
@@ -107,6 +98,22 @@ def pull(
             _skopeo(command, _watch(scratch, total, progress), str(reference))
         _bring_together(scratch / "layout/blobs", scratch / "blobs")
         return import_archive(store, scratch / "layout", names, own_names=False)
+
+
+def _mark_present(store: Store, image: Image, fetched: _Fetched, blobs: Path) -> int:
+    """An empty file in `blobs` for each layer that is here; the bytes of the others together.
+
+    skopeo asks only whether such a file is there, and the import does not open it.
+    """
+    blobs.mkdir(parents=True)
+    missing = 0
+    for diff_id, (digest, size) in zip(image.diff_ids, fetched.layers, strict=True):
+        if store.has_layer(diff_id):
+            with (blobs / digest.removeprefix("sha256:")).open("wb") as file:
+                file.truncate(size)
+        else:
+            missing += size
+    return missing
 
 
 def _bring_together(own: Path, shared: Path) -> None:
