@@ -21,6 +21,7 @@ from migrate.errors import HostNotReady
 from migrate.images.errors import (
     ImageArchiveBad,
     ImageNameBad,
+    LayerDigestMismatch,
     RegistryDenied,
     RegistryFailed,
     disk_full_told,
@@ -83,13 +84,12 @@ def pull(
     """
     if name is not None:
         normalize_name(name)
-    with _scratch(store) as scratch, access.options(scratch, "") as options:
-        fetched = _Fetched.of(reference, options)
-    image = image_from_document(fetched.config)
-    if len(image.diff_ids) != len(fetched.layers):
-        raise ImageArchiveBad("the manifest and the config of the image disagree")
-    names = name or reference.name
     with store.hold(), _scratch(store) as scratch:
+        with access.options(scratch, "") as options:
+            fetched = _Fetched.of(reference, options)
+        image = image_from_document(fetched.config)
+        if len(image.diff_ids) != len(fetched.layers):
+            raise ImageArchiveBad("the manifest and the config of the image disagree")
         total = _mark_present(store, image, fetched, scratch / "blobs/sha256")
         exact = f"{SCHEME}{reference.repository}@{fetched.digest}"
         with access.options(scratch, "src-") as options:
@@ -97,7 +97,8 @@ def pull(
                        exact, f"oci:{scratch / 'layout'}:pulled"]  # fmt: skip
             _skopeo(command, _watch(scratch, total, progress), str(reference))
         _bring_together(scratch / "layout/blobs", scratch / "blobs")
-        return import_archive(store, scratch / "layout", names, own_names=False)
+        called = name or reference.name
+        return import_archive(store, scratch / "layout", called, own_names=False)
 
 
 def _mark_present(store: Store, image: Image, fetched: _Fetched, blobs: Path) -> int:
@@ -157,6 +158,7 @@ class _Fetched:
         suffix = reference.suffix
         for _ in range(2):
             raw = inspect("--raw", suffix=suffix)
+            _check(raw, suffix.removeprefix("@") if suffix.startswith("@") else None)
             manifest = decode_manifest(raw, "the manifest")
             if manifest.manifests is None:
                 break
@@ -166,9 +168,18 @@ class _Fetched:
                 f"{reference} has no manifest that can be used",
                 cause="it is neither of Docker's schema 2 nor of OCI",
             )
-        digest = f"sha256:{hashlib.sha256(raw).hexdigest()}"
+        digest = _check(raw, None)
         config = inspect("--config", "--raw", suffix=f"@{digest}")
+        _check(config, manifest.config.digest)
         return cls(digest, config, [(layer.digest, layer.size) for layer in manifest.layers])
+
+
+def _check(data: bytes, wanted: str | None) -> str:
+    """The digest of a document; raises LayerDigestMismatch if it is not the one that is wanted."""
+    found = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    if wanted not in {None, found}:
+        raise LayerDigestMismatch(f"what the registry calls {wanted} is {found}")
+    return found
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ import pytest
 
 from migrate.errors import HostNotReady, UsageError
 from migrate.images.errors import (
+    ImageArchiveBad,
     ImageNameBad,
     LayerDigestMismatch,
     RegistryDenied,
@@ -216,6 +217,35 @@ def test_a_registry_that_lies_about_a_layer(
     with pytest.raises(LayerDigestMismatch):
         pull(there, Reference.parse(f"{registry.host}/lying:1"), access(registry))
     assert there.images() == []
+
+
+@pytest.mark.parametrize("part", ["manifest", "config", "layer"])
+def test_a_registry_whose_disk_is_damaged(
+    registry: Registry, here: tuple[Store, Image], tmp_path: Path, part: str
+) -> None:
+    store, image = here
+    reference = Reference.parse(f"{registry.host}/damaged-{part}:1")
+    push(store, "shop:1", reference, access(registry))
+    digest = {
+        "manifest": _digest(registry, f"damaged-{part}", "1"), "config": image.id,
+        "layer": store.layer_record(image.diff_ids[1]).blob_digest,
+    }[part]  # fmt: skip
+    hexadecimal = digest.removeprefix("sha256:")
+    kept = "blobs/docker/registry/v2/blobs/sha256"
+    blob = registry.directory / kept / hexadecimal[:2] / hexadecimal / "data"
+    whole = blob.read_bytes()
+    blob.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    there = Store(tmp_path / "there")
+    manifest = _digest(registry, f"damaged-{part}", "1")
+    exact = Reference.parse(f"{registry.host}/damaged-{part}@{manifest}")
+    try:
+        with pytest.raises((RegistryFailed, LayerDigestMismatch, ImageArchiveBad)):
+            pull(there, exact, access(registry))
+    finally:
+        blob.write_bytes(whole)
+    assert there.images() == []
+    assert list((there.root / "tmp").iterdir()) == []
+    assert pull(there, reference, access(registry)).id == image.id
 
 
 def test_without_skopeo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
