@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 
@@ -71,12 +72,18 @@ class Watches:
         os.close(self.descriptor)
 
     def add(self, path: str, mask: int) -> bool:
-        """Watch a file or directory; whether that is new. False, too, where there is none."""
+        """Watch a file or directory; whether that is new. False, too, where there is none.
+
+        Raises OSError: ENOSPC at the limit of watches (fs.inotify.max_user_watches).
+        """
         if path in self._numbers:
             return False
         number: int = libc.inotify_add_watch(self.descriptor, os.fsencode(path), mask)
         if number < 0:
-            return False
+            error = oserror(f"inotify_add_watch of {path}")
+            if error.errno in {errno.ENOENT, errno.ENOTDIR}:
+                return False
+            raise error
         self._numbers[path] = number
         return True
 

@@ -28,7 +28,7 @@ from migrate.runtime.errors import NameTaken
 from migrate.runtime.networks import driver_of
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import Record, load_all
-from migrate.runtime.storage import bind_source
+from migrate.runtime.storage import bind_source, driver_for
 
 # include/uapi/linux/userfaultfd.h: EVENT_FORK, EVENT_REMAP, EVENT_REMOVE, EVENT_UNMAP
 _EVENTS = 1 << 1 | 1 << 2 | 1 << 3 | 1 << 6
@@ -129,9 +129,13 @@ def obstacles_here(paths: Paths, state: State) -> list[MigrateError]:
     def network_free() -> None:
         driver_of(record.network.driver).check(record.network, others)
 
+    def storage_works() -> None:
+        if paths.state.is_dir():
+            driver_for(paths)
+
     checks: list[Callable[[], None]] = [
         lambda: refuse_if_cordoned(paths, f"take '{record.name}'", "the target"),
-        name_free, binds_there, network_free,
+        name_free, binds_there, network_free, storage_works,
         lambda: refuse_foreign_volumes(paths, record, others),
     ]  # fmt: skip
     found: list[MigrateError] = []

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -35,3 +38,27 @@ def test_push_and_pull(engine: Engine, tmp_path: Path):
         assert error == {}  # it shows no data, and has no --json
     engine.fails("image", "pull", "box", code=29)
     assert engine.call("image", "import", tmp_path / "nothing").returncode == 2
+
+
+def test_devices_of_an_image_are_no_use_in_a_container(engine: Engine, tmp_path: Path):
+    """One of the disk that this test is on, and memory: as if an image had brought them."""
+    disk = tmp_path.stat().st_dev
+    packed = tmp_path / "devices.tar"
+    with tarfile.open(packed, "w") as tar:
+        tar.add(engine.rootfs, ".")
+        for name, kind, device in (("disk", tarfile.BLKTYPE, disk),
+                                   ("memory", tarfile.CHRTYPE, os.makedev(1, 1))):  # fmt: skip
+            info = tarfile.TarInfo(name)
+            info.type, info.mode = kind, 0o666
+            info.devmajor, info.devminor = os.major(device), os.minor(device)
+            tar.addfile(info)
+    engine.ok("image", "import", packed, "devices")
+    look = "ls -l /disk /memory; head -c 1 /disk; head -c 1 /memory"
+    for driver in ("overlay", "vfs"):
+        done = engine.call("--storage-driver", driver, "run", "--rm", "devices", "sh", "-c", look)
+        assert done.stdout.count("rw-rw-rw-") == 2
+        assert done.stderr.count("Operation not permitted") == 2, done.stderr
+    for layer in json.loads(engine.ok("image", "inspect", "devices"))["layers"]:
+        place = engine.paths.images / "layers/sha256"
+        assert (place / layer.removeprefix("sha256:")).exists()
+        assert stat.S_IMODE(engine.paths.images.stat().st_mode) == 0o700
