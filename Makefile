@@ -4,7 +4,8 @@
 # make check   linters, types, import map
 # make bench   the short benchmarks, some 9 minutes; their report is in bench-results/
 # make test-vm two virtual machines with a stock kernel, made by make setup-vm; some minutes
-# make soak    200 moves of a program that does everything to its memory, some 5 minutes; then 30
+# make soak    200 containers at once, and every command killed at 60 of its lines, some 10 minutes; 200
+#              moves of a program that does everything to its memory, some 5 minutes; then 30
 #              containers evacuated under load, and with the operator killed 20 times, 20 minutes
 # make clean   everything that the above left in this checkout
 
@@ -12,6 +13,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RESULTS := bench-results
 PLAIN := not root and not criu and not hosts and not vm
+REAL := not ($(PLAIN)) and not vm
 
 .PHONY: setup demo test setup-vm test-vm check bench soak clean
 
@@ -27,7 +29,8 @@ test: setup
 	export TMPDIR="$$d" && \
 	$(BIN)/pytest -q -n 4 --basetemp="$$d/p" -m "$(PLAIN)" && \
 	$(BIN)/python -m tests.hosts sweep && \
-	$(BIN)/pytest -q --basetemp="$$d/p" -m "not ($(PLAIN)) and not vm"
+	$(BIN)/pytest -q -n 2 --dist loadfile --basetemp="$$d/p" -m "$(REAL) and not alone" && \
+	$(BIN)/pytest -q --basetemp="$$d/p" -m "$(REAL) and alone"
 
 setup-vm: setup
 	@$(BIN)/python scripts/setup_vm.py
@@ -54,7 +57,9 @@ bench: setup
 
 soak: setup
 	@$(BIN)/python -m tests.hosts sweep
+	@$(BIN)/python -m tests.runtime.many
 	@$(BIN)/python -m tests.move.soak
+	@$(BIN)/python -m tests.move.faults.soak
 	@$(BIN)/python -m tests.evacuate.soak --json .evacuation-soak.json
 
 clean:

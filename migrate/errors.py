@@ -9,9 +9,11 @@ images, 35-49 runtime, 55-63 criu, 65-72 checkpoint, 75-89 transfer, 90-109 move
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from typing import Any, ClassVar
+
+TYPE_CHECKING = False  # `typing` takes longer to load than all that is needed here
+if TYPE_CHECKING:
+    from typing import Any, ClassVar
 
 LOWEST_CODE, HIGHEST_CODE = 3, 124
 WIRE_TEXT_LIMIT = 4096
@@ -52,6 +54,8 @@ class MigrateError(Exception):
     @property
     def name(self) -> str:
         """The code in words, from the class's name: `LayerMissing` is `layer-missing`."""
+        import re
+
         return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", type(self).__name__).lower()
 
     def __str__(self) -> str:

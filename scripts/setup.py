@@ -7,6 +7,7 @@ to do it looks at a dozen files and runs one short process.
 
 from __future__ import annotations
 
+import compileall
 import contextlib
 import glob
 import hashlib
@@ -147,7 +148,21 @@ def make_environment() -> None:
         python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
         "--editable", ".[dev,bench]",
     )  # fmt: skip
+    write_command(python)
     stamp.write_text(wanted)
+
+
+def write_command(python: Path) -> None:
+    """`migrate` as pip makes it, but without `site`: that takes as long as the interpreter itself.
+
+    `migrate.cli.entry` loads it where it is needed.
+    """
+    command = VENV / "bin/migrate"
+    command.write_text(
+        f"#!{python} -S\nimport sys\n\nsys.path[0] = {str(CHECKOUT)!r}\n"
+        "from migrate.cli.entry import main\n\nmain()\n"
+    )
+    command.chmod(0o755)
 
 
 def provide_criu() -> None:
@@ -157,6 +172,16 @@ def provide_criu() -> None:
     ).returncode
     if code != 0:
         raise SetupError("CRIU could not be provided; the lines above say why")
+
+
+def compile_sources() -> None:
+    """Byte code beside our sources and CRIU's client, where it is missing or old.
+
+    An environment with PYTHONDONTWRITEBYTECODE would else compile them anew in every command:
+    that is most of a command's time.
+    """
+    for directory in (CHECKOUT / "migrate", VENV / "criu/usr/lib/python3/dist-packages"):
+        compileall.compile_dir(directory, quiet=2)
 
 
 def main() -> int:
@@ -175,6 +200,7 @@ def main() -> int:
         install_packages()
         make_environment()
         provide_criu()
+        compile_sources()
     except SetupError as error:
         print(f"setup: {error}", file=sys.stderr)
         return 1

@@ -15,7 +15,7 @@ from typing import Any
 
 from migrate.cli import execute, foreground, lifecycle, run, show  # noqa: F401 -- loaded once
 from migrate.cli.main import main
-from migrate.kernel import mounts
+from migrate.kernel.mountinfo import read_mountinfo
 from migrate.runtime.cgroups.layout import detect
 from migrate.runtime.networks.bridge import port_of
 from migrate.runtime.paths import Paths
@@ -116,7 +116,7 @@ class Engine:
     def leftovers(self) -> list[str]:
         """What there still is of containers: mounts, directories, cgroups, links, processes."""
         place = str(self.directory)
-        found = [m.mount_point for m in mounts.read_mountinfo() if m.mount_point.startswith(place)]
+        found = [m.mount_point for m in read_mountinfo() if m.mount_point.startswith(place)]
         for directory in (self.paths.state / "containers", self.paths.run / "containers",
                           self.paths.run / "netns", self.paths.images / "pins"):  # fmt: skip
             found += [str(p) for p in directory.glob("*") if p.name != ".registration.lock"]

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         Container,
         Restored,
         Settled,
+        check_checkpoint,
         checkpoint,
         containers,
         move,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
         recover,
         restore,
     )
+    from migrate.checkpoint.preflight import Verdict
     from migrate.errors import MigrateError, UsageError
     from migrate.evacuate.evacuation import raise_incomplete
     from migrate.evacuate.execution.course import Course, Outcome, State, Task
@@ -61,7 +63,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MigrateError", "UsageError", "NothingToReturn", "raise_incomplete",
     "Container", "containers",
-    "checkpoint", "Checkpoint", "restore", "Restored",
+    "check_checkpoint", "Verdict", "checkpoint", "Checkpoint", "restore", "Restored",
     "plan_move", "MovePlan", "move", "MoveWish", "Result", "Event", "recover", "Settled",
     "Host", "HostState", "hosts", "cordon", "uncordon", "HERE",
     "order", "Order", "Wish", "parse_selector", "plan_evacuation", "Plan", "evacuate",
@@ -75,6 +77,8 @@ _PLACES = {
     "raise_incomplete": "migrate.evacuate.evacuation",
     "Container": "migrate.api.local",
     "containers": "migrate.api.local",
+    "check_checkpoint": "migrate.api.local",
+    "Verdict": "migrate.checkpoint.preflight",
     "checkpoint": "migrate.api.local",
     "Checkpoint": "migrate.api.local",
     "restore": "migrate.api.local",

@@ -19,6 +19,7 @@ from migrate.runtime.records import Record
 from migrate.runtime.status import status_of
 
 if TYPE_CHECKING:
+    from migrate.checkpoint.preflight import Verdict
     from migrate.move.sending import Move
     from migrate.move.trace import Trace
 
@@ -63,15 +64,34 @@ def containers() -> list[Container]:
 
 def checkpoint(
     name: str, output: str | None = None, *, leave_running: bool = False,
-    on_progress: Count = _uncounted,
+    skip: Collection[str] = (), on_progress: Count = _uncounted,
 ) -> Checkpoint:  # fmt: skip
-    """`migrate checkpoint`; raises what stands against it, and then the container runs on."""
+    """`migrate checkpoint`; raises what stands against it, and then the container runs on.
+
+    `skip`: the checks of `check_checkpoint` that are not to keep it from being made.
+    """
     from migrate.checkpoint.save import save
 
     paths = Paths.from_environment()
     record = records.find(paths, name)
     _prime()
-    return save(paths, record, output, leave_running=leave_running, count=on_progress)
+    return save(paths, record, output, leave_running=leave_running, count=on_progress, skip=skip)
+
+
+def check_checkpoint(name: str, skip: Collection[str] = ()) -> list[Verdict]:
+    """`migrate check` without a host: what stands against a checkpoint; nothing is touched.
+
+    For a move: `plan_move(...).verdicts`. Raises ContainerUnknown, WrongState.
+    """
+    from migrate.checkpoint import preflight
+    from migrate.runtime.lifecycle.create import load_spec
+    from migrate.runtime.status import process_of_container, require
+
+    paths = Paths.from_environment()
+    record = records.find(paths, name)
+    require(paths, record, "running")
+    process = process_of_container(paths, record)
+    return preflight.look(record, load_spec(paths, record), process, skip)
 
 
 def restore(source: Path, *, name: str | None = None, on_progress: Count = _uncounted) -> Restored:

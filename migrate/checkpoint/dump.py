@@ -14,7 +14,7 @@ from migrate.checkpoint.files import write_files
 from migrate.checkpoint.freezing import has_stopped_tasks
 from migrate.checkpoint.staged import Staging
 from migrate.checkpoint.state import NETNS_KEY, State, has_own_netns
-from migrate.criu import client
+from migrate.criu import client, cpu
 from migrate.criu.diagnosis import explain
 from migrate.criu.errors import CriuDied, CriuFailed
 from migrate.runtime.cgroups.group import ControlGroup
@@ -32,9 +32,12 @@ DEATH_LIMIT = 0.2  # seconds that init may take to die of a lost tracer, and to 
 
 def dump_with_files(
     paths: Paths, criu: client.Swrk, state: State, process: Process, place: Path,
-    held: Callable[[], None] | None = None, staging: Staging | None = None,
+    held: Callable[[], None] | None = None, staging: Staging | None = None, *,
+    any_cpu: bool = False,
 ) -> list[str]:  # fmt: skip
     """Dump into IMAGES beneath `place` while the files are written there; the names of all.
+
+    `any_cpu`: the images do not say which CPU they need, and no restore will ask.
 
     With stopped tasks the files wait for the dump, which lets the others run meanwhile. `held`: as
     for `dump`; `staging`: as for `write_files`. Raises what those two raise, when both have ended.
@@ -45,7 +48,9 @@ def dump_with_files(
     if staging:
         staging.look()
     with ThreadPoolExecutor(1) as pool:
-        dumping = pool.submit(dump, paths, criu, state, process, images, own.state / LOG, held)
+        dumping = pool.submit(
+            dump, paths, criu, state, process, images, own.state / LOG, held, any_cpu=any_cpu
+        )
         if stopped:
             dumping.result()
         with contextlib.suppress(MonitorFailed):
@@ -57,7 +62,8 @@ def dump_with_files(
 
 def dump(
     paths: Paths, criu: client.Swrk, state: State, process: Process, images: Path,
-    keep_log: Path | None = None, held: Callable[[], None] | None = None,
+    keep_log: Path | None = None, held: Callable[[], None] | None = None, *,
+    any_cpu: bool = False,
 ) -> None:  # fmt: skip
     """Dump the frozen container into the directory `images`; it stays frozen, and alive.
 
@@ -69,6 +75,8 @@ def dump(
     copy of which is left at `keep_log`), DiskFull, CriuDied, EndedWithCriu.
     """
     options = dump_options(state, process, images)
+    if not any_cpu:
+        options.cpu_cap = cpu.REQUIREMENTS
     group = ControlGroup.of(state.record.identifier)
     thawed = has_stopped_tasks(state.record)
 

@@ -13,7 +13,7 @@ from migrate.checkpoint.digests import by_inner_pid
 from migrate.checkpoint.eager import EagerPages
 from migrate.checkpoint.errors import PlaceUnfit
 from migrate.checkpoint.state import NETNS_KEY, State, has_own_netns, mask_directory
-from migrate.criu import client, pagemap_images
+from migrate.criu import client, cpu, pagemap_images
 from migrate.criu.diagnosis import explain
 from migrate.criu.errors import CriuDied, CriuFailed, ImageBad
 from migrate.criu.lazypages.protocol import SOCKET_NAME
@@ -166,6 +166,8 @@ class Restorer:
 
     def _options(self, images: Path, state: State) -> Any:
         options = client.base_options(images, LOG)
+        if (images / cpu.IMAGE).exists():
+            options.cpu_cap = cpu.REQUIREMENTS
         options.root = str(self._own.rootfs)
         options.rst_sibling = True
         options.lazy_pages = self._lazy

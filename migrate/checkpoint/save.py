@@ -6,15 +6,14 @@ import contextlib
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from migrate.checkpoint import archive, freezing, manifest
+from migrate.checkpoint import archive, freezing, manifest, preflight
 from migrate.checkpoint import dump as dumping
-from migrate.checkpoint.errors import NotDumpable, OutputExists
+from migrate.checkpoint.errors import OutputExists
 from migrate.checkpoint.files import portable
-from migrate.checkpoint.obstacles import obstacles_to_dump
 from migrate.checkpoint.staging import staging
 from migrate.checkpoint.state import describe
 from migrate.criu import client
@@ -101,9 +100,10 @@ class Checkpoint:
 
     def __init__(
         self, paths: Paths, record: Record, output: Output, *, leave_running: bool,
-        count: archive.Count,
+        count: archive.Count, skip: Collection[str] = (),
     ) -> None:  # fmt: skip
         self.paths, self.record, self.output, self.count = paths, record, output, count
+        self.skip = skip
         self.leave_running = leave_running
         self.own = paths.container(record.identifier)
         self.signals = Signals()
@@ -147,10 +147,9 @@ class Checkpoint:
     def _save(self, place: Path, criu: client.Swrk) -> int:
         process = process_of_container(self.paths, self.record)
         self.count("preparing", 0, 0)
-        if found := obstacles_to_dump(self.record, process):
-            raise NotDumpable.together(f"'{self.record.name}' can't be checkpointed", found)
-        carried = portable(self.paths, self.record)
-        state = describe(self.paths, carried, load_spec(self.paths, self.record), process)
+        spec = load_spec(self.paths, self.record)
+        preflight.refuse(self.record, spec, process, self.skip)
+        state = describe(self.paths, portable(self.paths, self.record), spec, process)
         (place / "criu").mkdir(mode=0o700)
         archive.load_libraries()
         await_filled(self.own)
@@ -159,7 +158,9 @@ class Checkpoint:
         self.count("dumping", 0, 0)
         # An interruption waits for CRIU: a dump cut off leaves its parasites behind.
         with disk_full_told(place), self.signals.held():
-            names = dumping.dump_with_files(self.paths, criu, state, process, place)
+            names = dumping.dump_with_files(
+                self.paths, criu, state, process, place, any_cpu="cpu" in self.skip
+            )
         if self.leave_running:
             self._thaw()
         members = archive.measure(place, names)
@@ -207,9 +208,9 @@ class Checkpoint:
 
 def save(
     paths: Paths, record: Record, output: str | None = None, *, leave_running: bool = False,
-    count: archive.Count | None = None,
+    count: archive.Count | None = None, skip: Collection[str] = (),
 ) -> Saved:  # fmt: skip
-    """Checkpoint a running container.
+    """Checkpoint a running container; the checks named in `skip` do not keep it from that.
 
     `output` is a file, or a directory (a name that ends in '/', or an empty directory); None is
     ./NAME.checkpoint.tar.zst. Raises WrongState, OutputExists, DiskFull, NotDumpable, CriuFailed,
@@ -217,6 +218,11 @@ def save(
     """
     made = Output.of(output, record.name)
     checkpoint = Checkpoint(
-        paths, record, made, leave_running=leave_running, count=count or archive.no_count
+        paths,
+        record,
+        made,
+        leave_running=leave_running,
+        count=count or archive.no_count,
+        skip=skip,
     )
     return checkpoint.carry_out()

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from migrate.checkpoint.errors import CheckpointBad, CheckpointTooNew, NotDumpable
-from migrate.kernel.mounts import MountInfo, read_mountinfo
+from migrate.kernel.mountinfo import MountInfo, read_mountinfo
 from migrate.runtime.errors import SpecInvalid
 from migrate.runtime.networks import driver_of
 from migrate.runtime.paths import Paths

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from migrate.cli.check import skip_option
 from migrate.cli.names import name_argument
 from migrate.cli.sizes import human_size
 
@@ -45,8 +46,11 @@ class _Lines:
     "[default: ./NAME.checkpoint.tar.zst]",
 )
 @click.option("--leave-running", is_flag=True, help="Let the container run on afterwards.")
+@skip_option
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def checkpoint(name: str, output: str | None, leave_running: bool, as_json: bool) -> None:
+def checkpoint(
+    name: str, output: str | None, leave_running: bool, skip: tuple[str, ...], as_json: bool
+) -> None:  # fmt: skip
     """Save the running container NAME to a file or directory, with memory and files.
 
     The container is stopped when its checkpoint is whole on disk, and 'migrate restore' brings it
@@ -56,7 +60,7 @@ def checkpoint(name: str, output: str | None, leave_running: bool, as_json: bool
     from migrate.api import local as api
 
     count = _Lines(name, silent=as_json)
-    saved = api.checkpoint(name, output, leave_running=leave_running, on_progress=count)
+    saved = api.checkpoint(name, output, leave_running=leave_running, skip=skip, on_progress=count)
     if as_json:
         _print_json(asdict(saved))
         return

@@ -89,6 +89,11 @@ def rm(names: tuple[str, ...], force: bool) -> None:
     \b
     Example: migrate rm -f web db
     """
+    from migrate.runtime.debris import clear_debris
     from migrate.runtime.lifecycle.delete import delete
+    from migrate.runtime.paths import Paths
 
-    for_each(names, lambda paths, record: delete(paths, record, force=force))
+    try:
+        for_each(names, lambda paths, record: delete(paths, record, force=force))
+    finally:
+        clear_debris(Paths.from_environment())

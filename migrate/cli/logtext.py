@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO
 
-from migrate.runtime.logs import Entry, parse
+from migrate.runtime.logreading import Entry, parse
+
+TYPE_CHECKING = False  # `typing` takes longer to load than all that is needed here
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import BinaryIO
 
 
 class LogPrinter:
     """Prints what is new in a log; the file is kept open, so that it may be removed meanwhile."""
 
-    def __init__(self, path: Path, *, stamps: bool = False) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, stamps: bool = False) -> None:
         self._path = path
         self._file: BinaryIO | None = None
         self._stamps = stamps
@@ -41,12 +44,43 @@ class LogPrinter:
             sys.stderr.buffer.flush()
 
     def _fresh(self) -> list[Entry]:
-        if self._file is None:
-            try:
-                self._file = self._path.open("rb")
-            except FileNotFoundError:
-                return []
         found = []
+        while self._file or self._turn():
+            found += self._rest()
+            if not self._turn():
+                break
+        return found
+
+    def _turn(self) -> bool:
+        """Open the file behind the one that was read to its end (the oldest at first), if any."""
+        files = self._files()
+        at = -1
+        if self._file:
+            own = os.fstat(self._file.fileno())
+            at = next((i for i, file in enumerate(files) if _is_same(file, own)), -1)
+        if at + 1 >= len(files):
+            return False
+        try:
+            following = open(files[at + 1], "rb")  # noqa: SIM115 -- kept open
+        except FileNotFoundError:  # it has just been renamed
+            return False
+        if self._file:
+            self._file.close()
+        self._file = following
+        return True
+
+    def _files(self) -> list[str]:
+        """The log's files as `logs.LogFile` names them, oldest first."""
+        found = [os.fspath(self._path)] if os.path.exists(self._path) else []
+        number = 1
+        while os.path.exists(f"{self._path}.{number}"):
+            found.insert(0, f"{self._path}.{number}")
+            number += 1
+        return found
+
+    def _rest(self) -> list[Entry]:
+        found: list[Entry] = []
+        assert self._file
         while raw := self._file.readline():
             if not raw.endswith(b"\n"):  # its end is not written yet
                 self._file.seek(-len(raw), 1)
@@ -63,6 +97,13 @@ class LogPrinter:
             out.write(f"{entry.time} ".encode())
         self._begun[entry.stream] = not entry.whole
         out.write(entry.text.encode(errors="surrogateescape") + (b"\n" if entry.whole else b""))
+
+
+def _is_same(path: str, status: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), status)
+    except FileNotFoundError:
+        return False
 
 
 def _last_lines(entries: list[Entry], count: int) -> list[Entry]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from migrate.cli.check import skip_option
 from migrate.cli.hostnames import address_of, complete_hosts
 from migrate.cli.names import name_argument
 
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     help="Compare all memory of both copies before the new one may run. For tests: the pause is "
     "long.",
 )
+@skip_option
 @click.option(
     "--explain", is_flag=True, help="Print the plan and why the other modes are not taken."
 )
@@ -100,9 +102,9 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line: events, the result.")
 def move(
     name: str, target: str, mode: str, max_downtime: int, max_rounds: int, auto_converge: bool,
-    tracker: str, verify: bool, explain: bool, dry_run: bool, bandwidth: int | None,
-    stop_time: float, remote_command: str, trace: Path | None, stop_at_eof: bool,
-    as_json: bool,
+    tracker: str, verify: bool, skip: tuple[str, ...], explain: bool, dry_run: bool,
+    bandwidth: int | None, stop_time: float, remote_command: str, trace: Path | None,
+    stop_at_eof: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Move a container to another host, with its open connections alive.
 
@@ -115,7 +117,7 @@ def move(
 
     wish = Wish(
         mode, remote_command, bandwidth * 125_000 if bandwidth else None, stop_time,
-        max_downtime / 1000, max_rounds, auto_converge, tracker, verify,
+        max_downtime / 1000, max_rounds, auto_converge, tracker, verify, skip,
     )  # fmt: skip
     dry_run = dry_run or explain
     target = address_of(target)

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from migrate.cli.values import Size, environment_value, label_value, volume_value
+from migrate.cli.values import (
+    Size,
+    environment_value,
+    label_value,
+    restart_value,
+    volume_value,
+)
 
 if TYPE_CHECKING:
     from migrate.runtime.request import Request
@@ -47,6 +53,12 @@ _OPTIONS = (
     click.option("--hostname", "host_name", default="", help="Its host name (its id)."),
     click.option("--label", "labels", multiple=True, callback=label_value, metavar="KEY=VALUE",
                  help="A label; it goes with the container."),
+    click.option("--restart", default="no", callback=restart_value, metavar="POLICY",
+                 help="Start it again when it ends: no, on-failure[:N], always (no)."),
+    click.option("--log-max-size", type=Size(), default=0, metavar="SIZE",
+                 help="Begin a new log file when one is so large (never)."),
+    click.option("--log-max-files", type=click.IntRange(min=1), default=3, metavar="N",
+                 help="Log files to keep, with --log-max-size (3)."),
     click.option("--stop-signal", default="", metavar="SIGNAL", help="What 'stop' sends (TERM)."),
     click.argument("words", nargs=-1, metavar="[IMAGE] [PROGRAM [ARGS...]]"),
 )  # fmt: skip
@@ -92,6 +104,8 @@ def run(detach: bool, **given: Any) -> int:
     from migrate.runtime.request import make
 
     paths = Paths.from_environment()
+    if given["restart"] and (given["remove_at_exit"] or not detach):
+        raise click.UsageError("--restart needs -d, and excludes --rm")
     record = make(paths, _request(given))
     if detach:
         try:

@@ -48,6 +48,15 @@ def environment_value(
     return tuple(found)
 
 
+def restart_value(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+    """A restart policy as the record has it; "" for "no"."""
+    kind, colon, most = value.partition(":")
+    counted = kind == "on-failure" and most.isascii() and most.isdigit() and int(most) > 0
+    if kind not in {"no", "always", "on-failure"} or (colon and not counted):
+        raise click.BadParameter(f"'{value}' is not no, always, on-failure or on-failure:N")
+    return "" if kind == "no" else value
+
+
 def label_value(
     _ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
 ) -> dict[str, str]:

@@ -22,11 +22,12 @@ Told = Callable[[str], None]
 
 def tasks_of(plan: Plan, source: HostState) -> list[Task]:
     """The plan's steps as they are asked of the source; names as it tells them, not as a file."""
-    names = {guest.identifier: guest.name for guest in source.guests}
+    guests = {guest.identifier: guest for guest in source.guests}
     return [
         Task(
-            step.container, names[step.container], plan.source, source.address, step.target,
+            step.container, guests[step.container].name, plan.source, source.address, step.target,
             plan.addresses[step.target], step.mode, step.bytes, step.seconds,
+            guests[step.container].address,
         )
         for step in plan.steps
     ]  # fmt: skip

@@ -83,7 +83,7 @@ class Return:
         mode = "cold" if outcome.mode == "cold" else "auto"
         return Task(
             guest.identifier, guest.name, answer.name, answer.address, self._home.name,
-            self._order.source.address, mode, guest.memory,
+            self._order.source.address, mode, guest.memory, address=guest.address,
         )  # fmt: skip
 
     def carry_out(self) -> Report:

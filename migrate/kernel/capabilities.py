@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterable
-from pathlib import Path
 
 from migrate.kernel.libc import libc, oserror, syscall, syscall_number
 
@@ -78,9 +77,10 @@ def mask_of(names: Iterable[str]) -> int:
 
 def effective_mask(pid: int | str = "self") -> int:
     """CapEff of a process."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("CapEff:"):
-            return int(line.split()[1], 16)
+    with open(f"/proc/{pid}/status", "rb") as file:
+        for line in file:
+            if line.startswith(b"CapEff:"):
+                return int(line.split()[1], 16)
     return 0
 
 
@@ -91,7 +91,8 @@ def has(name: str) -> bool:
 
 def drop_bounding(keep: int) -> None:
     """Drop every capability outside `keep` from the bounding set; raises OSError."""
-    last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
+    with open("/proc/sys/kernel/cap_last_cap") as file:
+        last = int(file.read())
     for number in range(last + 1):
         if not keep >> number & 1 and libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0) != 0:
             raise oserror(f"prctl PR_CAPBSET_DROP {number}")

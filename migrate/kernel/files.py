@@ -6,7 +6,6 @@ import contextlib
 import ctypes
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 from migrate.kernel.libc import SYS_OPENAT2, libc, oserror, syscall
 
@@ -37,7 +36,7 @@ def openat2(directory: int, path: str | bytes, flags: int, *, mode: int = 0, res
     )  # fmt: skip
 
 
-def fsync_directory(path: Path) -> None:
+def fsync_directory(path: str | os.PathLike[str]) -> None:
     """Make the names in a directory durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -47,13 +46,14 @@ def fsync_directory(path: Path) -> None:
 
 
 def write_atomically(
-    path: Path, data: bytes, *, mode: int = 0o600, durable: bool = True
+    path: str | os.PathLike[str], data: bytes, *, mode: int = 0o600, durable: bool = True
 ) -> None:  # fmt: skip
     """Replace `path` by `data`, all or nothing, durable on return unless that is not asked for.
 
     Temporary file in the same directory, fsync, rename, fsync of the directory.
     """
-    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
+    directory, name = os.path.split(path)
+    temporary = f"{directory or '.'}/.{name}.{os.urandom(4).hex()}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -61,17 +61,17 @@ def write_atomically(
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
-        temporary.rename(path)
+        os.rename(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
-            temporary.unlink()
+            os.unlink(temporary)
         raise
     if durable:
-        fsync_directory(path.parent)
+        fsync_directory(directory or ".")
 
 
 @contextlib.contextmanager
-def directory_descriptor(path: Path) -> Iterator[int]:
+def directory_descriptor(path: str | os.PathLike[str]) -> Iterator[int]:
     """An O_PATH descriptor of a directory for the *at calls, closed at the end."""
     descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -1,12 +1,9 @@
-"""Mounts: mount(2), umount2(2), pivot_root(2) and /proc/PID/mountinfo."""
+"""Mounts: mount(2), umount2(2), pivot_root(2), mount_setattr(2)."""
 
 from __future__ import annotations
 
 import ctypes
 import os
-import re
-from dataclasses import dataclass
-from pathlib import Path
 
 from migrate.kernel.libc import SYS_MOUNT_SETATTR, libc, oserror, syscall, syscall_number
 
@@ -26,22 +23,6 @@ libc.mount.argtypes = (
     ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p,
 )  # fmt: skip
 libc.umount2.argtypes = (ctypes.c_char_p, ctypes.c_int)
-
-
-@dataclass(frozen=True)
-class MountInfo:
-    """One line of /proc/PID/mountinfo (Documentation/filesystems/proc.rst, 3.5)."""
-
-    mount_id: int
-    parent_id: int
-    device: str
-    root: str
-    mount_point: str
-    options: str
-    optional_fields: str
-    fs_type: str
-    source: str
-    super_options: str
 
 
 def mount(
@@ -87,42 +68,9 @@ def unmount(target: str | os.PathLike[str], flags: int = 0) -> None:
         raise oserror(f"umount {os.fspath(target)}")
 
 
-def is_mount_point(path: Path) -> bool:
-    """Whether something is mounted there, a directory of the same file system too."""
-    if path.is_mount():
-        return True
-    real = os.path.realpath(path)
-    return any(mount.mount_point == real for mount in read_mountinfo())
-
-
 def pivot_root(new_root: str, put_old: str) -> None:
     """pivot_root(2)."""
     syscall(
         f"pivot_root {new_root}", syscall_number("pivot_root"),
         ctypes.c_char_p(new_root.encode()), ctypes.c_char_p(put_old.encode()),
     )  # fmt: skip
-
-
-def _unescape(field: str) -> str:
-    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), field)
-
-
-def parse_mountinfo(text: str) -> list[MountInfo]:
-    """The mounts in the order of the file: a mount comes after what it is mounted on."""
-    mounts = []
-    for line in text.splitlines():
-        fields = line.split(" ")
-        separator = fields.index("-", 6)
-        mounts.append(
-            MountInfo(
-                int(fields[0]), int(fields[1]), fields[2], _unescape(fields[3]),
-                _unescape(fields[4]), fields[5], " ".join(fields[6:separator]),
-                fields[separator + 1], _unescape(fields[separator + 2]), fields[separator + 3],
-            )
-        )  # fmt: skip
-    return mounts
-
-
-def read_mountinfo(pid: int | str = "self") -> list[MountInfo]:
-    """The mounts that process `pid` sees; raises FileNotFoundError when it is gone."""
-    return parse_mountinfo(Path(f"/proc/{pid}/mountinfo").read_text(errors="surrogateescape"))

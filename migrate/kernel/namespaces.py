@@ -9,7 +9,6 @@ import contextlib
 import ctypes
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 from migrate.kernel.libc import libc, oserror
 
@@ -70,7 +69,7 @@ def set_host_name(name: str) -> None:
 
 def namespace_id(name: str, pid: int | str = "self") -> int:
     """The inode number that names a namespace of process `pid`; raises OSError when it is gone."""
-    return Path(f"/proc/{pid}/ns/{name}").stat().st_ino
+    return os.stat(f"/proc/{pid}/ns/{name}").st_ino
 
 
 @contextlib.contextmanager

@@ -15,8 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from migrate.kernel import mounts
-from migrate.kernel.namespaces import CLONE_NEWNET, setns, unshare
+from migrate.kernel.namespaces import CLONE_NEWNET, setns
 
 _ETH_P_ARP = 0x0806
 _NUD_STALE = 0x04
@@ -55,38 +54,6 @@ def inside(netns: Path | None) -> Iterator[None]:
     finally:
         os.close(there)
         os.close(home)
-
-
-def create_netns(path: Path) -> None:
-    """Make a network namespace and bind it to the new file `path`; its lo is set up."""
-    path.touch(mode=0o600, exist_ok=False)
-
-    failures: list[BaseException] = []
-
-    def make() -> None:
-        try:
-            unshare(CLONE_NEWNET)
-            own = f"/proc/self/task/{threading.get_native_id()}/ns/net"
-            mounts.mount(own, path, flags=mounts.MS_BIND)
-        except OSError as error:
-            failures.append(error)
-
-    # A thread of its own: unshare changes only the calling thread, which ends with it.
-    thread = threading.Thread(target=make)
-    thread.start()
-    thread.join()
-    if failures:
-        path.unlink()
-        raise failures[0]
-    with route(path) as handle:
-        handle.link("set", index=1, state="up")
-
-
-def delete_netns(path: Path) -> None:
-    """Unbind and remove the file; the namespace ends with its last process."""
-    with contextlib.suppress(OSError):
-        mounts.unmount(path, mounts.MNT_DETACH)
-    path.unlink(missing_ok=True)
 
 
 def interface_index(name: str) -> int | None:

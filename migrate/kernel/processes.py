@@ -6,7 +6,6 @@ import contextlib
 import ctypes
 import os
 import signal
-from pathlib import Path
 
 from migrate.kernel.libc import (
     SYS_CLONE3,
@@ -74,7 +73,8 @@ def status_fields(pid: int | str) -> dict[str, str]:
 
     Raises FileNotFoundError or ProcessLookupError when the process is gone.
     """
-    text = Path(f"/proc/{pid}/status").read_text(errors="surrogateescape")
+    with open(f"/proc/{pid}/status", errors="surrogateescape") as file:
+        text = file.read()
     pairs = (line.partition(":") for line in text.splitlines())
     return {name: value.strip() for name, _, value in pairs}
 
@@ -112,7 +112,8 @@ def have_same_file(pid: int, number: int, other: int, its: int) -> bool:
 
 def boot_id() -> str:
     """This boot's random identity, a UUID."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        return file.read().strip()
 
 
 def stat_fields(pid: int | str) -> list[str]:
@@ -120,7 +121,8 @@ def stat_fields(pid: int | str) -> list[str]:
 
     Raises FileNotFoundError or ProcessLookupError when the process is gone.
     """
-    text = Path(f"/proc/{pid}/stat").read_text(errors="surrogateescape")
+    with open(f"/proc/{pid}/stat", errors="surrogateescape") as file:
+        text = file.read()
     head, _, tail = text.rpartition(")")
     number, _, command = head.partition(" (")
     return [number, command, *tail.split()]
@@ -176,18 +178,26 @@ class _CloneArguments(ctypes.Structure):
 def fork_sharing_files() -> int:
     """fork(2) with one table of descriptors for both (CLONE_FILES of clone(2)); 0 in the child.
 
-    What either of them opens, the other holds as well, and it stays open when one is killed. For a
-    process with one thread; the child may not return into its parent's code, and has to undo what
-    it inherits of signal handling. Raises OSError.
+    What either of them opens, the other holds as well, and it stays open when one is killed. As
+    `fork_into`.
     """
-    arguments = _CloneArguments(flags=CLONE_FILES, exit_signal=signal.SIGCHLD)
+    return fork_into(CLONE_FILES)
+
+
+def fork_into(flags: int) -> int:
+    """fork(2) with CLONE_* `flags`, such as a new namespace of pids; 0 in the child.
+
+    For a process with one thread; the child may not return into its parent's code, and has to undo
+    what it inherits of signal handling. Raises OSError.
+    """
+    arguments = _CloneArguments(flags=flags, exit_signal=signal.SIGCHLD)
     # PyDLL keeps the interpreter's lock, which the child then holds as the parent did.
     raw = ctypes.PyDLL(None, use_errno=True).syscall
     raw.restype = ctypes.c_long
     size = ctypes.sizeof(arguments)
     pid: int = raw(ctypes.c_long(SYS_CLONE3), ctypes.byref(arguments), ctypes.c_size_t(size))
     if pid < 0:
-        raise oserror("clone3 CLONE_FILES")
+        raise oserror(f"clone3 {flags:#x}")
     return pid
 
 

@@ -29,13 +29,15 @@ LOADER = (
 INSTALLED = "installed.json"
 """In the root of an installation: what was sent. As the tar's last member it proves the end."""
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
-_SCRIPT = """#!{python}
+_SCRIPT = """#!{python} -S
 import sys
 
-from migrate.cli.main import main
+sys.path[0] = {packages!r}
+from migrate.cli.entry import main
 
-sys.exit(main())
+main()
 """
+"""Without `site`, which takes as long as the interpreter itself: the entry loads it if needed."""
 
 
 def look(settings: dict[str, Any]) -> dict[str, Any]:
@@ -115,7 +117,8 @@ def _make_environment(new: Path, final: Path, settings: dict[str, Any]) -> None:
     (new / "bin/python3").symlink_to(python)
     (new / "bin/python").symlink_to("python3")
     script = new / "bin/migrate"
-    script.write_text(_SCRIPT.format(python=final / "bin/python3"))
+    packages = final / f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
+    script.write_text(_SCRIPT.format(python=final / "bin/python3", packages=str(packages)))
     script.chmod(0o755)
 
 

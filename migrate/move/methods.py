@@ -15,6 +15,7 @@ from migrate.move import facts, journal, receiving, steps, survey, todo
 from migrate.move.errors import MoveUnknown
 from migrate.move.journal import Entry
 from migrate.move.modes import MODES
+from migrate.move.preflight import target
 from migrate.move.receiving import Receiving
 from migrate.runtime import cordon
 from migrate.runtime.paths import Paths
@@ -72,10 +73,12 @@ def _cordon(paths: Paths) -> Method:
 
 
 def _check(paths: Paths) -> Method:
-    def check(context: Context, state: bytes) -> dict[str, Any]:
+    def check(context: Context, state: bytes, cpu: bytes = b"") -> dict[str, Any]:
         described = decode(state)
+        verdicts = target.verdicts_here(paths, described, cpu)
         return {
-            "obstacles": [error.to_wire() for error in facts.obstacles_here(paths, described)],
+            "obstacles": [error.to_wire() for v in verdicts for error in v.obstacles],
+            "verdicts": target.to_wire(verdicts),
             "missing": facts.missing_layers(paths, described.record),
         }
 

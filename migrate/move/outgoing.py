@@ -39,6 +39,7 @@ class Wish:
     auto_converge: bool = False
     tracker: str = "auto"  # or one of tracking.choice.TRACKERS
     verify: bool = False  # compare all memory before COMMIT
+    skip: tuple[str, ...] = ()  # checks of preflight that do not count
 
 
 class Outgoing:

@@ -104,7 +104,14 @@ def _freeze_and_dump(move: Outgoing, criu: client.Swrk) -> list[str]:
     assert move.bulk
     with EarlyImages(move.bulk, move.out, dumping.IMAGES) as early:
         names = dumping.dump_with_files(
-            move.paths, criu, state, move.process, move.out, lambda: _tasks_held(move), move.files
+            move.paths,
+            criu,
+            state,
+            move.process,
+            move.out,
+            lambda: _tasks_held(move),
+            move.files,
+            any_cpu="cpu" in move.wish.skip,
         )
         names = early.finish(names)
     if move.wish.verify:

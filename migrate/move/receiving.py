@@ -29,7 +29,6 @@ from migrate.move.modes import LAZY
 from migrate.move.transaction import Step, Target, accepts_commit, target_alone
 from migrate.runtime import records
 from migrate.runtime.cgroups.group import ControlGroup
-from migrate.runtime.control import release_fifo
 from migrate.runtime.errors import ContainerUnknown
 from migrate.runtime.filling import is_filling
 from migrate.runtime.lifecycle.create import make_place, prepare_and_launch, unmake
@@ -39,6 +38,7 @@ from migrate.runtime.networks.standin import StandIn
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import Record, load_process, save_process
 from migrate.runtime.storage import driver_for, mount_rootfs, prepare_rootfs, remove_storage
+from migrate.runtime.waiting import release_init
 
 
 class Receiving:
@@ -197,7 +197,7 @@ def let_run(paths: Paths, entry: Entry) -> Record:
         if entry.mode != "cold":
             ControlGroup.of(record.identifier).thaw()
         elif own.fifo.exists():
-            release_fifo(own)
+            release_init(str(own.fifo))
             save_process(own, msgspec.structs.replace(process, started=True))
     return record
 

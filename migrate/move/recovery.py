@@ -142,9 +142,9 @@ def roll_back(paths: Paths, entry: Entry) -> None:
 
 def _start_again(paths: Paths, entry: Entry) -> None:
     """A container that was stopped for a cold move."""
-    from migrate.runtime.control import release_fifo
     from migrate.runtime.networks import driver_of
     from migrate.runtime.status import process_of_container
+    from migrate.runtime.waiting import release_init
 
     record = records.find(paths, entry.container)
     own = paths.container(record.identifier)
@@ -152,12 +152,15 @@ def _start_again(paths: Paths, entry: Entry) -> None:
     prepare_and_launch(paths, record, load_spec(paths, record))
     driver_of(record.network.driver).release(own, record.network)
     process = process_of_container(paths, record)
-    release_fifo(own)
+    release_init(str(own.fifo))
     records.save_process(own, msgspec.structs.replace(process, started=True))
 
 
 def destroy_source(paths: Paths, entry: Entry) -> None:
-    """End the source's frozen copy and all that it has here; safe to repeat."""
+    """End the source's frozen copy and all that it has here, but the journal; safe to repeat.
+
+    The journal goes when the target has been told (`conclude`): it keeps its own until then.
+    """
     with contextlib.suppress(ContainerUnknown):
         record = records.find(paths, entry.container)
         if record.generation <= entry.generation:
@@ -167,7 +170,16 @@ def destroy_source(paths: Paths, entry: Entry) -> None:
             unmake(paths, record)
             remove_volumes(paths, record)
             remove_storage(own)
-    _forget(paths, entry)
+    _remove_outgoing(paths, entry)
+
+
+def conclude(paths: Paths, entry: Entry, address: str = "") -> None:
+    """Tell the target that the source has finished, then drop the journal here.
+
+    Where the target can't be told, the journal stays, and the next `recover` tries again.
+    """
+    if tell_target(entry, address):
+        journal.remove(paths, entry)
 
 
 def _forget(paths: Paths, entry: Entry) -> None:
@@ -203,18 +215,17 @@ def recover(
         if current is None:
             return "settled"
         outcome = settle_source(paths, current, address=address, report=report)
-    if outcome not in {Source.COMMITTING, Source.SERVING}:
+    if outcome is Source.COMMITTED:
+        conclude(paths, entry, address)
+    elif outcome is Source.ABORTED:
         tell_target(entry, address)
     return str(outcome)
 
 
-def tell_target(entry: Entry, address: str = "") -> None:
-    """Let the target drop its journal; it is no harm if it can't be reached."""
-    from migrate.transfer.ssh import connect
-    from migrate.transfer.target import Target as Address
-
-    with contextlib.suppress(MigrateError):
-        where = Address.parse(address or entry.peer)
-        with connect(where, command=entry.remote_command or None) as far:
-            far.client.call("move.settle", move=entry.move, timeout=60)
-            far.client.call("move.forget", move=entry.move, timeout=30)
+def tell_target(entry: Entry, address: str = "") -> bool:
+    """Let the target drop its journal; whether it could be told."""
+    with contextlib.suppress(MigrateError), far_side(entry, address) as call:
+        call("move.settle", move=entry.move, timeout=60)
+        call("move.forget", move=entry.move, timeout=30)
+        return True
+    return False

@@ -9,7 +9,8 @@ import time
 import msgspec
 
 from migrate.checkpoint.files import portable
-from migrate.errors import MigrateError, from_wire
+from migrate.checkpoint.preflight import Verdict, joined
+from migrate.errors import MigrateError
 from migrate.kernel.signals import Signals
 from migrate.move import journal, pausing, plan, preparing, sharing
 from migrate.move.errors import (
@@ -24,8 +25,10 @@ from migrate.move.faultpoint import reached
 from migrate.move.modes import LAZY, choose
 from migrate.move.outgoing import CALL_LIMIT, Outgoing, Wish
 from migrate.move.plan import Plan
+from migrate.move.preflight.source import Case, verdicts_of
+from migrate.move.preflight.target import read_wire
 from migrate.move.progress import Event, Report, Result
-from migrate.move.recovery import destroy_source, far_side, roll_back, settle_source, tell_target
+from migrate.move.recovery import conclude, destroy_source, far_side, roll_back, settle_source
 from migrate.move.serving import Serving
 from migrate.move.transaction import Source, Step, Target, source_told
 from migrate.runtime import records
@@ -74,16 +77,20 @@ class Move(Outgoing):
             self.paths, self.record, self.spec, self.process if mode != "cold" else None
         )
         memory = in_use if mode != "cold" else 0
-        obstacles = found + plan.obstacles_of(
-            mode, self.process, state, here, self.there, memory, apart
+        case = Case(mode, here, self.there, memory, apart, self.process)
+        answer = self.agent.call(
+            "move.check", state=state.encode(), cpu=case.cpu(), timeout=CALL_LIMIT
         )
-        answer = self.agent.call("move.check", state=state.encode(), timeout=CALL_LIMIT)
-        obstacles += [from_wire(message) for message in answer["obstacles"]]
+        verdicts = [
+            *verdicts_of(case, state, self.wish.skip),
+            Verdict("binds", "mounts within its bind mounts", tuple(found), skippable=False),
+            *read_wire(answer, self.wish.skip),
+        ]
         self.phases.leave()
         self.state = state
         return Plan(
             self.record.name, self.record.identifier, str(self.address), self.there.name, mode,
-            choice.reason, memory, tuple(answer["missing"]), tuple(obstacles), choice.others,
+            choice.reason, memory, tuple(answer["missing"]), joined(verdicts), choice.others,
             here.tracking if mode in LAZY else "",
         )  # fmt: skip
 
@@ -202,7 +209,8 @@ class Move(Outgoing):
         """
         assert self.entry
         assert self.bulk
-        if journal.read(self.paths, self.entry.move, "source") is None:
+        current = journal.read(self.paths, self.entry.move, "source")
+        if current is None or current.source_state is Source.COMMITTED:
             return  # settled already, in doubt
         self.phases.enter("serve")
         self.entry = journal.write(self.paths, self.entry, Source.SERVING)
@@ -249,7 +257,8 @@ class Move(Outgoing):
             destroy_source(self.paths, self.entry)
         try:
             self.agent.call("move.forget", move=self.entry.move, timeout=CALL_LIMIT)
+            journal.remove(self.paths, self.entry)
         except MigrateError:
-            tell_target(self.entry)
+            conclude(self.paths, self.entry)
         self.bulk.close()
         self.phases.leave()

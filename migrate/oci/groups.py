@@ -13,7 +13,7 @@ from migrate.oci.filesystem import Groups
 from migrate.runtime.cgroups import resources
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.cgroups.layout import detect
-from migrate.runtime.cgroups.v1 import DEVICES
+from migrate.runtime.cgroups.tree import DEVICES
 from migrate.runtime.errors import CgroupFailed
 
 DEFAULT_PARENT = "migrate-oci"

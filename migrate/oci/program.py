@@ -15,8 +15,8 @@ from typing import Any, NoReturn
 from migrate.errors import MigrateError
 from migrate.kernel import scheduling
 from migrate.runtime import privileges, seccomp
-from migrate.runtime.spec import DEFAULT_PATH
 from migrate.runtime.users import look_up
+from migrate.runtime.usual import DEFAULT_PATH
 
 _HIGHEST = 1 << 20
 

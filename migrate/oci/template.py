@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from migrate.oci.errors import NotAllowedNow
-from migrate.runtime.spec import Options, build
+from migrate.runtime.usual import Options, build
 
 _CAPABILITIES = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
 _GROUPS = {

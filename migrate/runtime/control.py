@@ -8,19 +8,16 @@ import json
 import os
 import select
 import socket
-import subprocess
-import sys
-import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import migrate
-from migrate.runtime.cgroups.group import ControlGroup
+from migrate.runtime import monitorstart
+from migrate.runtime.cgroups import tree
 from migrate.runtime.errors import MonitorFailed, StartFailed
 from migrate.runtime.paths import ContainerPaths
 from migrate.runtime.records import Process, Record
-from migrate.runtime.spec import Spec, namespace_kinds
+from migrate.runtime.spec import Spec
+from migrate.runtime.waiting import Waiting
 
 ANSWER_LIMIT = 30.0  # seconds
 _MENDS = {
@@ -28,7 +25,6 @@ _MENDS = {
     "working directory": "give a directory that the container has (-w)",
     "network namespace": "'migrate doctor' tells what is missing",
 }
-_BOOT = "import sys; sys.path.insert(0, {!r}); from migrate.runtime.monitor import main; main()"
 
 
 def launch_monitor(
@@ -39,33 +35,21 @@ def launch_monitor(
     The answer is `{"ready": true, "pid": init's pid or 0, "pipes": {...}}`. Raises StartFailed
     naming the step of init's set-up that failed, MonitorFailed when there is no answer.
     """
-    group = ControlGroup.of(record.identifier)
-    message = {
-        "mode": mode,
-        "spec": spec,
-        "rootfs": str(own.rootfs),
-        "netns": str(own.netns) if network else "",
-        "cgroups": [str(path) for path in group.directories],
-        "homes": [str(path) for path in group.layout.homes()],
-        "namespaces": sorted(namespace_kinds(spec)),
-        "fifo": str(own.fifo),
-        "socket": str(own.socket),
-        "log": str(own.log),
-        "exit": str(own.exit),
-        "at_exit": _removal(record) if record.remove_at_exit else None,
-    }
+    message = monitorstart.message(
+        own,
+        spec,
+        tree.detect(),
+        mode=mode,
+        network=network,
+        remove=record.remove_at_exit,
+        log_limits=(record.log_max_size, record.log_max_files - 1),
+        restart=record.restart,
+    )
     own.filling.unlink(missing_ok=True)  # of processes that are no more
-    package_root = str(Path(migrate.__file__).parent.parent)
-    error_log = (own.run / "monitor.log").open("ab")
-    with error_log:
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _BOOT.format(package_root)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=error_log,
-            start_new_session=True, cwd="/",
-        )  # fmt: skip
-    line = _first_words(process, json.dumps(message).encode())
+    log = own.run / "monitor.log"
+    pid, line = monitorstart.start(message, str(log))
     if not line:
-        cause = (own.run / "monitor.log").read_text(errors="replace")[-1000:] or "it ended"
+        cause = log.read_text(errors="replace")[-1000:] or "it ended"
         raise MonitorFailed(f"the monitor of '{record.name}' did not start", cause=cause)
     answer: dict[str, Any] = json.loads(line)
     if "error" in answer:
@@ -74,29 +58,7 @@ def launch_monitor(
             cause=answer["error"],
             mend=_MENDS.get(answer["step"], "mend what the cause names, then try again"),
         )
-    return answer | {"monitor": process.pid}
-
-
-def _first_words(process: subprocess.Popen[bytes], message: bytes) -> bytes:
-    """What the monitor answers to `message`; empty when it says nothing in time (then it ends)."""
-    assert process.stdin is not None
-    assert process.stdout is not None
-    with process.stdin, process.stdout:
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.write(message)
-            process.stdin.close()
-        ready, _, _ = select.select([process.stdout], [], [], ANSWER_LIMIT)
-        if ready:
-            return process.stdout.readline()
-    process.kill()
-    process.wait()
-    return b""
-
-
-def _removal(record: Record) -> list[str]:
-    package_root = str(Path(migrate.__file__).parent.parent)
-    boot = f"import sys; sys.path.insert(0, {package_root!r}); from migrate.cli.main import main"
-    return [sys.executable, "-c", f"{boot}; main()", "rm", record.identifier]
+    return answer | {"monitor": pid}
 
 
 def ask(
@@ -122,51 +84,12 @@ def ask(
     return answer
 
 
-class Waiting:
-    """A wait for init's end that begins when this is made: nothing that comes later is missed."""
-
-    def __init__(self, own: ContainerPaths) -> None:
-        """Raises MonitorFailed when the monitor does not serve."""
-        self._channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
-        try:
-            self._channel.connect(str(own.socket))
-            self._channel.send(json.dumps({"do": "wait"}).encode())
-        except OSError as error:
-            self._channel.close()
-            raise MonitorFailed(
-                "the container's monitor does not answer", cause=str(error)
-            ) from error
-
-    def poll(self, limit: float | None) -> int | None:
-        """Init's exit status (128 + n for signal n); None if it runs on after `limit` seconds.
-
-        Raises MonitorFailed when the monitor has died.
-        """
-        ready, _, _ = select.select([self._channel], [], [], limit)
-        if not ready:
-            return None
-        try:
-            data = self._channel.recv(65536)
-        except ConnectionError:
-            data = b""
-        if not data:
-            raise MonitorFailed(
-                "the container's monitor has died", cause="somebody or something ended it",
-                mend="the container may run on: see 'migrate ps'; its output is lost",
-            )  # fmt: skip
-        return int(json.loads(data)["status"])
-
-    def close(self) -> None:
-        """Wait no longer."""
-        self._channel.close()
-
-
 def wait(own: ContainerPaths) -> int:
     """Wait until init has ended; its exit status (128 + n for signal n)."""
     try:
-        with contextlib.closing(Waiting(own)) as waiting:
-            status = waiting.poll(None)
-            assert status is not None
+        with contextlib.closing(Waiting(str(own.socket))) as waiting:
+            while (status := waiting.poll(None)) is None:
+                pass
             return status
     except MonitorFailed:
         if own.exit.exists():
@@ -176,12 +99,20 @@ def wait(own: ContainerPaths) -> int:
 
 def await_monitor_end(process: Process | None, limit: float = 5.0) -> bool:
     """Wait for the end of a container's monitor; False if it serves on after `limit` seconds."""
-    deadline = time.monotonic() + limit
-    while process is not None and process.monitored:
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.002)
-    return True
+    if process is None:
+        return True
+    try:
+        descriptor = os.pidfd_open(process.monitor)
+    except ProcessLookupError:
+        return True
+    try:
+        if not process.monitored:  # it, or who had its pid since, is none of ours
+            return True
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        return bool(poll.poll(limit * 1000))
+    finally:
+        os.close(descriptor)
 
 
 def exit_status(own: ContainerPaths) -> int:
@@ -190,16 +121,3 @@ def exit_status(own: ContainerPaths) -> int:
         return int(json.loads(own.exit.read_bytes())["status"])
     except (OSError, ValueError, KeyError):
         return 255
-
-
-def release_fifo(own: ContainerPaths, limit: float = 5.0) -> None:
-    """Let a created init exec its program; raises StartFailed when it does not answer."""
-    try:
-        descriptor = os.open(own.fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError as error:
-        raise StartFailed("the container can't be started", cause="its fifo is gone") from error
-    with os.fdopen(descriptor, "rb", buffering=0) as fifo:
-        ready, _, _ = select.select([fifo], [], [], limit)
-        if not ready or not fifo.read(1):
-            raise StartFailed("the container's init does not answer", cause="it has died")
-    own.fifo.unlink()

@@ -10,12 +10,14 @@ import json
 import os
 import signal
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, NoReturn
 
 from migrate.kernel.namespaces import set_host_name
 from migrate.kernel.processes import default_signals
 from migrate.runtime import privileges, rootfs
+
+TYPE_CHECKING = False  # `typing` takes longer to load than all that is needed here
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 EXIT_NOT_FOUND, EXIT_NOT_EXECUTABLE, EXIT_SETUP = 127, 126, 125
 
@@ -77,7 +79,8 @@ def _name_host(spec: dict[str, Any]) -> None:
 
 def _set_sysctls(spec: dict[str, Any]) -> None:
     for name, value in (spec.get("linux", {}).get("sysctl") or {}).items():
-        Path("/proc/sys", *name.split(".")).write_text(str(value))
+        with open(os.path.join("/proc/sys", *name.split(".")), "w") as file:
+            file.write(str(value))
 
 
 def _seal_root(spec: dict[str, Any]) -> None:

@@ -4,7 +4,9 @@ It keeps the log and the exit code, and answers on a control socket. It imports 
 and kernel wrappers only, so that it stays small and survives upgrades of what stands above it.
 
 Control socket: SOCK_SEQPACKET, one JSON object a packet, descriptors by SCM_RIGHTS:
-`{"do": "ping"}`; `{"do": "wait"}` (answered when init has ended: `{"status": n}`);
+`{"do": "ping"}`; `{"do": "wait"}` (answered when init has ended: `{"status": n}`; with
+`"removes": true` the caller removes the container then, before it hangs up; with `"output": true`
+it is told `{"output": true}` whenever the log has grown);
 `{"do": "drain"}` (all output so far is in the log); `{"do": "criu", "argv": [...], "inherit": n}`
 with descriptors (starts CRIU as a child, the passed descriptors at numbers 10.. and the write ends
 of the log pipes behind them, with what `"environment"` adds, if it is there; answers
@@ -19,37 +21,40 @@ from __future__ import annotations
 
 import array
 import contextlib
+import fcntl
 import json
 import os
+import select
 import selectors
 import signal
 import socket
 import sys
-from typing import Any
+import time
 
 from migrate.kernel.files import write_atomically
 from migrate.kernel.namespaces import (
-    CLONE_NEWCGROUP,
-    CLONE_NEWIPC,
-    CLONE_NEWNET,
-    CLONE_NEWNS,
     CLONE_NEWPID,
-    CLONE_NEWUTS,
-    setns,
-    unshare,
 )  # fmt: skip
-from migrate.kernel.processes import set_child_subreaper
-from migrate.runtime.init import EXIT_SETUP, be_init
-from migrate.runtime.logs import LogWriter
-from migrate.runtime.pagekeeper import PageKeeper
+from migrate.kernel.processes import fork_into, set_child_subreaper
+from migrate.runtime.again import see_to_restart
+from migrate.runtime.criustart import be_criu
+from migrate.runtime.first import be_first
+from migrate.runtime.init import EXIT_SETUP
+from migrate.runtime.logs import LogFile, LogWriter
+
+TYPE_CHECKING = False  # `typing` takes longer to load than all that is needed here
+if TYPE_CHECKING:
+    from typing import Any
+
+    from migrate.runtime.pagekeeper import PageKeeper
 
 FIRST_DESCRIPTOR = 10
 PACKET_LIMIT = 65536
-_CLONE_FLAGS = {
-    "pid": CLONE_NEWPID, "mount": CLONE_NEWNS, "uts": CLONE_NEWUTS,
-    "ipc": CLONE_NEWIPC, "cgroup": CLONE_NEWCGROUP,
-}  # fmt: skip
-Launch = dict[str, Any]
+REMOVAL_TIME = 0.1
+"""Seconds in which who has waited for the end may remove the container; then a child sees to it."""
+_GROWN = b'{"output": true}'
+_SIOCOUTQ = 0x5411  # include/uapi/linux/sockios.h: bytes that were sent and not read
+Launch = dict[str, "Any"]
 
 
 class Monitor:
@@ -60,12 +65,19 @@ class Monitor:
         self.init = 0
         self.status: int | None = None
         self.leaving = False
+        self._born = time.monotonic()
         self._criu: set[int] = set()
-        self._pages = PageKeeper()
+        self._pages: PageKeeper | None = None
+        if launch["mode"] != "create":  # now, not later: then it might be another version's
+            from migrate.runtime.pagekeeper import PageKeeper
+
+            self._pages = PageKeeper()
         self._waiting: list[socket.socket] = []
+        self._remover: socket.socket | None = None
+        self._listeners: list[socket.socket] = []
         self._selector = selectors.DefaultSelector()
         self._early: dict[int, int] = {}
-        log = os.open(launch["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        log = LogFile(launch["log"], *launch["log_limits"])
         self.pipes = {name: os.pipe() for name in ("stdout", "stderr")}
         for name, (reader, _writer) in self.pipes.items():
             os.set_blocking(reader, False)
@@ -103,7 +115,7 @@ class Monitor:
     def _listen(self) -> None:
         path = self.launch["socket"]
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)  # noqa: PTH108 -- pathlib is not loaded here
+            os.unlink(path)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
         old_mask = os.umask(0o177)
         listener.bind(path)
@@ -115,26 +127,22 @@ class Monitor:
     def _create(self) -> Launch:
         """Fork init into its namespaces; the launcher's answer, with pid or error."""
         reader, writer = os.pipe()
-        pid_reader, pid_writer = os.pipe()
-        middle = os.fork()
-        if middle == 0:
+        pid = fork_into(CLONE_NEWPID if "pid" in self.launch["namespaces"] else 0)
+        if pid == 0:
             os.close(reader)
-            _be_middle(self.launch, self._streams(), writer, pid_writer)
+            be_first(self.launch, self._streams(), writer)
         os.close(writer)
-        os.close(pid_writer)
-        told = os.read(pid_reader, 32)
         report = b""
         while chunk := os.read(reader, 4096):
             report += chunk
         os.close(reader)
-        os.close(pid_reader)
         for line in report.splitlines():
             message = json.loads(line)
             if "error" in message:
                 return dict(message)
-        if not told or b"ready" not in report:
+        if b"ready" not in report:
             return {"step": "init", "error": "it ended without a word"}
-        self.init = int(told)
+        self.init = pid
         self._close_writers()
         return {"pid": self.init}
 
@@ -155,10 +163,18 @@ class Monitor:
         if data:
             with contextlib.suppress(OSError):  # a full disk loses log lines, not the container
                 log.feed(data)
+            self._tell_growth()
         elif self.pipes["stdout"][1] < 0:
             self._selector.unregister(reader)
             with contextlib.suppress(OSError):
                 log.finish()
+
+    def _tell_growth(self) -> None:
+        for listener in self._listeners:
+            # Who has not read the last one knows already; its queue has to take the end as well.
+            with contextlib.suppress(OSError):
+                if not any(fcntl.ioctl(listener, _SIOCOUTQ, bytes(4))):
+                    listener.send(_GROWN, socket.MSG_DONTWAIT)
 
     def _on_child(self, reader: Any, _argument: None) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -171,7 +187,7 @@ class Monitor:
             if pid == 0:
                 return
             code = os.waitstatus_to_exitcode(status)
-            if self._pages.on_child(pid, code):
+            if self._pages and self._pages.on_child(pid, code):
                 if self._pages.refused:
                     self._kill_criu()
                 continue
@@ -206,6 +222,8 @@ class Monitor:
             self._selector.unregister(connection)
             if connection in self._waiting:
                 self._waiting.remove(connection)
+            if connection in self._listeners:
+                self._listeners.remove(connection)
             connection.close()
         finally:
             for descriptor in descriptors:
@@ -215,6 +233,10 @@ class Monitor:
         match request["do"]:
             case "wait":
                 self._waiting.append(connection)
+                if request.get("removes"):
+                    self._remover = connection
+                if request.get("output"):
+                    self._listeners.append(connection)
                 return None
             case "criu":
                 added = request.get("environment", {})
@@ -223,11 +245,11 @@ class Monitor:
                 self.init = int(request["pid"])
                 self.status = self._early.get(self.init)
                 self._close_writers()
-            case "pages" if descriptors:
+            case "pages" if descriptors and self._pages:
                 return self._pages.start(request, descriptors[0])
-            case "pages":
+            case "pages" if self._pages:
                 return self._pages.state()
-            case "fill":
+            case "fill" if self._pages:
                 self._pages.begin()
             case "drain":
                 self._drain()
@@ -252,16 +274,7 @@ class Monitor:
         pid = os.fork()
         if pid == 0:
             with contextlib.suppress(BaseException):
-                self._enter_cgroup_namespace()
-                high = [_dup_above(d, FIRST_DESCRIPTOR + len(passed)) for d in passed]
-                for descriptor, number in zip(high, numbers, strict=True):
-                    os.dup2(descriptor, number, inheritable=True)
-                os.closerange(3, FIRST_DESCRIPTOR)
-                os.closerange(numbers[-1] + 1, 4096)
-                signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-                for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
-                    signal.signal(number, signal.SIG_DFL)
-                os.execve(argv[0], argv, environment)
+                be_criu(self.launch, passed, numbers, argv, environment)
             os._exit(EXIT_SETUP)
         self._criu.add(pid)
         return {"ok": True, "pid": pid, "descriptors": numbers}
@@ -271,20 +284,6 @@ class Monitor:
         for pid in self._criu:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-
-    def _enter_cgroup_namespace(self) -> None:
-        """Root the cgroup namespace at the container's group, then leave the group again.
-
-        CRIU is told to leave cgroups alone (its own way mounts every hierarchy anew), so what it
-        restores inherits this namespace from it.
-        """
-        if "cgroup" not in self.launch["namespaces"]:
-            return
-        for directory in self.launch["cgroups"]:
-            _write(f"{directory}/cgroup.procs", "0")
-        unshare(CLONE_NEWCGROUP)
-        for home in self.launch["homes"]:
-            _write(f"{home}/cgroup.procs", "0")
 
     def _drain(self) -> None:
         """Read what is in the pipes now."""
@@ -300,7 +299,8 @@ class Monitor:
     def _finish(self) -> None:
         # With the init of a pid namespace all its processes have ended (pid_namespaces(7)).
         ended = self.status is not None and "pid" in self.launch["namespaces"]
-        self._pages.stop(ended=ended or not self.init)
+        if self._pages:
+            self._pages.stop(ended=ended or not self.init)
         self._close_writers()
         self._drain()
         for key in list(self._selector.get_map().values()):
@@ -309,63 +309,55 @@ class Monitor:
                 with contextlib.suppress(OSError):
                     log.finish()
         if self.status is not None:
+            self._hear_who_has_come()
             record = json.dumps({"status": self.status}).encode()
             with contextlib.suppress(OSError):
-                write_atomically(_path(self.launch["exit"]), record)
+                durable = not self.launch.get("at_exit")
+                write_atomically(self.launch["exit"], record, durable=durable)
             for connection in self._waiting:
                 with contextlib.suppress(OSError):
                     connection.send(record)
-            argv = self.launch.get("at_exit")
-            if argv and os.fork() == 0:
-                os.closerange(3, 4096)
-                os.execv(argv[0], argv)
+            if self.launch["restart"]:
+                see_to_restart(self.launch, self.status, time.monotonic() - self._born)
+            if self.launch.get("at_exit") and not self._is_removed() and os.fork() == 0:
+                self._see_to_removal(self.launch["at_exit"])
         with contextlib.suppress(OSError):
-            os.unlink(self.launch["socket"])  # noqa: PTH108 -- see _listen
+            os.unlink(self.launch["socket"])
 
+    def _hear_who_has_come(self) -> None:
+        """Whoever connected before the end gets an answer, though it came in the same moment."""
+        for _round in range(64):
+            ready = [key for key, _ in self._selector.select(0)
+                     if key.data[0] in {self._on_connection, self._on_packet}]  # fmt: skip
+            if not ready:
+                return
+            for key in ready:
+                handler, argument = key.data
+                handler(key.fileobj, argument)
 
-def _write(path: str, text: str) -> None:
-    with open(path, "w") as file:  # noqa: PTH123 -- pathlib is not loaded here
-        file.write(text)
+    def _is_removed(self) -> bool:
+        """Whether who has waited for the end is through with the removal: most often it is at once.
 
+        Nobody waits for our own end meanwhile but who holds the container's lock.
+        """
+        if self._remover in self._waiting:
+            select.select([self._remover], [], [], REMOVAL_TIME)
+        return not os.path.exists(self.launch["record"])
 
-def _path(text: str) -> Any:
-    from pathlib import Path
-
-    return Path(text)
-
-
-def _dup_above(descriptor: int, lowest: int) -> int:
-    import fcntl
-
-    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, lowest)
-
-
-def _be_middle(launch: Launch, streams: tuple[int, int], report: int, pid_writer: int) -> None:
-    """Enter the cgroups and namespaces, fork init, tell its pid, end: init goes to the monitor."""
-    step = "control group"
-    try:
-        for directory in launch["cgroups"]:
-            with open(f"{directory}/cgroup.procs", "w") as file:  # noqa: PTH123 -- see _listen
-                file.write("0")
-        step = "network namespace"
-        if launch["netns"]:
-            netns = os.open(launch["netns"], os.O_RDONLY | os.O_CLOEXEC)
-            setns(netns, CLONE_NEWNET)
-            os.close(netns)
-        step = "namespaces"
-        flags = 0
-        for kind in launch["namespaces"]:
-            flags |= _CLONE_FLAGS.get(kind, 0)
-        unshare(flags)
-        pid = os.fork()
-    except OSError as error:
-        os.write(report, json.dumps({"step": step, "error": str(error)}).encode())
-        os._exit(EXIT_SETUP)
-    if pid == 0:
-        os.close(pid_writer)
-        be_init(launch, streams, report)
-    os.write(pid_writer, str(pid).encode())
-    os._exit(0)
+    def _see_to_removal(self, argv: list[str]) -> None:
+        """A child's part: who waits for the end may remove the container, and die before it has."""
+        with contextlib.suppress(BaseException):
+            # Not by the same opening: that is locked for as long as there is a monitor.
+            os.dup2(os.open("/proc/self/fd/2", os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC), 2)
+            if self._remover in self._waiting:
+                self._remover.setblocking(True)
+                while self._remover.recv(PACKET_LIMIT):
+                    pass
+            if os.path.exists(self.launch["record"]):
+                os.closerange(3, 4096)
+                signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+                os.execv(argv[0], argv)
+        os._exit(0)
 
 
 def _answer_launcher(message: Launch) -> None:
@@ -378,8 +370,12 @@ def _answer_launcher(message: Launch) -> None:
 
 
 def main() -> None:
-    """Read the launch message from stdin, answer on stdout, serve."""
-    launch = json.loads(sys.stdin.buffer.read())
+    """A new interpreter's part: read the launch message from stdin, answer on stdout, serve."""
+    serve(json.loads(sys.stdin.buffer.read()))
+
+
+def serve(launch: Launch) -> None:
+    """Be the monitor: create or await init, answer on stdout, and stay until init has ended."""
     set_child_subreaper()
     os.chdir("/")
     try:

@@ -56,7 +56,7 @@ class PageKeeper:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # a descriptor a process
         for path in (request["socket"], request["filling"]):
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)  # noqa: PTH108 -- pathlib is not loaded here
+                os.unlink(path)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         filling = os.open(request["filling"], flags, 0o600)
         os.write(filling, _EMPTY_PROGRESS)
@@ -156,9 +156,9 @@ class PageKeeper:
         """All is filled. If the monitor is gone, the paths may be another container's by now."""
         filling, listener = self._paths
         with contextlib.suppress(OSError):
-            if os.stat(filling).st_ino == os.fstat(self._kept["filling"]).st_ino:  # noqa: PTH116
-                os.unlink(listener)  # noqa: PTH108
-                os.unlink(filling)  # noqa: PTH108
+            if os.stat(filling).st_ino == os.fstat(self._kept["filling"]).st_ino:
+                os.unlink(listener)
+                os.unlink(filling)
 
 
 def _listen(path: str) -> int:

@@ -145,6 +145,11 @@ class ContainerPaths:
         return self.run / "exec.fifo"
 
     @property
+    def stopped(self) -> Path:
+        """There when somebody has stopped it: then no policy starts it again."""
+        return self.run / "stopped"
+
+    @property
     def lock(self) -> Path:
         """Held by the command that works on the container."""
         return self.paths.run / "containers" / f".{self.identifier}.lock"

@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
-from typing import Any
 
 from migrate.kernel import capabilities
 from migrate.kernel.files import RESOLVE_NO_MAGICLINKS, openat2
 from migrate.kernel.libc import AT_FDCWD
+
+TYPE_CHECKING = False  # `typing` takes longer to load than all that is needed here
+if TYPE_CHECKING:
+    from typing import Any
 
 _SCRIPT_DEPTH, _SCRIPT_LINE = 5, 256  # Linux, fs/exec.c and include/uapi/linux/binfmts.h
 
@@ -51,13 +54,13 @@ def drop(process: dict[str, Any]) -> None:
 def find_program(name: str, environment: dict[str, str], directory: str) -> str:
     """The path that execve will be given, by PATH; raises FileNotFoundError or PermissionError."""
     if "/" in name:
-        candidates = [os.path.join(directory, name)]  # noqa: PTH118 -- a path inside the container
+        candidates = [os.path.join(directory, name)]
     else:
         parts = environment.get("PATH", "").split(":")
         candidates = [f"{part or '.'}/{name}" for part in parts]
     found = None
     for candidate in candidates:
-        if os.path.isfile(candidate):  # noqa: PTH113 -- a path inside the container
+        if os.path.isfile(candidate):
             if os.access(candidate, os.X_OK):
                 _refuse_own_interpreter(candidate)
                 return candidate
@@ -74,7 +77,7 @@ def _refuse_own_interpreter(path: str, depth: int = 0) -> None:
     operator has bound it.
     """
     with contextlib.suppress(FileNotFoundError):
-        if os.path.samefile(path, "/proc/self/exe"):  # noqa: PTH121 -- a path inside the container
+        if os.path.samefile(path, "/proc/self/exe"):
             try:
                 os.close(openat2(AT_FDCWD, path, os.O_PATH, resolve=RESOLVE_NO_MAGICLINKS))
             except OSError:
@@ -89,7 +92,7 @@ def _refuse_own_interpreter(path: str, depth: int = 0) -> None:
 def _interpreter_of(script: str) -> str:
     """What a script's first line names (execve(2)); "" if it is none, or can't be read."""
     try:
-        with open(script, "rb") as file:  # noqa: PTH123 -- a path inside the container
+        with open(script, "rb") as file:
             first = file.read(_SCRIPT_LINE).split(b"\n")[0]
     except OSError:
         return ""

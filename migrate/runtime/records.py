@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import json
 import os
 import re
-import secrets
-import time
-from collections.abc import Iterator
-from pathlib import Path
+from contextlib import AbstractContextManager
 from typing import Any
 
 import msgspec
 
 from migrate.kernel.files import write_atomically
 from migrate.kernel.processes import boot_id, is_running, start_time
-from migrate.runtime.errors import ContainerBusy, ContainerUnknown, NameTaken, SpecInvalid
+from migrate.runtime import locks
+from migrate.runtime.errors import ContainerUnknown, NameTaken, SpecInvalid
 from migrate.runtime.paths import ContainerPaths, Paths
 
 NAME_PATTERN = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
@@ -70,6 +66,9 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     moved_to: str = ""  # the host it has moved to; such a record never runs again
     remove_at_exit: bool = False
     storage: str = ""  # the storage driver that this host has it on; "" is overlay
+    restart: str = ""  # "always", "on-failure", "on-failure:N"
+    log_max_size: int = 0  # bytes of a full log file; 0: it is never full
+    log_max_files: int = 3  # of them all
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -102,7 +101,7 @@ class Process(msgspec.Struct, frozen=True):
 
 def new_identifier() -> str:
     """Twelve random hexadecimal digits."""
-    return secrets.token_hex(6)
+    return os.urandom(6).hex()
 
 
 def check_name(name: str) -> None:
@@ -141,7 +140,9 @@ def load_all(paths: Paths) -> list[Record]:
     found = []
     for path in directory.glob("*/record.json"):
         with contextlib.suppress(FileNotFoundError):
-            found.append(decode(path.read_bytes()[:RECORD_LIMIT]))
+            data = path.read_bytes()[:RECORD_LIMIT]
+            if data.strip(b"\0"):  # else the host went down before it was written: see `debris`
+                found.append(decode(data))
     return sorted(found, key=lambda record: record.created)
 
 
@@ -198,48 +199,6 @@ def process_of(pid: int, **fields: Any) -> Process:
     return Process(pid, start_time(pid), boot_id(), **fields)
 
 
-@contextlib.contextmanager
-def locked(own: ContainerPaths, purpose: str, wait: float = 5.0) -> Iterator[None]:
+def locked(own: ContainerPaths, purpose: str, wait: float = 5.0) -> AbstractContextManager[None]:
     """Hold the container's lock; raises ContainerBusy, naming the holder, after `wait` seconds."""
-    own.lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    deadline = time.monotonic() + wait
-    descriptor = _lock(own, deadline)
-    while not _is_at(descriptor, own.lock):  # its last holder has removed the container
-        os.close(descriptor)
-        descriptor = _lock(own, deadline)
-    try:
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "purpose": purpose}).encode(), 0)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _lock(own: ContainerPaths, deadline: float) -> int:
-    descriptor = os.open(own.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() < deadline:
-                time.sleep(0.02)
-                continue
-            error = _busy(own, descriptor)
-            os.close(descriptor)
-            raise error from None
-        return descriptor
-
-
-def _is_at(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-def _busy(own: ContainerPaths, descriptor: int) -> ContainerBusy:
-    holder = "another command"
-    with contextlib.suppress(ValueError, KeyError, TypeError):
-        entry = json.loads(os.pread(descriptor, 4096, 0))
-        holder = f"'{entry['purpose']}' (pid {entry['pid']})"
-    return ContainerBusy(f"container {own.identifier} is busy", cause=f"{holder} works on it")
+    return locks.locked(str(own.lock), purpose, wait, str(own.state))

@@ -42,6 +42,9 @@ class Request:
     labels: Mapping[str, str] = field(default_factory=dict)
     stop_signal: str = ""
     remove_at_exit: bool = False
+    restart: str = ""
+    log_max_size: int = 0
+    log_max_files: int = 3
 
 
 def make(paths: Paths, request: Request) -> Record:
@@ -54,21 +57,16 @@ def make(paths: Paths, request: Request) -> Record:
     if request.bundle:
         return _from_bundle(paths, request, record)
     config: dict[str, Any] = {}
+    image = None
     if request.image:
-        store = Store(paths.images)
-        image = store.resolve(request.image)
+        image = Store(paths.images).resolve(request.image)
         config = image.config
         record = _replaced(record, image=request.image, layers=image.diff_ids)
-        store.pin(record.identifier, image)
     record = _replaced(record, stop_signal=_stop_signal(request, config))
-    try:
-        return create(
-            paths, record, spec.build(_options(request, config, record)),
-            user=request.user or str(config.get("User") or "0"),
-        )  # fmt: skip
-    except BaseException:
-        Store(paths.images).unpin(record.identifier)
-        raise
+    return create(
+        paths, record, spec.build(_options(request, config, record)),
+        user=request.user or str(config.get("User") or "0"), image=image,
+    )  # fmt: skip
 
 
 def _replaced(record: Record, **changes: Any) -> Record:
@@ -91,7 +89,8 @@ def _record(request: Request) -> Record:
         identifier=identifier, name=request.name or identifier, created=time.time(), rootfs=rootfs,
         network=request.network, binds=tuple(request.binds), resources=request.resources,
         labels=dict(request.labels), remove_at_exit=request.remove_at_exit,
-        stop_signal=_stop_signal(request, {}),
+        stop_signal=_stop_signal(request, {}), restart=request.restart,
+        log_max_size=request.log_max_size, log_max_files=request.log_max_files,
     )  # fmt: skip
 
 

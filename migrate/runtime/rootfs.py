@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from pathlib import Path
-from typing import Any
 
 from migrate.kernel import mounts
 from migrate.kernel.files import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
+
+TYPE_CHECKING = False  # `typing` takes longer to load than all that is needed here
+if TYPE_CHECKING:
+    from typing import Any
 
 # Option -> (flag, whether the option clears it); config.md, "Linux mount options".
 _FLAGS = {
@@ -127,7 +129,7 @@ def mount_one(root: int, entry: dict[str, Any]) -> None:
     bind = bool(flags & mounts.MS_BIND) or kind == "bind"
     if bind:
         flags |= mounts.MS_BIND
-    place = make_place(root, entry["destination"], directory=not bind or Path(source).is_dir())
+    place = make_place(root, entry["destination"], directory=not bind or os.path.isdir(source))
     try:
         target = f"/proc/self/fd/{place}"
         if bind:
@@ -167,7 +169,7 @@ def make_devices(root: int) -> None:
         for name, major, minor in DEVICES:
             with contextlib.suppress(FileExistsError):
                 os.mknod(name, 0o666 | stat.S_IFCHR, os.makedev(major, minor), dir_fd=place)
-                os.chmod(f"/proc/self/fd/{place}/{name}", 0o666)  # noqa: PTH101, S103 -- under a descriptor; devices are for all
+                os.chmod(f"/proc/self/fd/{place}/{name}", 0o666)  # noqa: S103 -- under a descriptor; devices are for all
     finally:
         os.close(place)
     make_links(root)
@@ -204,7 +206,7 @@ def hide(linux: dict[str, Any]) -> None:
     """Mask and make read-only what the specification names; what is not there is passed over."""
     for path in linux.get("maskedPaths", []):
         with contextlib.suppress(FileNotFoundError):
-            if Path(path).is_dir():
+            if os.path.isdir(path):
                 mounts.mount("tmpfs", path, "tmpfs", mounts.MS_RDONLY)
             else:
                 mounts.mount("/dev/null", path, flags=mounts.MS_BIND)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from pathlib import Path
 
 from migrate.images.drivers import NAMES, checked, driver_named, first_working
@@ -14,6 +13,7 @@ from migrate.images.snapshots import Snapshot
 from migrate.images.store import Store
 from migrate.kernel import mounts
 from migrate.kernel.files import write_atomically
+from migrate.kernel.mountinfo import is_mount_point
 from migrate.runtime.configuration import read_configuration
 from migrate.runtime.errors import RootfsBad
 from migrate.runtime.paths import ContainerPaths, Paths
@@ -69,7 +69,7 @@ def snapshot_of(paths: Paths, record: Record) -> Snapshot:
 def mount_rootfs(paths: Paths, record: Record) -> None:
     """Mount the root file system at its place; nothing to do when it is mounted."""
     own = paths.container(record.identifier)
-    if not mounts.is_mount_point(own.rootfs):
+    if not is_mount_point(own.rootfs):
         prepare_rootfs(paths, record)
         snapshot_of(paths, record).mount()
 
@@ -94,7 +94,7 @@ def own_files(paths: Paths, record: Record) -> Path:
 
 def unmount_rootfs(own: ContainerPaths) -> None:
     """Take it off; no error when it is not mounted."""
-    while mounts.is_mount_point(own.rootfs):
+    while is_mount_point(own.rootfs):
         mounts.unmount(own.rootfs, mounts.MNT_DETACH)
 
 
@@ -134,9 +134,14 @@ def remove_storage(own: ContainerPaths) -> None:
     """Unmount and delete everything that the container has on this host, volumes apart."""
     unmount_rootfs(own)
     Store(own.paths.images).unpin(own.identifier)
-    if own.tree.parent.exists():
-        remove_tree(own.tree.parent)
-    for directory in (own.state, own.run):
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(directory)
+    with contextlib.suppress(FileNotFoundError):
+        remove_tree(own.run)
+    with contextlib.suppress(FileNotFoundError):
+        for path in own.state.iterdir():  # the record last: as long as it is there, `rm` finds it
+            if path.is_dir() and not path.is_symlink():
+                remove_tree(path)
+            elif path != own.record:
+                path.unlink()
+        own.record.unlink(missing_ok=True)
+        own.state.rmdir()
     own.lock.unlink(missing_ok=True)

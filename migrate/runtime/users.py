@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from migrate.kernel.files import (
     RESOLVE_IN_ROOT,
@@ -19,18 +18,28 @@ from migrate.kernel.files import (
 )
 from migrate.runtime.errors import SpecInvalid
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 FILE_LIMIT = 1 << 20
 ID_LIMIT = (1 << 32) - 2  # (uid_t) -1 means "leave as it is"
 
 
-@dataclass(frozen=True)
 class User:
     """Whom a process runs as."""
 
-    user_id: int
-    group_id: int
-    additional: tuple[int, ...] = ()
-    home: str = "/"
+    def __init__(
+        self, user_id: int, group_id: int, additional: tuple[int, ...] = (), home: str = "/"
+    ) -> None:
+        self.user_id = user_id
+        self.group_id = group_id
+        self.additional = additional
+        self.home = home
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, User) and vars(self) == vars(other)
+
+    __hash__ = None  # type: ignore[assignment]
 
     def as_spec(self) -> dict[str, object]:
         """The `process.user` of an OCI specification."""
@@ -38,7 +47,7 @@ class User:
         return found | ({"additionalGids": list(self.additional)} if self.additional else {})
 
 
-def look_up(root: Path, wanted: str) -> User:
+def look_up(root: str | os.PathLike[str], wanted: str) -> User:
     """The user of "name", "uid", "name:group" or "uid:gid" in the root file system at `root`.
 
     A number needs no entry. Groups that list the user are added unless a group was named, as other

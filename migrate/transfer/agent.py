@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 SOFTWARE = f"migrate {getattr(migrate, '__version__', '?')}"
 _READ_SIZE = 256 * 1024
+HEARTBEAT = 10.0  # seconds between signs of life of an agent that has nothing to do
 
 Method = Callable[..., Any]
 """`method(context, **named arguments)`; annotated arguments are checked against their types."""
@@ -201,7 +202,7 @@ def serve(
     decoder = FrameDecoder()
     try:
         output.send(Hello(VERSION, tuple(capabilities), SOFTWARE))
-        while data := _read(input_fd):
+        while data := _read(input_fd, output):
             for message in decoder.feed(data):
                 server.handle(message)
         decoder.finish()
@@ -213,8 +214,18 @@ def serve(
             on_close()
 
 
-def _read(descriptor: int) -> bytes:
+def _read(descriptor: int, output: _Output) -> bytes:
+    """What comes next; meanwhile a sign of life every HEARTBEAT seconds.
+
+    Whose client vanished while the link was down never hears of its end: nothing is sent, so
+    nothing is refused. What is sent is answered by a reset when the link is back, or given up by
+    TCP after some minutes (tcp_retries2), and sshd then ends our input.
+    """
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
     try:
+        while not poll.poll(HEARTBEAT * 1000):
+            output.send(Event(0, "alive"))
         return os.read(descriptor, _READ_SIZE)
     except ConnectionError:
         return b""

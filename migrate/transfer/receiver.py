@@ -7,6 +7,7 @@ import errno
 import logging
 import os
 import re
+import select
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -51,6 +52,7 @@ ARRIVED = ".arrived"
 """Ending of the log beside a file of pages: which have come; uint64 pairs [start, end)."""
 MAX_ASKED = 32 * 1024  # bytes of requests in one frame
 _AHEAD = 64 * 1024
+IDLE = 10.0  # seconds without a frame, after which the move may be over
 _ZEROS = bytes(64 * 1024)
 _TOKEN = re.compile(r"[0-9a-f]{32}")
 
@@ -88,7 +90,7 @@ def receive(input_fd: int, output_fd: int, root: Path) -> int:
     try:
         root_fd = open_root(root)
         try:
-            receiver = _Receiver(input_fd, output_fd, root_fd)
+            receiver = _Receiver(_Input(input_fd, root), output_fd, root_fd)
             try:
                 receiver.run()
             finally:
@@ -116,8 +118,10 @@ def _write(descriptor: int, data: bytes) -> None:
 class _Input:
     """Exact reads without copies: what comes too early with a readv(2) is kept for the next."""
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+    def __init__(self, descriptor: int, root: Path) -> None:
+        self._descriptor, self._root = descriptor, root
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLIN)
         self._ahead = memoryview(bytearray(_AHEAD))
         self._start = self._end = 0
 
@@ -127,6 +131,8 @@ class _Input:
         view[:got] = self._ahead[self._start : self._start + got]
         self._start += got
         while got < len(view):
+            if not self._may_go_on():
+                return got
             try:
                 count = os.readv(self._descriptor, [view[got:], self._ahead])
             except ConnectionError:
@@ -137,6 +143,17 @@ class _Input:
             got += direct
             self._start, self._end = 0, count - direct
         return got
+
+    def _may_go_on(self) -> bool:
+        """Wait for something to read; False when the move has ended and its directory is gone.
+
+        A sender that vanished while the link was down never ends this connection: the agent of the
+        control connection learns of it, and clears the directory away.
+        """
+        while not self._poll.poll(IDLE * 1000):
+            if not self._root.exists():
+                return False
+        return True
 
 
 @dataclass(slots=True)
@@ -165,8 +182,8 @@ class _Answers:
 
 
 class _Receiver:
-    def __init__(self, input_fd: int, output_fd: int, root_fd: int) -> None:
-        self._input = _Input(input_fd)
+    def __init__(self, source: _Input, output_fd: int, root_fd: int) -> None:
+        self._input = source
         self._output = _Answers(output_fd)
         self._root_fd = root_fd
         self._beneath = Beneath(root_fd)

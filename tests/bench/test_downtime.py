@@ -25,7 +25,7 @@ from migrate.bench.report import tracefile
 from migrate.bench.workloads.pinger import AROUND
 from migrate.move.faultpoint import FILE
 from tests.hosts import Host, leftovers, snapshot
-from tests.move.test_faults import arm, processes, stopped
+from tests.move.faults.holding import arm, processes, stopped
 
 LOADS = (Memory(32, 2000), Memory(32, 0, "text"), Redis(32), Redis(32, 2000), Tree(64, 6, 300))
 MIGRATE = Path(sys.executable).with_name("migrate")
@@ -33,7 +33,7 @@ MIGRATE = Path(sys.executable).with_name("migrate")
 
 def real(test: Callable[..., None]) -> Callable[..., None]:
     """Needs root, CRIU and hosts."""
-    return pytest.mark.root(pytest.mark.criu(pytest.mark.hosts(test)))
+    return pytest.mark.root(pytest.mark.criu(pytest.mark.hosts(pytest.mark.alone(test))))
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.root, pytest.mark.criu, pytest.mark.hosts]
+pytestmark = [pytest.mark.root, pytest.mark.criu, pytest.mark.hosts, pytest.mark.alone]
 
 
 def test_the_pause_is_at_most_twice_that_of_raw_criu(tmp_path: Path) -> None:

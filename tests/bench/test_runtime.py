@@ -59,6 +59,7 @@ def test_a_peer_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.root
 @pytest.mark.hosts
+@pytest.mark.alone
 def test_run_state_and_exec_of_all_runtimes(tmp_path: Path) -> None:
     before = snapshot()
     outcome = runtime.run(2, print)

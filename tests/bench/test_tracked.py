@@ -10,7 +10,7 @@ from migrate.bench import tracked
 from migrate.bench.loads.redis import Redis
 from migrate.cli.benchtracked import HEAD, cells
 
-pytestmark = [pytest.mark.root, pytest.mark.criu, pytest.mark.hosts]
+pytestmark = [pytest.mark.root, pytest.mark.criu, pytest.mark.hosts, pytest.mark.alone]
 
 
 def test_loads_are_compared_with_themselves() -> None:

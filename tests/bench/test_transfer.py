@@ -19,6 +19,7 @@ MIB = 12
 
 @pytest.mark.root
 @pytest.mark.hosts
+@pytest.mark.alone
 def test_four_ways_to_send_the_same(tmp_path: Path) -> None:
     before = snapshot()
     outcome = transfer.run(MIB, 400, 1, print)

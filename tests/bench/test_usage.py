@@ -10,7 +10,7 @@ from migrate.bench import usage
 from migrate.bench.errors import BenchImpossible
 from tests.hosts import Lan, cgroups
 
-pytestmark = [pytest.mark.root, pytest.mark.hosts]
+pytestmark = [pytest.mark.root, pytest.mark.hosts, pytest.mark.alone]
 WORK = """
 import socket, time
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as channel:

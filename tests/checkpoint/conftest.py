@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from migrate.checkpoint.bring_back import undo_cut_off
-from migrate.runtime import logs, records, spec
+from migrate.runtime import logreading, records, spec
 from migrate.runtime.lifecycle.create import create
 from migrate.runtime.lifecycle.delete import delete
 from migrate.runtime.lifecycle.start import start
@@ -45,7 +45,7 @@ class Place:
 
     def make(
         self, name: str, arguments: list[str], *, network: Network | None = None,
-        binds: tuple[Bind, ...] = (), user: int = 0,
+        binds: tuple[Bind, ...] = (), user: int = 0, capabilities: tuple[str, ...] = (),
     ) -> Record:  # fmt: skip
         """Create and start a container."""
         binds = (
@@ -58,6 +58,7 @@ class Place:
         )  # fmt: skip
         options = spec.Options(
             arguments=arguments, host_name=name, binds=binds, user_id=user, group_id=user,
+            add_capabilities=capabilities,
             environment=["PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1"],
         )  # fmt: skip
         record = create(self.paths, record, spec.build(options))
@@ -73,7 +74,7 @@ class Place:
 
     def log(self, record: Record) -> list[str]:
         own = self.paths.container(record.identifier)
-        return [entry.text for entry, _ in logs.read(own.log)]
+        return [entry.text for entry, _ in logreading.read(own.log)]
 
     def wait_for(self, condition: Callable[[], Any], what: str = "", limit: float = 15.0) -> Any:
         deadline = time.monotonic() + limit

@@ -72,7 +72,12 @@ def test_names_and_commands_are_completed(engine: Engine):
 
     assert "plain,complete-me" in complete("rm", "comp")
     assert "plain,complete-me" in complete("exec", "comp")
-    assert complete("re").split() == ["plain,resume", "plain,rename", "plain,restore", "plain,recover"]
+    assert complete("re").split() == [
+        "plain,resume",
+        "plain,rename",
+        "plain,restore",
+        "plain,recover",
+    ]
     engine.ok("rm", "-f", "complete-me")
 
 

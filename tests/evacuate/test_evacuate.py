@@ -99,6 +99,11 @@ def test_emptied_under_load_and_filled_again(fleet: Fleet, lan: Lan, tmp_path: P
         assert json.loads(lan_files[0].read_text()) == report
         assert "redis" in lan_files[1].read_text()
         assert "<svg" in lan_files[2].read_text()
+        told_of = {o["name"]: o for o in report["outcomes"]}
+        redis = told_of["redis"]
+        assert 0.5 * redis["freeze_seconds"] < redis["gap_seconds"] < 2.0
+        assert "gap_seconds" not in told_of["stopped"]
+        assert report["gap_longest_seconds"] >= redis["gap_seconds"]
 
         back = fleet.evacuate("alpha", "--return", "--stop-time", "1")
         assert back["complete"]

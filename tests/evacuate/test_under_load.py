@@ -16,6 +16,7 @@ from tests.hosts import Lan
 @pytest.mark.root
 @pytest.mark.criu
 @pytest.mark.hosts
+@pytest.mark.alone
 @pytest.mark.timeout(240)
 def test_nothing_is_lost_and_nobody_is_cut_off(lan: Lan) -> None:
     fleet = Fleet(lan, "alpha", "beta", "gamma")

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from migrate.kernel import mounts
+from migrate.kernel.mountinfo import read_mountinfo
 
 SYSTEM = "system"
 """On v2 a host's own processes live in this child: a cgroup with processes can't hand out
@@ -28,7 +28,7 @@ class Hierarchy:
 def hierarchies() -> list[Hierarchy]:
     """The machine's cgroup hierarchies, the first mount of each."""
     found: dict[str, Hierarchy] = {}
-    for info in mounts.read_mountinfo():
+    for info in read_mountinfo():
         point = Path(info.mount_point)
         if info.fs_type == "cgroup2":
             found.setdefault("2", Hierarchy(point, 2))

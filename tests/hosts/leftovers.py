@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from migrate.kernel import mounts, namespaces, processes
+from migrate.kernel import namespaces, processes
+from migrate.kernel.mountinfo import read_mountinfo
 from tests.hosts import cgroups
 
 PREFIX = "migrate-hosts-"
@@ -42,7 +43,7 @@ def _names(*directories: Path, prefix: str = "") -> frozenset[str]:
 def snapshot() -> Snapshot:
     """Take it before and after; 1 ms."""
     return Snapshot(
-        frozenset(f"{i.mount_point} ({i.fs_type})" for i in mounts.read_mountinfo()),
+        frozenset(f"{i.mount_point} ({i.fs_type})" for i in read_mountinfo()),
         frozenset(path.name for path in Path("/sys/class/net").iterdir()),
         _names(Path("/run/netns")),
         _names(*_TEMPORARY, prefix="migrate") | _names(Path("/var/lib"), prefix="migrate"),
@@ -74,13 +75,15 @@ def leftovers(
     """What is there now that was not there before, a line for each; empty when all is clean.
 
     Without `strict`, things that do not look like ours are left out: others may work on this
-    machine. `seen_namespaces` are (kind, inode number) of the hosts' namespaces.
+    machine; with tests beside this one (pytest-xdist) whatever does not carry a lan's name.
+    `seen_namespaces` are (kind, inode number) of the hosts' namespaces.
     """
     after = snapshot()
+    mark = PREFIX if "PYTEST_XDIST_WORKER" in os.environ else "migrate"
     lines = []
     for what in ("mounts", "interfaces", "network_namespaces", "files", "cgroups"):
         for item in sorted(getattr(after, what) - getattr(before, what)):
-            if not _is_of_another(item) and (strict or "migrate" in item):
+            if not _is_of_another(item) and (strict or mark in item):
                 lines.append(f"{what.replace('_', ' ')[:-1]} {item}")
     return lines + _processes(before, after, set(seen_namespaces))
 

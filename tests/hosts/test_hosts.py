@@ -13,7 +13,7 @@ from migrate.kernel import processes
 from tests.hosts import Lan, leftovers, snapshot, sweep
 from tests.hosts.host import CHECKOUT
 
-pytestmark = [pytest.mark.root, pytest.mark.hosts]
+pytestmark = [pytest.mark.root, pytest.mark.hosts, pytest.mark.alone]
 
 SEND = """
 import socket, sys, time

@@ -1,4 +1,4 @@
-"""Whatever dies, the container lives once: kill -9 of each process of a move, at each phase."""
+"""Faults of which more is to be told than that the container lives once (tests/move/faults)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import pytest
 
 from migrate.checkpoint.errors import EndedWithCriu
 from migrate.move.errors import ContainerEnded
-from migrate.move.faultpoint import FILE
 from tests.hosts import Host, Lan
 from tests.hosts.redis import MIGRATE
+from tests.move.faults.holding import LIMIT, arm, kill, processes, wait_until_held
 from tests.move.fixtures import (
     containers,
     counts_on,
@@ -26,24 +26,7 @@ from tests.move.fixtures import (
 )  # fmt: skip
 
 pytestmark = [pytest.mark.root, pytest.mark.criu, pytest.mark.hosts]
-LIMIT = 30.0
-
 MODES = ("stop-copy", "pre-copy")
-
-# (victim, the point at which the process that reaches it is held)
-CASES = [
-    ("command", point)
-    for point in ("prepared", "frozen", "dumped", "restored", "committing", "committed")
-] + [
-    ("agent", point)
-    for point in ("placed", "unpacked", "restored-there", "committed-there", "thawed-there")
-] + [
-    ("sshd", point)
-    for point in ("prepared", "frozen", "dumped", "restored", "committing", "committed")
-] + [
-    ("criu", point)
-    for point in ("prepared", "frozen", "placed", "unpacked")
-]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -70,126 +53,10 @@ def counter(pair: tuple[Host, Host]) -> Iterator[tuple[Host, Host]]:
         ]  # fmt: skip
 
 
-def processes(host: Host, *words: str) -> list[int]:
-    """Pids, as this machine sees them, of the host's processes whose command line has all words."""
-    namespace = Path(f"/proc/{host.pid}/ns/pid").readlink()
-    found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            line = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            if (path / "ns/pid").readlink() == namespace and all(w in line for w in words):
-                found.append(int(path.name))
-        except OSError:
-            continue
-    return found
-
-
-def stopped(pids: list[int]) -> list[int]:
-    """Those that are held by SIGSTOP."""
-    held = []
-    for pid in pids:
-        try:
-            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T":
-                held.append(pid)
-        except OSError:
-            continue
-    return held
-
-
-def arm(host: Host, point: str) -> None:
-    host.run(["sh", "-c", f"mkdir -p /run/migrate && echo {point} > /run/migrate/{FILE}"])
-
-
-def wait_until_held(host: Host, word: str, command: subprocess.Popen[bytes]) -> int:
-    """The pid of the process of `host` that has reached the armed point."""
-    deadline = time.monotonic() + LIMIT
-    while time.monotonic() < deadline:
-        held = stopped(processes(host, "migrate", word))
-        if held:
-            return held[0]
-        assert command.poll() is None, "the move ended before the point"
-        time.sleep(0.01)
-    raise AssertionError("the point was never reached")
-
-
-def kill(pids: list[int]) -> None:
-    for pid in pids:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-
-
-def victims(kind: str, source: Host, target: Host, held: int) -> list[int]:
-    """Those to kill; a CRIU may be on its way from the monitor's fork to its exec."""
-    deadline = time.monotonic() + 2
-    while not (found := _victims(kind, source, target, held)):
-        assert time.monotonic() < deadline, f"there is no {kind} to kill"
-        time.sleep(0.02)
-    return found
-
-
-def _victims(kind: str, source: Host, target: Host, held: int) -> list[int]:
-    if kind in {"command", "agent"}:
-        return [held]
-    if kind == "sshd":
-        return processes(target, "sshd", "root@notty")
-    return processes(source, "criu", "swrk") + processes(target, "criu", "swrk")
-
-
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize(("victim", "point"), CASES)
-def test_killed(counter: tuple[Host, Host], victim: str, point: str, mode: str) -> None:
-    source, target = counter
-    killed_at(source, target, victim, point, mode)
-
-
-@pytest.mark.parametrize(
-    ("victim", "point"),
-    [("command", "files-held"), ("command", "memory-sent"), ("sshd", "memory-sent")],
-)
-def test_killed_in_the_rounds(counter: tuple[Host, Host], victim: str, point: str) -> None:
-    source, target = counter
-    killed_at(source, target, victim, point, "pre-copy")
-
-
-@pytest.mark.parametrize(
-    ("victim", "point"),
-    [("command", p) for p in ("memory-sent", "frozen", "dumped", "restored", "committing",
-                              "serving", "committed")]
-    + [("agent", p) for p in ("placed", "unpacked", "restored-there", "committed-there",
-                              "thawed-there")]
-    + [("sshd", p) for p in ("memory-sent", "dumped", "restored", "committing", "serving")]
-    + [("criu", p) for p in ("frozen", "unpacked")],
-)  # fmt: skip
-def test_killed_in_post_copy(counter: tuple[Host, Host], victim: str, point: str) -> None:
-    source, target = counter
-    killed_at(source, target, victim, point, "post-copy")
-
-
 def with_large_file(host: Host) -> None:
     """Without one, no round of files holds the container."""
     script = "dd if=/dev/urandom of=/data/large bs=1024 count=512"
     host.run([MIGRATE, "exec", "counter", "sh", "-c", script])
-
-
-def killed_at(source: Host, target: Host, victim: str, point: str, mode: str) -> None:
-    if point == "files-held":
-        with_large_file(source)
-    there = point in {"placed", "unpacked", "restored-there", "committed-there", "thawed-there"}
-    held_on, word = (target, "agent") if there else (source, "move")
-    arm(held_on, point)
-    command = source.popen(
-        [MIGRATE, "move", "--mode", mode, "counter", target.ssh_target],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    held = wait_until_held(held_on, word, command)
-    doomed = victims(victim, source, target, held)
-    kill(doomed)
-    if held not in doomed:
-        os.kill(held, signal.SIGCONT)
-    command.wait(LIMIT)
-    lives_once(source, target)
 
 
 def lives_once(source: Host, target: Host) -> None:

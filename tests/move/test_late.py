@@ -14,8 +14,8 @@ from migrate.move.errors import MemoryGone, MoveUncertain, PagesOwed
 from tests.hosts import Host, Lan
 from tests.hosts import redis as redis_in_container
 from tests.hosts.redis import MIGRATE
+from tests.move.faults.holding import arm, kill, processes, wait_until_held
 from tests.move.fixtures import containers
-from tests.move.test_faults import arm, kill, processes, wait_until_held
 from tests.move.test_move import move
 from tests.move.test_precopy import (
     ADDRESS,

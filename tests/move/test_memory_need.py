@@ -14,7 +14,7 @@ from tests.move.test_move import move
 from tests.move.test_precopy import clean, goes_on, output, pair, start
 
 __all__ = ["clean", "pair"]
-pytestmark = [pytest.mark.root, pytest.mark.criu, pytest.mark.hosts]
+pytestmark = [pytest.mark.root, pytest.mark.criu, pytest.mark.hosts, pytest.mark.alone]
 MIB = 1 << 20
 SIZE = 320 * MIB
 PROGRAMS = 100 * MIB

@@ -267,7 +267,7 @@ def test_an_exec_session_is_named(clean: tuple[Host, Host]) -> None:
     try:
         assert counts_on(alpha)
         status, told = refused(alpha, "counter", beta.ssh_target)
-        assert status == NotDumpable.code
+        assert status == NotDumpable.code, told
         assert "exec" in told
     finally:
         session.terminate()

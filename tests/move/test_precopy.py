@@ -18,8 +18,8 @@ from migrate.move.rounds import BESIDE, Round, enough
 from tests.hosts import Host, Lan
 from tests.hosts import redis as redis_in_container
 from tests.hosts.redis import MIGRATE
+from tests.move.faults.holding import processes
 from tests.move.fixtures import containers
-from tests.move.test_faults import processes
 from tests.move.test_move import move, traces
 
 
@@ -114,6 +114,7 @@ def test_redis_under_a_client(lan: Lan, clean: tuple[Host, Host]) -> None:
 
 
 @real
+@pytest.mark.alone
 @pytest.mark.timeout(240)
 def test_every_page_of_a_writer_by_the_benchmark() -> None:
     rows = list(downtime.run([Memory(96, 5000, "text")], ["pre-copy"], 2, print))

@@ -17,8 +17,8 @@ from migrate.checkpoint import digests
 from migrate.move.errors import MoveRolledBack
 from tests.hosts import Host
 from tests.hosts.redis import MIGRATE
+from tests.move.faults.holding import arm, wait_until_held
 from tests.move.fixtures import containers
-from tests.move.test_faults import arm, wait_until_held
 from tests.move.test_move import move
 from tests.move.test_precopy import clean, goes_on, output, pair, start
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from migrate.kernel import mounts
+from migrate.kernel.mountinfo import read_mountinfo
 from migrate.runtime.cgroups.layout import detect
 from migrate.runtime.spec import Options, build
 
@@ -128,7 +128,7 @@ class Runtime:
     def leftovers(self) -> list[str]:
         """What there still is of containers: records, mounts, control groups."""
         place = str(self.directory)
-        found = [m.mount_point for m in mounts.read_mountinfo() if m.mount_point.startswith(place)]
+        found = [m.mount_point for m in read_mountinfo() if m.mount_point.startswith(place)]
         found += [str(path) for path in self.root.glob("*")]
         for identifier in self.identifiers:
             groups = (root / "migrate-oci" / identifier for root in detect().roots)

@@ -72,6 +72,7 @@ def test_features_are_those_of_features_md(oci: Runtime):
     assert "SCMP_ACT_ERRNO" in linux["seccomp"]["actions"]
 
 
+@pytest.mark.alone
 def test_state_takes_less_than_60_ms(oci: Runtime):
     """Issue 3; the best of ten, for the machine has other work, too."""
     identifier = oci.running()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from migrate.kernel import mounts
+from migrate.kernel.mountinfo import read_mountinfo
 from migrate.runtime.cgroups.layout import detect
 from tests.engine import eventually
 from tests.oci.podman import Podman
@@ -28,7 +29,7 @@ def podman() -> Iterator[Podman]:
 def _used(made: Podman) -> Iterator[Podman]:
     yield made
     made.ok("rm", "--all", "--force", "--time", "0")
-    for mount in reversed(mounts.read_mountinfo()):  # Podman leaves its own storage mounted
+    for mount in reversed(read_mountinfo()):  # Podman leaves its own storage mounted
         if mount.mount_point.startswith(str(made.directory)):
             mounts.unmount(mount.mount_point)
     assert eventually(lambda: all(_removed(root / "migrate-test") for root in detect().roots))

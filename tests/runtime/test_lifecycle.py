@@ -118,12 +118,3 @@ def test_the_same_name_at_once_is_given_once(engine: Engine):
     assert sorted(p.returncode for p in processes) == [0, 36, 36, 36]
     engine.ok("rm", "-f", "one")
     assert engine.leftovers() == []
-
-
-def test_the_monitor_is_small(engine: Engine):
-    engine.detached("--name", "small", "sleep", "100")
-    pid = engine.process("small")["monitor"]
-    with open(f"/proc/{pid}/smaps_rollup") as file:
-        own = sum(int(x.split()[1]) for x in file if x.startswith("Private_"))
-    assert own < 10 << 10, f"{own} KiB"
-    engine.ok("rm", "-f", "small")

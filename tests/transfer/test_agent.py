@@ -221,3 +221,32 @@ def test_pipes() -> None:
     thread.join(5)
     os.close(to_agent[0])
     os.close(from_agent[1])
+
+
+def test_an_idle_agent_gives_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They let a dead connection be found out; a client drops them."""
+    monkeypatch.setattr("migrate.transfer.agent.HEARTBEAT", 0.02)
+    near, far = socket.socketpair()
+    with near, far:
+        thread = threading.Thread(target=serve, args=(far.fileno(), far.fileno(), METHODS))
+        thread.start()
+        near.settimeout(5)
+        decoder, seen = protocol.FrameDecoder(), []
+        while len(seen) < 4:
+            seen += decoder.feed(near.recv(4096))
+        assert isinstance(seen[0], protocol.Hello)
+        assert all(message == protocol.Event(0, "alive") for message in seen[1:])
+        near.shutdown(socket.SHUT_RDWR)
+        thread.join(5)
+        assert not thread.is_alive()
+
+
+def test_signs_of_life_disturb_no_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("migrate.transfer.agent.HEARTBEAT", 0.005)
+    client = AgentClient.local(METHODS)
+    try:
+        for number in range(5):
+            time.sleep(0.03)
+            assert client.call("add", left=number) == number + 1
+    finally:
+        client.close()

@@ -273,3 +273,22 @@ def test_compressed_pages_that_lie(root: Path) -> None:
         payload = pages_table([(0, 4096)], []) + content
         stream = opened(b"1", UNKNOWN_SIZE) + frame(Kind.PAGES, payload, file=1, flags=ZSTD_FLAG)
         assert isinstance(refused(root, stream), DataDamaged)
+
+
+def test_it_ends_when_its_move_is_over_and_nobody_tells(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sender's host was cut off and has forgotten the connection: no end ever comes."""
+    monkeypatch.setattr("migrate.transfer.receiver.IDLE", 0.02)
+    near, far = socket.socketpair()
+    status: list[int] = []
+    with near, far:
+        thread = threading.Thread(
+            target=lambda: status.append(receive(far.fileno(), far.fileno(), root))
+        )
+        thread.start()
+        thread.join(0.1)
+        assert thread.is_alive(), "it waits as long as its directory is there"
+        root.rmdir()
+        thread.join(5)
+    assert status == [0]

@@ -35,6 +35,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
     mode: str
     bytes: int = 0
     seconds: float = 0.0
+    address: str = ""  # the container's own, with prefix length
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -54,6 +55,7 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     generation: int = 0
     error: dict[str, Any] | None = None  # as MigrateError.to_wire
     warning: str = ""
+    gap_seconds: float | None = None  # the service gap, where its address answers echoes
 
 
 @dataclass

@@ -20,6 +20,7 @@ from migrate.evacuate.execution.hooks import Hooks
 from migrate.evacuate.execution.journal import Journal
 from migrate.evacuate.execution.launching import Launch, launch
 from migrate.evacuate.execution.moving import How, Moving
+from migrate.evacuate.execution.watching import Watch
 
 POLL = 0.1  # seconds between looks at signals, the deadline and who watches
 NOT_MOVED = frozenset({State.FAILED, State.INTERRUPTED, State.UNSETTLED})
@@ -181,7 +182,10 @@ class Execution:
             if stopping:
                 moving.interrupt()
             try:
-                return moving.carry_out()
+                with Watch(course.task.address) as watch:
+                    outcome = moving.carry_out()
+                gap = watch.longest if outcome.state is State.MOVED else None
+                return msgspec.structs.replace(outcome, gap_seconds=gap)
             finally:
                 with self._lock:
                     self._running.pop(course.task.container)

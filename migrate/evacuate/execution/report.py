@@ -39,16 +39,31 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
         times = [o.freeze_seconds for o in self.moved if o.mode != "cold"]
         return (statistics.median(times), max(times)) if times else (0.0, 0.0)
 
+    @property
+    def gap_seconds(self) -> tuple[float, float]:
+        """Median and longest service gap of the same; 0, 0 if none could be seen."""
+        gaps = self.gaps
+        return (statistics.median(gaps), max(gaps)) if gaps else (0.0, 0.0)
+
+    @property
+    def gaps(self) -> list[float]:
+        """The service gaps that were seen, in seconds."""
+        return [o.gap_seconds for o in self.moved
+                if o.mode != "cold" and o.gap_seconds is not None]  # fmt: skip
+
 
 def as_json(report: Report) -> dict[str, Any]:
     """Plain values, with the summary in them."""
     median, longest = report.freeze_seconds
+    gap_median, gap_longest = report.gap_seconds
     plain: dict[str, Any] = msgspec.to_builtins(report)
     return plain | {
         "complete": report.complete,
         "moved": len(report.moved),
         "freeze_median_seconds": median,
         "freeze_longest_seconds": longest,
+        "gap_median_seconds": gap_median,
+        "gap_longest_seconds": gap_longest,
         "bytes_sent": sum(o.bytes_sent for o in report.outcomes),
         "seconds": report.ended - report.begun,
     }
@@ -63,11 +78,15 @@ def summary(report: Report) -> str:
     words += f" in {report.ended - report.begun:.1f} s"
     if longest:
         words += f"; frozen for {median * 1000:.0f} ms at the median, {longest * 1000:.0f} at most"
+    if report.gaps:
+        usual, worst = (f"{gap * 1000:.0f}" for gap in report.gap_seconds)
+        words += f"; away for {usual} ms at the median, {worst} at most"
+        words += f" ({len(report.gaps)} answered echoes)"
     return words
 
 
 def rows(outcomes: Sequence[Outcome]) -> list[tuple[str, ...]]:
-    """Name, way, mode, state, frozen, sent, seconds and remark of each, as text."""
+    """Name, way, mode, state, frozen, away, sent, seconds and remark of each, as text."""
     found: list[tuple[str, ...]] = []
     for o in outcomes:
         remark = (o.error or {}).get("what", "") or o.warning
@@ -75,13 +94,14 @@ def rows(outcomes: Sequence[Outcome]) -> list[tuple[str, ...]]:
         found.append((
             o.name, f"{o.origin} -> {o.target}", o.mode, str(o.state),
             f"{o.freeze_seconds * 1000:.0f} ms" if o.state is State.MOVED else "",
+            f"{o.gap_seconds * 1000:.0f} ms" if o.gap_seconds is not None else "",
             f"{o.bytes_sent / 1e6:.1f} MB" if began else "",
             f"{o.ended - o.begun:.1f} s" if began else "", str(remark),
         ))  # fmt: skip
     return found
 
 
-HEAD = ("NAME", "WAY", "MODE", "STATE", "FROZEN", "SENT", "TOOK", "REMARK")
+HEAD = ("NAME", "WAY", "MODE", "STATE", "FROZEN", "AWAY", "SENT", "TOOK", "REMARK")
 
 
 def as_markdown(report: Report) -> str:

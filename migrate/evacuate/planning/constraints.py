@@ -21,7 +21,7 @@ from migrate.evacuate.model import (
     HostState,
 )
 from migrate.evacuate.planning.room import WITH_PROCESSES, room_of
-from migrate.move.facts import version_numbers
+from migrate.move.preflight.hosts import version_numbers
 from migrate.runtime.networks.bridge import DEFAULT_BRIDGE
 
 MOVABLE = frozenset({"running", "created", "stopped"})

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from migrate.evacuate.model import Guest, HostState
-from migrate.move.plan import ROOM
+from migrate.move.preflight.source import ROOM
 
 RESERVE = ROOM
 """Bytes of memory and of disk that a move wants free at the target beside what it brings: agent,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from migrate.errors import MigrateError
 from migrate.images.overlay import OverlayDriver
-from migrate.kernel.mounts import read_mountinfo
+from migrate.kernel.mountinfo import read_mountinfo
 from migrate.move.doctor.finding import Finding, good, lacking
 from migrate.runtime.paths import Paths
 from migrate.runtime.storage import driver_for

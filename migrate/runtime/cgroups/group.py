@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import os
-import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from migrate.runtime.cgroups import v1, v2
+from migrate.runtime.cgroups import tree, v1, v2
 from migrate.runtime.cgroups.layout import Layout, detect
 from migrate.runtime.errors import CgroupFailed
-from migrate.runtime.records import Resources
 
-PARENT = "migrate"
-CREATE_ATTEMPTS = 20
+if TYPE_CHECKING:
+    from migrate.runtime.records import Resources
+
+PARENT = tree.PARENT
 FREEZE_LIMIT = 10.0  # seconds
 
 
@@ -50,23 +48,8 @@ class ControlGroup:
         return root / self.parent / self.name
 
     def create(self) -> None:
-        """Make it in every hierarchy; raises CgroupFailed.
-
-        The group of all containers goes with the last of them, maybe while another is made: then
-        this is done again.
-        """
-        for attempts_left in reversed(range(CREATE_ATTEMPTS)):
-            try:
-                for controller, root in self.layout.v1.items():
-                    v1.create(controller, root, self.parent, self.name)
-                if self.layout.v2:
-                    v2.create(self.layout.v2, self.parent, self.name, self.layout.v2_controllers)
-                return
-            except OSError as error:
-                if error.errno not in {errno.ENOENT, errno.ENODEV} or not attempts_left:
-                    raise CgroupFailed(
-                        f"can't make the control group {self.name}", cause=str(error)
-                    ) from error
+        """Make it in every hierarchy; raises CgroupFailed."""
+        tree.make(self.layout.trees, self.parent, self.name)
 
     def add(self, pid: int) -> None:
         """Move a process into it in every hierarchy; raises OSError."""
@@ -176,34 +159,15 @@ class ControlGroup:
 
     def pids(self) -> list[int]:
         """The processes in it (and in groups below it), as this pid namespace numbers them."""
-        found: list[int] = []
-        for path in [self.freezer, *self.freezer.rglob("*/")]:
-            with contextlib.suppress(OSError):
-                found += map(int, (path / "cgroup.procs").read_text().split())
-        return found
+        return tree.pids(str(self.freezer))
 
-    def kill(self, limit: float = 10.0) -> None:
+    def kill(self, limit: float = tree.KILL_LIMIT) -> None:
         """SIGKILL until it is empty, frozen or not; raises CgroupFailed after `limit` seconds."""
-        deadline = time.monotonic() + limit
-        while pids := self.pids():
-            for pid in pids:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            with contextlib.suppress(OSError):
-                self.thaw()
-            if time.monotonic() > deadline:
-                raise CgroupFailed(f"processes {pids} do not die", cause="they hang in the kernel")
-            time.sleep(0.002)
+        tree.kill(str(self.freezer), limit)
 
     def remove(self) -> None:
         """Remove the (empty) group everywhere; a missing one is no error."""
-        for directory in self.directories:
-            below = sorted((p for p in directory.rglob("*/") if p.is_dir()), reverse=True)
-            for path in [*below, directory]:
-                _remove_directory(path)
-            if self.parent == PARENT:
-                with contextlib.suppress(OSError):  # the others are in it
-                    directory.parent.rmdir()
+        tree.remove(self.layout.trees, self.parent, self.name)
 
     def memory_bytes(self) -> int:
         """Memory in use, in bytes; 0 where no controller tells."""
@@ -213,14 +177,3 @@ class ControlGroup:
                 with contextlib.suppress(OSError, ValueError):
                     return int((path / self.parent / self.name / name).read_text())
         return 0
-
-
-def _remove_directory(path: Path) -> None:
-    for _attempt in range(50):
-        try:
-            path.rmdir()
-            return
-        except FileNotFoundError:
-            return
-        except OSError:
-            time.sleep(0.01)  # the last task is on its way out

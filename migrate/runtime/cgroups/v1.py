@@ -7,30 +7,6 @@ from pathlib import Path
 CPU_PERIOD = 100_000  # microseconds
 
 
-# What a container may do with devices: make any node, use the harmless ones and its own
-# terminals (moby, oci/defaults.go; Documentation/admin-guide/cgroup-v1/devices.rst).
-DEVICES = (
-    "c *:* m", "b *:* m", "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm",
-    "c 5:0 rwm", "c 5:2 rwm", "c 136:* rwm",
-)  # fmt: skip
-
-
-def create(controller: str, root: Path, parent: str, name: str) -> None:
-    """Make root/parent/name; a cpuset is given its parent's cpus and memory nodes."""
-    directory = root
-    for part in (*Path(parent).parts, name):
-        directory = directory / part
-        directory.mkdir(mode=0o755, exist_ok=True)
-        if controller == "cpuset":
-            for key in ("cpuset.cpus", "cpuset.mems"):
-                if not (directory / key).read_text().strip():
-                    (directory / key).write_text((directory.parent / key).read_text())
-    if controller == "devices":
-        (directory / "devices.deny").write_text("a")
-        for rule in DEVICES:
-            (directory / "devices.allow").write_text(rule)
-
-
 def limit(directory: Path, controller: str, value: float) -> None:
     """Set one limit: memory in bytes, cpu in cores, pids a count."""
     if controller == "memory":

@@ -5,20 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 CPU_PERIOD = 100_000  # microseconds
-WANTED = ("cpu", "memory", "pids", "io", "cpuset", "hugetlb")
-
-
-def create(root: Path, parent: str, name: str, offered: frozenset[str]) -> None:
-    """Make root/parent/name with the offered controllers delegated down to it."""
-    levels = [root]
-    for part in Path(parent).parts:
-        levels.append(levels[-1] / part)
-        levels[-1].mkdir(mode=0o755, exist_ok=True)
-    enable = " ".join(f"+{controller}" for controller in WANTED if controller in offered)
-    if enable and ("memory" in offered or "cpu" in offered or "pids" in offered):
-        for directory in levels:
-            (directory / "cgroup.subtree_control").write_text(enable)
-    (root / parent / name).mkdir(mode=0o755, exist_ok=True)
 
 
 def limit(directory: Path, controller: str, value: float) -> None:

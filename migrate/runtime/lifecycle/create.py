@@ -7,14 +7,17 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from migrate.images.store import Store
 from migrate.kernel.files import write_atomically
 from migrate.runtime import records
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.control import launch_monitor
 from migrate.runtime.cordon import refuse_if_cordoned
+from migrate.runtime.debris import clear_debris
 from migrate.runtime.networks import driver_of
-from migrate.runtime.paths import Paths
+from migrate.runtime.paths import ContainerPaths, Paths
 from migrate.runtime.records import Record, load_all, process_of, save_process
 from migrate.runtime.spec import Spec, load, validate
 from migrate.runtime.storage import (
@@ -25,14 +28,22 @@ from migrate.runtime.storage import (
     with_sources,
 )
 from migrate.runtime.users import look_up
+from migrate.runtime.usual import run_by
+
+if TYPE_CHECKING:
+    from migrate.images.model import Image
 
 
-def create(paths: Paths, record: Record, spec: Spec, *, user: str = "") -> Record:
+def create(
+    paths: Paths, record: Record, spec: Spec, *, user: str = "", image: Image | None = None
+) -> Record:  # fmt: skip
     """Make the container up to its waiting init; on failure nothing of it is left.
 
-    `user` ("name", "uid", "name:group") is looked up in the rootfs and put into `spec`. Returns the
-    record with what was chosen for it (address, MAC). Raises NameTaken, AddressTaken, RootfsBad,
-    CgroupFailed, NetworkFailed, StartFailed, SpecInvalid, HostCordoned.
+    `user` ("name", "uid", "name:group") is looked up in the rootfs and put into `spec`; the layers
+    of `image` are pinned. The record is there before all else, so that `rm` finds what a killed
+    command has left. Returns it with what was chosen (address, MAC). Raises NameTaken,
+    AddressTaken, RootfsBad, CgroupFailed, NetworkFailed, StartFailed, SpecInvalid, HostCordoned,
+    LayerMissing.
     """
     refuse_if_cordoned(paths, f"make '{record.name}'")
     paths.make()
@@ -43,6 +54,8 @@ def create(paths: Paths, record: Record, spec: Spec, *, user: str = "") -> Recor
     with records.locked(own, "create"):
         record = _registered(paths, record)
         try:
+            if image:
+                Store(paths.images).pin(record.identifier, image)
             mount_rootfs(paths, record)
             spec = with_user(spec, own.rootfs, user) if user else spec
             write_atomically(own.spec, json.dumps(spec, indent=1).encode())
@@ -63,6 +76,7 @@ def _registered(paths: Paths, record: Record) -> Record:
     own = paths.container(record.identifier)
     with records.locked(paths.container("registration"), "create", wait=30):
         try:
+            clear_debris(paths)
             records.claim_name(paths, record.name)
             storage = driver_for(paths, record.storage)
             network = driver.settle(record.network, load_all(paths))
@@ -76,12 +90,9 @@ def _registered(paths: Paths, record: Record) -> Record:
 
 def with_user(spec: Spec, root: Path, wanted: str) -> Spec:
     """The specification run by `wanted`, whose HOME is set if nothing else sets it."""
-    found = look_up(root, wanted)
-    process = dict(spec["process"])
-    environment = list(process.get("env", []))
-    if not any(entry.startswith("HOME=") for entry in environment):
-        environment.append(f"HOME={found.home}")
-    return spec | {"process": process | {"env": environment, "user": found.as_spec()}}
+    spec = spec | {"process": {**spec["process"], "env": list(spec["process"].get("env", []))}}
+    run_by(spec, look_up(root, wanted))
+    return spec
 
 
 def prepare_and_launch(paths: Paths, record: Record, spec: Spec) -> None:
@@ -89,6 +100,7 @@ def prepare_and_launch(paths: Paths, record: Record, spec: Spec) -> None:
     own = paths.container(record.identifier)
     with making_place(paths, record):
         own.exit.unlink(missing_ok=True)
+        own.stopped.unlink(missing_ok=True)
         own.fifo.unlink(missing_ok=True)
         os.mkfifo(own.fifo, 0o600)
         driver = driver_of(record.network.driver)
@@ -123,12 +135,19 @@ def make_place(paths: Paths, record: Record) -> None:
 def unmake(paths: Paths, record: Record) -> None:
     """End all processes and undo what is volatile: cgroup, network, rootfs mount."""
     own = paths.container(record.identifier)
+    mark_stopped(own)
     group = ControlGroup.of(record.identifier)
     group.kill()
     group.remove()
     driver_of(record.network.driver).detach(own)
     unmount_rootfs(own)
     own.process.unlink(missing_ok=True)
+
+
+def mark_stopped(own: ContainerPaths) -> None:
+    """Its end is wanted: whatever its restart policy, it stays as it will be."""
+    with contextlib.suppress(FileNotFoundError):
+        own.stopped.touch(mode=0o600)
 
 
 def load_spec(paths: Paths, record: Record) -> Spec:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import time
 
 from migrate.runtime import records
-from migrate.runtime.control import ask, await_monitor_end
+from migrate.runtime.cgroups.group import ControlGroup
+from migrate.runtime.control import ask
 from migrate.runtime.errors import MonitorFailed
-from migrate.runtime.lifecycle.create import unmake
+from migrate.runtime.lifecycle.create import mark_stopped, unmake
+from migrate.runtime.monitorstart import serves
 from migrate.runtime.paths import Paths
-from migrate.runtime.records import Record, load_process
+from migrate.runtime.records import Record
 from migrate.runtime.status import require
 from migrate.runtime.storage import remove_storage
+
+MONITOR_LIMIT = 2.0  # seconds for its own end
+_PAUSE = 0.002
 
 
 def delete(paths: Paths, record: Record, *, force: bool = False) -> None:
@@ -20,13 +26,31 @@ def delete(paths: Paths, record: Record, *, force: bool = False) -> None:
     with records.locked(own, "rm"):
         accepted = ("stopped", "moved", "created", "running", "paused")
         require(paths, record, *(accepted if force else accepted[:2]))
-        process = load_process(own)
+        mark_stopped(own)
+        _end_monitor(paths, record)
         unmake(paths, record)
-        # Init's end ends it; until then it writes into the directories to be removed.
-        if not await_monitor_end(process, limit=2.0):
-            dismiss_monitor(paths, record)
-            await_monitor_end(process, limit=2.0)
         remove_storage(own)
+
+
+def _end_monitor(paths: Paths, record: Record) -> None:
+    """Kill all processes until the monitor has ended: init's end ends it.
+
+    It writes into the directories that are to be removed; and that of a killed command may be about
+    to make an init, which nothing but this tells.
+    """
+    own = paths.container(record.identifier)
+    group = ControlGroup.of(record.identifier)
+    begun = time.monotonic()
+    while True:
+        group.kill()
+        if not serves(str(own.run / "monitor.log")):
+            return
+        waited = time.monotonic() - begun
+        if waited > MONITOR_LIMIT:
+            dismiss_monitor(paths, record)
+        if waited > 2 * MONITOR_LIMIT:
+            return
+        time.sleep(_PAUSE)
 
 
 def dismiss_monitor(paths: Paths, record: Record) -> None:

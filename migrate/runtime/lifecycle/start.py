@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from migrate.runtime import records
-from migrate.runtime.control import await_monitor_end, release_fifo
+from migrate.runtime.control import await_monitor_end
 from migrate.runtime.cordon import refuse_if_cordoned
 from migrate.runtime.errors import GenerationOld
 from migrate.runtime.lifecycle.create import load_spec, prepare_and_launch, unmake
@@ -13,6 +13,7 @@ from migrate.runtime.networks import driver_of
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import Record
 from migrate.runtime.status import process_of_container, require, status_of
+from migrate.runtime.waiting import release_init
 
 
 def start(paths: Paths, record: Record) -> None:
@@ -32,5 +33,5 @@ def start(paths: Paths, record: Record) -> None:
             prepare_and_launch(paths, record, load_spec(paths, record))
             driver_of(record.network.driver).release(own, record.network)
         process = process_of_container(paths, record)
-        release_fifo(own)
+        release_init(str(own.fifo))
         records.save_process(own, msgspec.structs.replace(process, started=True))

@@ -10,6 +10,7 @@ from migrate.runtime import records
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.control import await_monitor_end
 from migrate.runtime.errors import MonitorFailed, SpecInvalid
+from migrate.runtime.lifecycle.create import mark_stopped
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import Process, Record
 from migrate.runtime.status import process_of_container, require
@@ -62,6 +63,7 @@ def stop(paths: Paths, record: Record, limit: float) -> bool:
 def stop_locked(paths: Paths, record: Record, limit: float) -> bool:
     """`stop` for a caller that holds the container's lock and knows its state."""
     process = process_of_container(paths, record)
+    mark_stopped(paths.container(record.identifier))
     group = ControlGroup.of(record.identifier)
     if group.frozen:
         group.thaw()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from migrate.kernel import interfaces, netlink
+from migrate.kernel import interfaces, netlink, netns
 from migrate.runtime.errors import AddressTaken, NetworkFailed
 from migrate.runtime.networks.driver import Neighbours
 from migrate.runtime.networks.standin import StandIn, deliver
@@ -82,7 +82,7 @@ class Bridge:
     def attach(self, own: ContainerPaths, network: Network) -> None:
         """Namespace, veth pair, address and route; the host's end is no port yet (held)."""
         try:
-            netlink.create_netns(own.netns)
+            netns.create(own.netns)
             self._connect(own, network)
         except Exception as error:
             self.detach(own)
@@ -173,7 +173,7 @@ class Bridge:
             for index in host.link_lookup(ifname=port_of(own.identifier)):
                 with contextlib.suppress(Exception):
                     host.link("del", index=index)
-        netlink.delete_netns(own.netns)
+        netns.delete(own.netns)
 
 
 def _await_link(port: str, limit: float = 2.0) -> None:

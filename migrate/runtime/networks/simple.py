@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from migrate.kernel import netlink
+from migrate.kernel import netns
 from migrate.runtime.networks.driver import Neighbours
 from migrate.runtime.networks.standin import StandIn
 from migrate.runtime.paths import ContainerPaths
@@ -57,8 +57,8 @@ class NoNetwork(HostNetwork):
 
     def attach(self, own: ContainerPaths, network: Network) -> None:
         """Make the namespace."""
-        netlink.create_netns(own.netns)
+        netns.create(own.netns)
 
     def detach(self, own: ContainerPaths) -> None:
         """Remove the namespace."""
-        netlink.delete_netns(own.netns)
+        netns.delete(own.netns)

@@ -205,7 +205,7 @@ SCENES: dict[str, Callable[[Stage], int]] = {
     "pty-without-master": terminals(1),
     "not-seizable": traced,
     "main-thread-gone": only_dump("main_thread_gone"),
-    "nested-namespace": only_dump("nested"),
+    "nested-namespace": only_dump("nested_ipc"),
     "sysv-shared-outside": only_dump("system_v"),
     "page-server-silent": silent_page_server,
     "file-missing": changed_file(lambda file: file.unlink()),

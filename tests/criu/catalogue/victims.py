@@ -185,13 +185,27 @@ def terminals(directory):
     return [os.open(os.readlink(f"{directory}/{p}"), os.O_RDWR | os.O_NOCTTY) for p in paths]
 
 
-def nested(directory):
-    """A child with host name and domain of its own."""
-    if os.fork() == 0:
-        checked(libc.unshare(0x08000000))  # CLONE_NEWIPC
-        sleep_on()
-    while True:
-        time.sleep(1)
+def nested_of(flag, of_children=False):
+    """A child with a namespace of its own; of some kinds only its children are in the new one."""
+
+    def make(directory):
+        if os.fork() == 0:
+            checked(libc.unshare(flag))
+            if of_children and os.fork():
+                os.wait()
+            sleep_on()
+        while True:
+            time.sleep(1)
+
+    return make
+
+
+nested_ipc = nested_of(0x08000000)
+nested_uts = nested_of(0x04000000)
+nested_user = nested_of(0x10000000)
+nested_cgroup = nested_of(0x02000000)
+nested_pid = nested_of(0x20000000, of_children=True)
+nested_time = nested_of(0x00000080, of_children=True)
 
 
 def system_v(directory):

@@ -16,9 +16,11 @@ HOSTILE = "<script>alert(1)</script>|a`b\n# x & \"y'"
 
 def report(**fields: object) -> Report:
     outcomes = (
-        Outcome("1", "web", "alpha", "beta", State.MOVED, "pre-copy", 10.0, 12.0, 0.05, 2_000_000),
+        Outcome("1", "web", "alpha", "beta", State.MOVED, "pre-copy", 10.0, 12.0, 0.05, 2_000_000,
+                gap_seconds=0.06),
         Outcome("2", HOSTILE, "alpha", "beta", State.MOVED, "hybrid", 11.0, 13.0, 0.25, 3_000_000),
-        Outcome("3", "old", "alpha", "gamma", State.MOVED, "cold", 12.0, 13.0, 4.0, 5_000),
+        Outcome("3", "old", "alpha", "gamma", State.MOVED, "cold", 12.0, 13.0, 4.0, 5_000,
+                gap_seconds=1.0),
         Outcome("4", "bad", "alpha", "gamma", State.FAILED, "auto", 12.0, 12.5,
                 error={"code": 91, "what": HOSTILE}),
     )  # fmt: skip
@@ -35,9 +37,11 @@ def test_the_figures() -> None:
     assert not told["complete"]
     assert told["freeze_median_seconds"] == pytest.approx(0.15)  # a cold one was not frozen
     assert told["freeze_longest_seconds"] == 0.25
+    assert told["gap_median_seconds"] == told["gap_longest_seconds"] == 0.06  # who could be seen
     assert told["bytes_sent"] == 5_005_000
     assert summary(report()) == (
-        "3 of 5 containers left alpha in 4.0 s; frozen for 150 ms at the median, 250 at most"
+        "3 of 5 containers left alpha in 4.0 s; frozen for 150 ms at the median, 250 at most; "
+        "away for 60 ms at the median, 60 at most (1 answered echoes)"
     )
 
 
@@ -76,5 +80,5 @@ def test_markdown_keeps_its_table() -> None:
     text = as_markdown(report(misplaced=("x",)))
     table = [line for line in text.splitlines() if line.startswith("|")]
     assert len(table) == 6
-    assert {line.replace("\\|", "").count("|") for line in table} == {9}
+    assert {line.replace("\\|", "").count("|") for line in table} == {10}
     assert "<script>" not in text

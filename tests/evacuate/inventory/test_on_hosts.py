@@ -15,8 +15,8 @@ from migrate.runtime.errors import HostCordoned
 from migrate.transfer.errors import HostUnreachable, MethodUnknown
 from tests.hosts import Host, Lan
 from tests.hosts.redis import MIGRATE
+from tests.move.faults.holding import arm, kill, wait_until_held
 from tests.move.fixtures import containers, counts_on, make_counter_image, start_counter
-from tests.move.test_faults import arm, kill, wait_until_held
 
 pytestmark = [pytest.mark.root, pytest.mark.criu, pytest.mark.hosts]
 OLD_AGENT = """#!{python}

@@ -1,0 +1,78 @@
+"""Processes that CRIU can't dump as they are."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+from migrate.checkpoint.errors import NotDumpable
+from migrate.checkpoint.preflight.container import Container, Task
+from migrate.kernel import capabilities
+
+_ELF, _ELF_32 = b"\x7fELF", 1  # elf(5): e_ident and its EI_CLASS
+
+
+def processes(container: Container) -> Iterator[NotDumpable]:
+    """One obstacle a process: what comes first is told."""
+    limits_are_hidden = not capabilities.has("CAP_SYS_RESOURCE")
+    for task in container.tasks:
+        if container.is_from_outside(task):
+            yield _from_outside(task)
+        elif task.fields.get("TracerPid", "0") != "0":
+            tracer = task.fields["TracerPid"]
+            yield task.known("traced-or-stuck", f"is traced by the process {tracer}")
+        elif task.fields["State"].startswith("Z"):
+            if _has_threads(task):
+                yield task.known("main-thread-gone", "goes on in other threads than its first")
+        elif _session(task, container.init) == "0":
+            yield task.known("session-leader-outside", "is in a session of the host's")
+        elif _is_32_bit(task):
+            yield task.known("task-32-bit", "is a 32-bit program")
+        elif limits_are_hidden and _belongs_to_another(task):
+            yield _limits_hidden(task)
+
+
+def _from_outside(task: Task) -> NotDumpable:
+    """What `exec` put into the container: CRIU's tree begins at init."""
+    return NotDumpable(
+        f"'migrate exec' runs {task.title} in the container",
+        cause="a process with a parent outside the container can't be dumped",
+        mend="let it end, or end it, and try again",
+    )
+
+
+def _limits_hidden(task: Task) -> NotDumpable:
+    return NotDumpable(
+        f"{task.title} runs as user {task.fields['Uid'].split()[0]}",
+        cause="without CAP_SYS_RESOURCE, which root lacks on this host, criu can't read the limits "
+        "of another user's process (prlimit(2))",
+        mend="give root CAP_SYS_RESOURCE on this host (it is cut from its bounding set), or run "
+        "the container's processes as root",
+    )
+
+
+def _belongs_to_another(task: Task) -> bool:
+    """Whether prlimit(2) would want the capability: any of the task's identities is not ours."""
+    ours = {"Uid": str(os.getuid()), "Gid": str(os.getgid())}
+    return any(set(task.fields[key].split()[:3]) != {own} for key, own in ours.items())
+
+
+def _session(task: Task, init: Task) -> str:
+    """Its session in the container's namespace of pids; "0" for one from outside."""
+    level = len(init.fields["NSpid"].split()) - 1
+    return task.fields["NSsid"].split()[level]
+
+
+def _has_threads(task: Task) -> bool:
+    with contextlib.suppress(OSError):
+        return len(list((task.directory / "task").iterdir())) > 1
+    return False
+
+
+def _is_32_bit(task: Task) -> bool:
+    """By its program's file: Debian's CRIU is built without the compatible mode."""
+    with contextlib.suppress(OSError), (task.directory / "exe").open("rb") as file:
+        head = file.read(5)
+        return head[:4] == _ELF and head[4:] == bytes([_ELF_32])
+    return False

@@ -1,0 +1,55 @@
+"""The command `migrate`: `run` by its shortest way, where that will do, else all of `main`.
+
+It may be run by `python -S`: the short way needs nothing but the standard library and ourselves.
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command in sys.argv."""
+    if sys.argv[1:2] == ["run"]:
+        _run_quickly(sys.argv[2:])
+    load_site()
+    from migrate.cli.main import main
+
+    main()
+
+
+def load_site() -> None:
+    """What `python -S` has left out: the environment's packages and its prefix (site)."""
+    if "site" not in sys.modules:
+        import site
+
+        site.main()
+
+
+def _run_quickly(words: list[str]) -> None:
+    """End with the container's exit status; return where the general way has to be gone."""
+    import gc
+    import os
+
+    gc.disable()  # a run of it touches all memory, which forked processes then have to copy
+    from migrate.cli.quick import attempt
+    from migrate.errors import MigrateError
+
+    try:
+        status = attempt(words)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        status = 130
+    except MigrateError as error:
+        sys.stderr.write(f"error: {error}\n")
+        status = error.code
+    except OSError as error:
+        told = MigrateError("the operating system refused", cause=str(error))
+        sys.stderr.write(f"error: {told}\n")
+        status = told.code
+    if status is None:
+        gc.enable()
+        return
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)  # to take an interpreter down in order takes as long as the container did

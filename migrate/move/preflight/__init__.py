@@ -1,0 +1,1 @@
+"""What stands against a move, found before anything is frozen: named checks, here and there."""

@@ -1,0 +1,120 @@
+"""What in two hosts' facts stands against a move between them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterator
+
+from migrate.checkpoint.preflight import Verdict
+from migrate.errors import MigrateError
+from migrate.move.errors import SameHost, TargetUnfit
+from migrate.move.facts import Facts
+from migrate.move.preflight.target import CPU_SUBJECT
+
+CLOCKS_APART = 10.0  # seconds that the hosts' clocks may differ
+
+
+def same_host(here: Facts, there: Facts) -> Verdict:
+    """A container can't move to where it is."""
+    same = here.host_id == there.host_id
+    found = (SameHost("the target is this very host"),) if same else ()
+    return Verdict("hosts", "that the target is another host", found, skippable=False)
+
+
+def with_memory(here: Facts, there: Facts, skip: Collection[str]) -> list[Verdict]:
+    """Checks of a move that keeps memory."""
+    checks = (
+        ("architecture", "the hosts' machine code", _architecture, False),
+        ("criu", "CRIU on both hosts", _criu, False),
+        ("cpu", CPU_SUBJECT, _cpu, True),
+        ("clock", "the hosts' clocks", _clock, True),
+    )
+    return [
+        Verdict(name, subject, tuple(check(here, there)), skippable, skippable and name in skip)
+        for name, subject, check, skippable in checks
+    ]
+
+
+def room(there: Facts, *, memory: int, disk: int, skip: Collection[str]) -> list[Verdict]:
+    """Whether the target has the memory and disk; sizes in bytes."""
+    return [
+        Verdict("memory", "the target's free memory", tuple(_memory(there, memory)),
+                skipped="memory" in skip),
+        Verdict("disk", "the target's free disk space", tuple(_disk(there, disk)),
+                skipped="disk" in skip),
+    ]  # fmt: skip
+
+
+def _architecture(here: Facts, there: Facts) -> Iterator[MigrateError]:
+    if here.machine != there.machine:
+        yield TargetUnfit(
+            f"the target is {there.machine}, this host {here.machine}",
+            cause="memory images hold machine code of one architecture",
+            mend="choose a host of the same architecture, or --mode cold",
+        )
+
+
+def _criu(here: Facts, there: Facts) -> Iterator[MigrateError]:
+    for side, facts in (("this host", here), ("the target", there)):
+        if not facts.criu:
+            yield TargetUnfit(
+                f"{side} has no CRIU",
+                cause="none was set up there",
+                mend="run 'migrate host setup' for the target, 'migrate doctor --fix' here",
+            )
+    if here.criu and there.criu and version_numbers(there.criu) < version_numbers(here.criu):
+        yield TargetUnfit(
+            f"the target's CRIU is too old: {there.criu}",
+            cause=f"images written by CRIU {here.criu} need that version or a newer one",
+            mend="run 'migrate host setup' for the target",
+        )
+
+
+def _cpu(here: Facts, there: Facts) -> Iterator[MigrateError]:
+    lacking = sorted(set(here.cpu_flags) - set(there.cpu_flags))
+    if here.machine == there.machine and lacking:
+        yield TargetUnfit(
+            "the target's CPU lacks features that this one has",
+            cause=f"missing: {' '.join(lacking[:12])}",
+            mend="choose a host with these features, or --mode cold",
+        )
+
+
+def _clock(here: Facts, there: Facts) -> Iterator[MigrateError]:
+    if not there.clock:
+        return  # an older migrate
+    apart = there.clock - here.clock
+    if abs(apart) > CLOCKS_APART:
+        yield TargetUnfit(
+            f"the target's clock is {abs(apart):.0f} s {'fast' if apart > 0 else 'slow'}",
+            cause="programs in the container would see time jump: leases, certificates and timers "
+            "by the wall clock",
+            mend="set the hosts' clocks (systemd-timesyncd, chrony)",
+        )
+
+
+def _memory(there: Facts, needed: int) -> Iterator[MigrateError]:
+    if there.memory_free < needed:
+        yield TargetUnfit(
+            "the target has too little free memory",
+            cause=f"{needed >> 20} MiB needed, {there.memory_free >> 20} MiB free",
+            mend="free memory there, or choose another host",
+        )
+
+
+def _disk(there: Facts, needed: int) -> Iterator[MigrateError]:
+    if there.disk_free < needed:
+        yield TargetUnfit(
+            "the target's disk is too full",
+            cause=f"{needed >> 20} MiB needed, {there.disk_free >> 20} MiB free",
+            mend="free space there, or choose another host",
+        )
+
+
+def version_numbers(version: str) -> tuple[int, ...]:
+    """The numbers of a dotted version, to compare by; parts that are no number are left out."""
+    numbers = []
+    for part in version.split("."):
+        with contextlib.suppress(ValueError):
+            numbers.append(int(part))
+    return tuple(numbers)

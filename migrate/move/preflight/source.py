@@ -1,0 +1,111 @@
+"""All that is checked for one move, gathered at its source."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from migrate.checkpoint import preflight
+from migrate.checkpoint.preflight import Verdict
+from migrate.checkpoint.state import State
+from migrate.criu import cpu
+from migrate.errors import MigrateError
+from migrate.move.errors import ContainerUnfit, TargetUnfit
+from migrate.move.facts import Facts
+from migrate.move.modes import LATE, LAZY, lacking_for_late, lacking_for_pre_copy
+from migrate.move.preflight import hosts
+from migrate.move.sharing import Apart
+from migrate.runtime.records import Process
+
+ROOM = 64 << 20  # bytes kept free at the target beside what is sent
+
+
+SKIPPABLE = (
+    *(check.name for check in preflight.CHECKS), "connections", "cpu", "clock", "memory", "disk",
+)  # fmt: skip
+"""What `--skip-check` takes. What fails then, fails in a dump or a restore, and is rolled back."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One move that is thought of: the mode, both hosts, and the container's memory in bytes."""
+
+    mode: str
+    here: Facts
+    there: Facts
+    memory: int
+    apart: Apart
+    process: Process | None = None  # None when it does not run
+
+    @property
+    def keeps_memory(self) -> bool:
+        """Whether processes go along."""
+        return self.mode != "cold" and self.process is not None
+
+    def cpu(self) -> bytes:
+        """This host's CPU for the target to compare, where that matters; b"" where not."""
+        if not (self.keeps_memory and self.here.criu and self.there.criu):
+            return b""
+        return cpu.describe()
+
+
+def verdicts_of(case: Case, state: State, skip: Collection[str]) -> list[Verdict]:
+    """This side's, of both hosts and the container."""
+    same = hosts.same_host(case.here, case.there)
+    if not same.passed:
+        return [same]
+    if not case.keeps_memory:
+        return [same, *hosts.room(case.there, memory=case.memory, disk=ROOM, skip=skip)]
+    assert case.process
+    lazy = case.mode in LAZY
+    needed = case.memory + ROOM
+    return [
+        same,
+        *hosts.with_memory(case.here, case.there, skip),
+        *hosts.room(
+            case.there, memory=needed + (case.apart.more if lazy else 0),
+            disk=ROOM if lazy else needed, skip=skip,
+        ),
+        Verdict("mode", "what the mode needs", tuple(_lacking(case)), skippable=False),
+        *preflight.look(state.record, state.spec, case.process, skip),
+        Verdict("connections", "connections on the host's own address",
+                tuple(_connections(state, case.process)), skipped="connections" in skip),
+    ]  # fmt: skip
+
+
+def _lacking(case: Case) -> Iterator[MigrateError]:
+    """What stands against memory that is filled in after the thaw."""
+    if case.mode not in LAZY:
+        return
+    if why := case.apart.beyond_limit():
+        mend = "use --mode stop-copy, which keeps it shared"
+        yield ContainerUnfit(f"{case.mode} would need too much memory", cause=why, mend=mend)
+    lacks = lacking_for_late if case.mode in LATE else lacking_for_pre_copy
+    if lacking := lacks(case.here, case.there):
+        yield TargetUnfit(f"{case.mode} is not possible", cause=lacking, mend="use --mode auto")
+
+
+def _connections(state: State, process: Process) -> Iterator[MigrateError]:
+    if state.record.network.driver == "host" and _has_connections(process):
+        yield ContainerUnfit(
+            "the container has TCP connections on the host's own address",
+            cause="with --network host its connections can't go to another address",
+            mend="close them first, use --network bridge, or --mode cold",
+        )
+
+
+def _has_connections(process: Process) -> bool:
+    """Whether any process of init's network namespace view owns an established TCP socket."""
+    established = set()
+    for table in ("tcp", "tcp6"):
+        lines = Path(f"/proc/{process.pid}/net/{table}").read_text().splitlines()[1:]
+        established |= {f.split()[9] for f in lines if f.split()[3] == "01"}
+    for descriptor in Path(f"/proc/{process.pid}/fd").iterdir():
+        try:
+            name = str(descriptor.readlink())
+        except OSError:
+            continue
+        if name.startswith("socket:[") and name[8:-1] in established:
+            return True
+    return False
