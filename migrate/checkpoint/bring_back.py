@@ -32,7 +32,7 @@ from migrate.runtime.networks import driver_of
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import Record
 from migrate.runtime.status import require
-from migrate.runtime.storage import bind_source, remove_storage
+from migrate.runtime.storage import bind_source, driver_for, remove_storage
 
 LOG = "restore.log"
 PLAIN = "plain"
@@ -107,7 +107,9 @@ class Restore:
 
         With a new name it is another container, with an identifier of its own.
         """
-        record = msgspec.structs.replace(state.record, held="", moved_to="")
+        record = msgspec.structs.replace(
+            state.record, held="", moved_to="", storage=driver_for(self.paths)
+        )
         if self.new_name is not None:
             record = msgspec.structs.replace(
                 record, name=self.new_name, identifier=records.new_identifier()

@@ -11,8 +11,8 @@ from pathlib import Path
 import click
 
 from migrate.cli.check import skip_option
-from migrate.cli.image import human_size
 from migrate.cli.names import name_argument
+from migrate.cli.sizes import human_size
 
 QUIET_FOR = 1.0  # seconds: what is quicker needs no progress
 LINE_EVERY = 1.0

@@ -28,9 +28,17 @@ def limit(directory: Path, controller: str, value: float) -> None:
         (directory / "pids.max").write_text(str(int(value)))
 
 
-def lift_cpu_limit(directory: Path) -> None:
-    """Let it use all cores."""
-    (directory / "cpu.max").write_text(f"max {CPU_PERIOD}")
+def lift(directory: Path, controller: str) -> None:
+    """Take the limit away."""
+    if controller == "memory":
+        (directory / "memory.max").write_text("max")
+        swap = directory / "memory.swap.max"
+        if swap.exists():
+            swap.write_text("max")
+    elif controller == "cpu":
+        (directory / "cpu.max").write_text(f"max {CPU_PERIOD}")
+    else:
+        (directory / "pids.max").write_text("max")
 
 
 def request_freeze(directory: Path) -> None:
