@@ -29,7 +29,7 @@ WORDS = (
 @given(st.lists(st.sampled_from(WORDS), max_size=7))
 def test_what_is_read_plainly_means_the_same_to_click(words: list[str]):
     wanted = plainly(words)
-    if wanted is None:
+    if wanted is None or not os.path.isdir(wanted.rootfs or "/"):  # `make` refuses that
         return
     with general.run.make_context("run", list(words)) as context:
         given = dict(context.params)
