@@ -5,8 +5,10 @@
 # make bench   the short benchmarks, some 9 minutes; their report is in bench-results/
 # make test-vm two virtual machines with a stock kernel, made by make setup-vm; some minutes
 # make soak    200 containers at once, and every command killed at 60 of its lines, some 10 minutes; 200
-#              moves of a program that does everything to its memory, some 5 minutes; then 30
+#              moves of a program that does everything to its memory, some 5 minutes; the whole
+#              matrix of faults (tests/move/faults), over an hour; then 30
 #              containers evacuated under load, and with the operator killed 20 times, 20 minutes
+# make fuzz    every fuzzer (tests/fuzz) for ten minutes, two hours in all
 # make clean   everything that the above left in this checkout
 
 PYTHON ?= python3
@@ -15,7 +17,7 @@ RESULTS := bench-results
 PLAIN := not root and not criu and not hosts and not vm
 REAL := not ($(PLAIN)) and not vm
 
-.PHONY: setup demo test setup-vm test-vm check bench soak clean
+.PHONY: setup demo test setup-vm test-vm check bench fuzz soak clean
 
 setup:
 	@$(PYTHON) scripts/setup.py
@@ -55,6 +57,9 @@ bench: setup
 	@$(BIN)/migrate bench transfer --mib 256 --runs 3 --output $(RESULTS)/transfer.json
 	@$(BIN)/migrate bench report $(RESULTS) --html $(RESULTS)/report.html --plots $(RESULTS)/plots
 
+fuzz: setup
+	@$(BIN)/python -m tests.fuzz
+
 soak: setup
 	@$(BIN)/python -m tests.hosts sweep
 	@$(BIN)/python -m tests.runtime.many
@@ -64,5 +69,5 @@ soak: setup
 
 clean:
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m tests.hosts sweep; fi
-	@rm -rf .venv .vm-cache .criu.lock .evacuation-soak.json .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build $(RESULTS)
+	@rm -rf fuzz-findings .venv .vm-cache .criu.lock .evacuation-soak.json .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build $(RESULTS)
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

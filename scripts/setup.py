@@ -26,7 +26,7 @@ VENV = CHECKOUT / ".venv"
 POLICY = Path("/usr/sbin/policy-rc.d")
 SERVICES = {
     "openssh-server": "ssh", "redis-server": "redis-server", "etcd-server": "etcd",
-    "postgresql": "postgresql", "nginx": "nginx",
+    "postgresql": "postgresql", "nginx": "nginx", "docker-registry": "docker-registry",
 }  # fmt: skip
 """Packages that would start a service: (package, name of the service)."""
 
@@ -60,6 +60,9 @@ NEEDED: dict[str, Callable[[], bool]] = {
     "etcd-server": _on_path("etcd"),
     "postgresql": _matches("/usr/lib/postgresql/*/bin/postgres"),
     "nginx": _on_path("nginx"),
+    "skopeo": _on_path("skopeo"),
+    "docker-registry": _on_path("docker-registry"),
+    "btrfs-progs": _on_path("mkfs.btrfs"),
     "iproute2": _on_path("ip"),
     "procps": _on_path("ps"),
     "tar": _on_path("tar"),

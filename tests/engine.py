@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -48,6 +49,7 @@ class Engine:
 
     def _be_command(self, words: list[str]) -> None:
         os.closerange(3, 4096)  # Popen's own pipe, too: it returns
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # as an interpreter starts; Popen undoes it
         os.chdir(CHECKOUT)
         os.environ.clear()
         os.environ.update(self.environment)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -64,18 +64,22 @@ def containers() -> list[Container]:
 
 def checkpoint(
     name: str, output: str | None = None, *, leave_running: bool = False,
-    skip: Collection[str] = (), on_progress: Count = _uncounted,
+    skip: Collection[str] = (), recipients: Sequence[str] = (), on_progress: Count = _uncounted,
 ) -> Checkpoint:  # fmt: skip
     """`migrate checkpoint`; raises what stands against it, and then the container runs on.
 
-    `skip`: the checks of `check_checkpoint` that are not to keep it from being made.
+    `skip`: the checks of `check_checkpoint` that are not to keep it from being made. `recipients`:
+    keys of age's or SSH's that the file is encrypted to.
     """
     from migrate.checkpoint.save import save
 
     paths = Paths.from_environment()
     record = records.find(paths, name)
     _prime()
-    return save(paths, record, output, leave_running=leave_running, count=on_progress, skip=skip)
+    return save(
+        paths, record, output, leave_running=leave_running, count=on_progress, skip=skip,
+        recipients=recipients,
+    )  # fmt: skip
 
 
 def check_checkpoint(name: str, skip: Collection[str] = ()) -> list[Verdict]:
@@ -94,12 +98,18 @@ def check_checkpoint(name: str, skip: Collection[str] = ()) -> list[Verdict]:
     return preflight.look(record, load_spec(paths, record), process, skip)
 
 
-def restore(source: Path, *, name: str | None = None, on_progress: Count = _uncounted) -> Restored:
-    """`migrate restore`; on any failure everything is as before."""
+def restore(
+    source: Path, *, name: str | None = None, identity: Path | None = None,
+    on_progress: Count = _uncounted,
+) -> Restored:  # fmt: skip
+    """`migrate restore`; on any failure everything is as before.
+
+    `identity`: the file with the key for an encrypted one.
+    """
     from migrate.checkpoint.bring_back import bring_back
 
     _prime()
-    return bring_back(Paths.from_environment(), source, name, count=on_progress)
+    return bring_back(Paths.from_environment(), source, name, count=on_progress, identity=identity)
 
 
 def plan_move(name: str, target: str, wish: Wish | None = None, *, trace: Path | None = None,

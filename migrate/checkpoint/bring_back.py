@@ -8,8 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from migrate.checkpoint import archive
-from migrate.checkpoint.errors import PlaceUnfit
+from migrate.checkpoint import archive, sealing
+from migrate.checkpoint.errors import CannotOpen, PlaceUnfit
 from migrate.checkpoint.files import put_files, refuse_foreign_volumes, volume_names
 from migrate.checkpoint.manifest import Manifest
 from migrate.checkpoint.replacement import Replacement
@@ -19,7 +19,7 @@ from migrate.checkpoint.state import State
 from migrate.criu.errors import CriuMissing, CriuTooOld
 from migrate.criu.provide import read_chosen
 from migrate.errors import UsageError
-from migrate.images.errors import LayerMissing
+from migrate.images.errors import LayerMissing, disk_full_told
 from migrate.images.store import Store
 from migrate.kernel.files import write_atomically
 from migrate.kernel.signals import Signals
@@ -32,9 +32,11 @@ from migrate.runtime.networks import driver_of
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import Record
 from migrate.runtime.status import require
-from migrate.runtime.storage import bind_source, remove_storage
+from migrate.runtime.storage import bind_source, driver_for, remove_storage
 
 LOG = "restore.log"
+PLAIN = "plain"
+"""The decrypted archive, in the staging directory and no longer than it is read."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,12 @@ class BroughtBack:
 class Restore:
     """One restore of one checkpoint."""
 
-    def __init__(self, paths: Paths, source: Path, name: str | None, count: archive.Count) -> None:
+    def __init__(
+        self, paths: Paths, source: Path, name: str | None, count: archive.Count,
+        identity: Path | None = None,
+    ) -> None:  # fmt: skip
         self.paths, self.source, self.new_name, self.count = paths, source, name, count
+        self.identity = identity
         self.signals = Signals()
 
     def carry_out(self) -> BroughtBack:
@@ -68,7 +74,8 @@ class Restore:
         with self.signals, staging(self.paths) as stage:
             unpacked = stage / "checkpoint"
             unpacked.mkdir(mode=0o700)
-            manifest, state = archive.unpack(self.source, unpacked, self.count)
+            manifest, state = archive.unpack(self._opened(stage), unpacked, self.count)
+            (stage / PLAIN).unlink(missing_ok=True)
             state = self._renamed(state)
             with records.locked(self.paths.container(state.record.identifier), "restore"):
                 seconds = self._restore(stage, unpacked, manifest, state)
@@ -78,12 +85,31 @@ class Restore:
             taken_at=manifest.time,
         )  # fmt: skip
 
+    def _opened(self, stage: Path) -> Path:
+        """The checkpoint to be read: decrypted below `stage` where it is sealed."""
+        if not sealing.is_sealed(self.source):
+            return self.source
+        if self.identity is None:
+            raise CannotOpen(f"{self.source} is encrypted")
+        total, done = self.source.stat().st_size, 0
+
+        def count(size: int) -> None:
+            nonlocal done
+            done += size
+            self.count("decrypting", done, total)
+
+        with disk_full_told(stage):
+            sealing.unseal(self.source, stage / PLAIN, self.identity, count)
+        return stage / PLAIN
+
     def _renamed(self, state: State) -> State:
         """The state as it is restored: free of a move's marks, under the new name if there is one.
 
         With a new name it is another container, with an identifier of its own.
         """
-        record = msgspec.structs.replace(state.record, held="", moved_to="")
+        record = msgspec.structs.replace(
+            state.record, held="", moved_to="", storage=driver_for(self.paths)
+        )
         if self.new_name is not None:
             record = msgspec.structs.replace(
                 record, name=self.new_name, identifier=records.new_identifier()
@@ -240,12 +266,14 @@ def undo_cut_off(paths: Paths, identifier: str) -> bool:
 
 
 def bring_back(
-    paths: Paths, source: Path, name: str | None = None, *, count: archive.Count | None = None
-) -> BroughtBack:
+    paths: Paths, source: Path, name: str | None = None, *, count: archive.Count | None = None,
+    identity: Path | None = None,
+) -> BroughtBack:  # fmt: skip
     """Restore the checkpoint `source` (file or directory), under a new name if one is given.
 
-    Raises HostCordoned, CheckpointBad, CheckpointTooNew, WrongState, NameTaken, AddressTaken,
+    `identity`: the file with the key for a sealed one (sealing.py). Raises CannotOpen,
+    HostCordoned, CheckpointBad, CheckpointTooNew, WrongState, NameTaken, AddressTaken,
     GenerationOld, PlaceUnfit, LayerMissing, DiskFull, CriuFailed and what making a container
     raises; then this host is as before.
     """
-    return Restore(paths, source, name, count or archive.no_count).carry_out()
+    return Restore(paths, source, name, count or archive.no_count, identity).carry_out()

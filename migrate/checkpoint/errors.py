@@ -57,3 +57,17 @@ class TrackerUnfit(MigrateError):
 
     code = 72
     mend = "use --tracker auto; 'migrate doctor' says what this kernel can do"
+
+
+class CannotOpen(MigrateError):
+    """A sealed checkpoint can't be decrypted; nothing was touched."""
+
+    code = 73
+    mend = "give --identity the file with a key that it was made for"
+
+
+class RecipientInvalid(MigrateError):
+    """A key to encrypt to is none."""
+
+    code = 74
+    mend = "give age's public key ('age1...', of age-keygen) or an SSH one ('ssh-ed25519 ...')"

@@ -18,7 +18,7 @@ from migrate.images.rootdir import remove_tree
 from migrate.images.store import Store
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import Record
-from migrate.runtime.storage import volume_directory
+from migrate.runtime.storage import snapshot_of, volume_directory
 
 DIFF_FILE = "diff.tar"
 LOG_FILE = "log"
@@ -58,7 +58,7 @@ def write_files(
     names = [STATE_FILE, DIFF_FILE]
     (directory / STATE_FILE).write_bytes(state.encode())
     with (directory / DIFF_FILE).open("wb") as file:
-        write_layer(own.upper, file, overlay=True, staged=staged)
+        snapshot_of(paths, state.record).write_diff(file, staged)
     volumes = volume_names(state.record)
     if volumes:
         (directory / VOLUMES).mkdir(mode=0o700, exist_ok=True)
@@ -77,6 +77,8 @@ def put_files(
     paths: Paths, record: Record, directory: Path, staged: Path | None = None
 ) -> None:  # fmt: skip
     """The way back of `write_files`, into empty places; the container's rootfs is not mounted.
+
+    Whatever the storage driver: its next mount makes what it needs of the upper.
 
     `staged`: the directory of contents that were sent ahead; without it a tar that names such is
     refused. Raises StagedFileBad, and what `apply_layer` raises.

@@ -19,7 +19,7 @@ import msgspec
 from migrate.checkpoint.state import State
 from migrate.kernel.files import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
 from migrate.runtime.paths import Paths
-from migrate.runtime.storage import bind_source
+from migrate.runtime.storage import bind_source, own_files
 
 FILE = "link-remaps.img"
 LIMIT = 4 << 20
@@ -31,7 +31,7 @@ def write_down(paths: Paths, state: State, images: Path) -> None:
     """At post-dump, when the helpers exist: find another name for each; rarely any."""
     found = []
     for helper in _helpers(images):
-        base, inside = _place(paths, state, helper, paths.container(state.record.identifier).upper)
+        base, inside = _place(paths, state, helper, own_files(paths, state.record))
         with contextlib.suppress(OSError):
             sibling = _sibling(base, inside)
             if sibling:

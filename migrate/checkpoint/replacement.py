@@ -33,6 +33,7 @@ class Replacement:
         self._places: list[tuple[str, Path, Path]] = [
             (name, getattr(own, name), getattr(new, name)) for name in names
         ]
+        self._places.append(("tree", own.tree.parent, new.tree.parent))
         self._places += [
             (f"volume-{name}", paths.volumes / name, staged.volumes / name) for name in volumes
         ]

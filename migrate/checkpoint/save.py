@@ -6,11 +6,12 @@ import contextlib
 import os
 import secrets
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
-from migrate.checkpoint import archive, freezing, manifest, preflight
+from migrate.checkpoint import archive, freezing, manifest, preflight, sealing
 from migrate.checkpoint import dump as dumping
 from migrate.checkpoint.errors import OutputExists
 from migrate.checkpoint.files import portable
@@ -100,10 +101,11 @@ class Checkpoint:
 
     def __init__(
         self, paths: Paths, record: Record, output: Output, *, leave_running: bool,
-        count: archive.Count, skip: Collection[str] = (),
+        count: archive.Count, skip: Collection[str] = (), recipients: Sequence[str] = (),
     ) -> None:  # fmt: skip
         self.paths, self.record, self.output, self.count = paths, record, output, count
         self.skip = skip
+        self.recipients = sealing.recipients_of(recipients)
         self.leave_running = leave_running
         self.own = paths.container(record.identifier)
         self.signals = Signals()
@@ -193,9 +195,27 @@ class Checkpoint:
             disk_full_told(self.output.path),
             os.fdopen(os.open(self.output.temporary, flags, 0o600), "wb") as file,
         ):
-            archive.write_archive(place, made, file, self.count)
+            if self.recipients:
+                self._seal(place, made, file)
+            else:
+                archive.write_archive(place, made, file, self.count)
             file.flush()
             os.fsync(file.fileno())
+
+    def _seal(self, place: Path, made: manifest.Manifest, file: BinaryIO) -> None:
+        """The archive is written beside the images, which are removed with it."""
+        plain = place / "plain"
+        with plain.open("xb") as out:
+            plain.chmod(0o600)
+            archive.write_archive(place, made, out, self.count)
+        total, done = plain.stat().st_size, 0
+
+        def count(size: int) -> None:
+            nonlocal done
+            done += size
+            self.count("encrypting", done, total)
+
+        sealing.seal(plain, file, self.recipients, count)
 
     def _end(self) -> None:
         """The checkpoint is whole and durable: end the container, keep its record."""
@@ -208,15 +228,18 @@ class Checkpoint:
 
 def save(
     paths: Paths, record: Record, output: str | None = None, *, leave_running: bool = False,
-    count: archive.Count | None = None, skip: Collection[str] = (),
+    count: archive.Count | None = None, skip: Collection[str] = (), recipients: Sequence[str] = (),
 ) -> Saved:  # fmt: skip
     """Checkpoint a running container; the checks named in `skip` do not keep it from that.
 
     `output` is a file, or a directory (a name that ends in '/', or an empty directory); None is
-    ./NAME.checkpoint.tar.zst. Raises WrongState, OutputExists, DiskFull, NotDumpable, CriuFailed,
-    CriuDied, UsageError; then the container runs as before and there is no output.
+    ./NAME.checkpoint.tar.zst. With `recipients` the file is encrypted to these keys (sealing.py).
+    Raises WrongState, OutputExists, DiskFull, NotDumpable, CriuFailed, CriuDied, UsageError,
+    RecipientInvalid; then the container runs as before and there is no output.
     """
     made = Output.of(output, record.name)
+    if recipients and made.directory:
+        raise UsageError("a directory can't be encrypted", mend="name a file with -o")
     checkpoint = Checkpoint(
         paths,
         record,
@@ -224,5 +247,6 @@ def save(
         leave_running=leave_running,
         count=count or archive.no_count,
         skip=skip,
+        recipients=recipients,
     )
     return checkpoint.carry_out()

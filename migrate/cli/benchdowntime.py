@@ -128,8 +128,8 @@ def loads_of(
 
 
 def _print(rows: list[Row], missed: list[str]) -> None:
-    from migrate.cli.image import human_size
     from migrate.cli.output import print_table
+    from migrate.cli.sizes import human_size
 
     print_table(HEAD, map(_cells, rows))
     for row in rows:
@@ -142,7 +142,7 @@ def _print(rows: list[Row], missed: list[str]) -> None:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    from migrate.cli.image import human_size
+    from migrate.cli.sizes import human_size
 
     extremes = f"({min(row.gap.runs) * 1000:.0f}, {max(row.gap.runs) * 1000:.0f})"
     return (

@@ -54,7 +54,7 @@ def tracked(mib: int, runs: int, output: Path | None, as_json: bool, check: bool
 
 def cells(pair: Pair) -> tuple[str, ...]:
     """The row of a pair, beneath HEAD."""
-    from migrate.cli.image import human_size
+    from migrate.cli.sizes import human_size
 
     found = [pair.load.describe(), pair.unit]
     for series, digits in ((pair.untracked, 0), (pair.tracked, 0), (pair.ratio, 2)):

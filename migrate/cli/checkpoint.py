@@ -11,8 +11,8 @@ from pathlib import Path
 import click
 
 from migrate.cli.check import skip_option
-from migrate.cli.image import human_size
 from migrate.cli.names import name_argument
+from migrate.cli.sizes import human_size
 
 QUIET_FOR = 1.0  # seconds: what is quicker needs no progress
 LINE_EVERY = 1.0
@@ -46,10 +46,19 @@ class _Lines:
     "[default: ./NAME.checkpoint.tar.zst]",
 )
 @click.option("--leave-running", is_flag=True, help="Let the container run on afterwards.")
+@click.option(
+    "--recipient",
+    "recipients",
+    metavar="KEY",
+    multiple=True,
+    help="Encrypt it so that the holder of KEY alone can restore it: age's 'age1...', or an SSH "
+    "public key.",
+)
 @skip_option
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def checkpoint(
-    name: str, output: str | None, leave_running: bool, skip: tuple[str, ...], as_json: bool
+    name: str, output: str | None, leave_running: bool, recipients: tuple[str, ...],
+    skip: tuple[str, ...], as_json: bool,
 ) -> None:  # fmt: skip
     """Save the running container NAME to a file or directory, with memory and files.
 
@@ -60,7 +69,10 @@ def checkpoint(
     from migrate.api import local as api
 
     count = _Lines(name, silent=as_json)
-    saved = api.checkpoint(name, output, leave_running=leave_running, skip=skip, on_progress=count)
+    saved = api.checkpoint(
+        name, output, leave_running=leave_running, skip=skip, recipients=recipients,
+        on_progress=count,
+    )  # fmt: skip
     if as_json:
         _print_json(asdict(saved))
         return
@@ -74,8 +86,14 @@ def checkpoint(
 @click.command(epilog="Example: migrate restore redis.checkpoint.tar.zst --name redis2")
 @click.argument("source", metavar="FILE|DIR", type=click.Path(path_type=Path))
 @click.option("--name", metavar="NAME", help="Make a new container of that name of it.")
+@click.option(
+    "--identity",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The secret key of an encrypted one: of age's, or an SSH private key.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def restore(source: Path, name: str | None, as_json: bool) -> None:
+def restore(source: Path, name: str | None, identity: Path | None, as_json: bool) -> None:
     """Bring a container back from its checkpoint, running as it was.
 
     The whole checkpoint is verified first; nothing is touched if it is damaged. The container's
@@ -85,7 +103,7 @@ def restore(source: Path, name: str | None, as_json: bool) -> None:
     from migrate.api import local as api
 
     count = _Lines(str(source), silent=as_json)
-    result = api.restore(source, name=name, on_progress=count)
+    result = api.restore(source, name=name, identity=identity, on_progress=count)
     if as_json:
         _print_json(asdict(result))
         return

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from migrate.cli.image import human_size
 from migrate.cli.moveview import WORDS
 from migrate.cli.output import print_table
+from migrate.cli.sizes import human_size
 
 if TYPE_CHECKING:
     from migrate.evacuate.execution.course import Course, Task

@@ -74,7 +74,7 @@ def _status(answer: Answer) -> str:
 
 
 def _row(host: Host, answer: Answer) -> tuple[str, ...]:
-    from migrate.cli.image import human_size
+    from migrate.cli.sizes import human_size
     from migrate.errors import MigrateError
 
     known = (host.name, _address(host), _status(answer))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import Any
 
@@ -27,6 +28,13 @@ COMMANDS = {
     "ps": ("show", "ps", "List containers."),
     "inspect": ("show", "inspect", "Show all that is known of a container."),
     "logs": ("show", "logs", "Show a container's output."),
+    "stats": ("stats", "stats", "Show what containers use of the machine."),
+    "top": ("change", "top", "Show the processes in a container."),
+    "events": ("events", "events", "Tell what happens to containers, as it happens."),
+    "cp": ("copy", "cp", "Copy files into a container, or out of it."),
+    "update": ("change", "update", "Change limits of containers."),
+    "rename": ("change", "rename", "Give a container another name."),
+    "commit": ("commit", "commit", "Make an image of what a container has become."),
     "image": ("image", "image", "Import, list and export images."),
     "checkpoint": ("checkpoint", "checkpoint", "Save a running container to a file or directory."),
     "restore": ("checkpoint", "restore", "Bring a checkpointed container back."),
@@ -74,8 +82,12 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
-def cli() -> None:
+@click.option("--storage-driver", type=click.Choice(["overlay", "btrfs", "vfs"]),
+              help="How containers that are made now share their image's files.")  # fmt: skip
+def cli(storage_driver: str | None) -> None:
     """Move running containers between hosts, with their open connections alive."""
+    if storage_driver:
+        os.environ["MIGRATE_STORAGE_DRIVER"] = storage_driver
 
 
 def main() -> None:
@@ -112,8 +124,6 @@ def _tell(error: MigrateError) -> None:
 
 
 def _fall(error: Exception) -> None:
-    import os
-
     if os.environ.get("MIGRATE_DEBUG"):
         raise error
     _tell(InternalError(f"an unforeseen {type(error).__name__}", cause=str(error)))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from migrate.cli.image import human_size
+from migrate.cli.sizes import human_size
 
 if TYPE_CHECKING:
     from migrate.move.plan import Plan

@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from migrate.criu.provide import criu_binary
 
 Notify = Callable[[str, int], None]
 RECEIVE_LIMIT = 1 << 20
+DESCRIPTOR_LIMIT = 4  # with one message; CRIU sends one
 END_LIMIT = 5.0  # seconds that CRIU may take to end after we hung up
 SHIELDED_FROM = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 SEIZE_LIMIT = 10  # seconds that CRIU may take to seize all tasks, as long as its default
@@ -45,6 +46,8 @@ class Swrk:
         except ProcessLookupError as error:
             raise CriuDied("criu died at its start", cause="it was killed, or crashed") from error
         self.process = process
+        self.received: list[int] = []
+        """Descriptors that came with notifications (orphan-pts-master); `close` closes them."""
 
     def request(self, kind: str, options: Any, notify: Notify | None, limit: float) -> Any:
         """Send one request and serve its notifications; the successful response.
@@ -98,11 +101,17 @@ class Swrk:
             raise TimeoutError
         if self._channel.fileno() not in ready:
             return b""
-        return self._channel.recv(RECEIVE_LIMIT)
+        data, descriptors, _flags, _peer = socket.recv_fds(
+            self._channel, RECEIVE_LIMIT, DESCRIPTOR_LIMIT, socket.MSG_CMSG_CLOEXEC
+        )
+        self.received += descriptors
+        return data
 
     def close(self) -> None:
         """Hang up; CRIU ends by itself. A child of ours is reaped, killed if it hangs."""
         self._channel.close()
+        while self.received:
+            os.close(self.received.pop())
         if self._life < 0:
             return
         if self.process:
@@ -118,16 +127,19 @@ class Swrk:
 
 
 @contextlib.contextmanager
-def swrk(environment: dict[str, str] | None = None) -> Iterator[Swrk]:
+def swrk(
+    environment: dict[str, str] | None = None, passed: Sequence[int] = ()
+) -> Iterator[Swrk]:  # fmt: skip
     """A CRIU process that is a child of this one, with this environment if one is given.
 
+    It inherits the descriptors `passed` under their numbers.
     pycriu takes 0.1 s to load: it is loaded here, before anybody freezes anything.
     """
     import pycriu.rpc_pb2  # noqa: F401 -- see above
 
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
-        process = _start_shielded(theirs.fileno(), environment)
+        process = _start_shielded(theirs.fileno(), environment, passed)
     client = Swrk(ours, process.pid, process)
     try:
         yield client
@@ -135,7 +147,9 @@ def swrk(environment: dict[str, str] | None = None) -> Iterator[Swrk]:
         client.close()
 
 
-def _start_shielded(descriptor: int, environment: dict[str, str] | None) -> subprocess.Popen[bytes]:
+def _start_shielded(
+    descriptor: int, environment: dict[str, str] | None, passed: Sequence[int]
+) -> subprocess.Popen[bytes]:  # fmt: skip
     """CRIU, out of reach of what ends a service or a session, and of the out-of-memory killer.
 
     A dump that is cut off can take a task with it (migrate/checkpoint/dump.py); a few milliseconds
@@ -144,7 +158,7 @@ def _start_shielded(descriptor: int, environment: dict[str, str] | None) -> subp
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SHIELDED_FROM)
     try:
         process = subprocess.Popen(
-            swrk_arguments(descriptor), pass_fds=(descriptor,), start_new_session=True,
+            swrk_arguments(descriptor), pass_fds=(descriptor, *passed), start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             env=environment,
         )  # fmt: skip

@@ -85,7 +85,10 @@ def read(path: Path) -> list[Any]:
             if size > min(ENTRY_LIMIT, len(raw) - at):
                 raise ImageBad(f"{path.name} is damaged", cause=f"a message of {size} bytes")
             kind = pagemap_pb2.pagemap_entry if messages else pagemap_pb2.pagemap_head
-            messages.append(kind.FromString(raw[at : at + size]))
+            message = kind.FromString(raw[at : at + size])
+            if not message.IsInitialized():  # some implementations of protobuf do not look
+                raise ImageBad(f"{path.name} is damaged", cause="a field is missing")
+            messages.append(message)
             at += size
     except (DecodeError, struct.error) as error:
         raise ImageBad(f"{path.name} is damaged", cause=str(error)) from error

@@ -14,8 +14,15 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from migrate.errors import MigrateError
 from migrate.images.errors import ImageArchiveBad, LayerUnsafe, disk_full_told, printable
-from migrate.images.rootdir import RootDirectory, below, empty_directory, split_name
+from migrate.images.rootdir import (
+    RootDirectory,
+    below,
+    empty_directory,
+    set_mode,
+    split_name,
+)
 from migrate.images.tarread import DEFAULT_LIMITS, Kind, Limits, Member, Source, TarReader
 
 WHITEOUT, OPAQUE, RESERVED = b".wh.", b".wh..wh..opq", b".wh..wh."
@@ -56,7 +63,7 @@ def apply_layer(
     try:
         with disk_full_told(directory), RootDirectory(directory) as root:
             reader = TarReader(stream, limits, need_end=need_end, staged=staged is not None)
-            _Unpacking(root, reader, staged).run()
+            Unpacking(root, reader, staged).run()
     except BaseException:
         empty_directory(directory)
         raise
@@ -67,24 +74,31 @@ def is_whiteout(status: os.stat_result) -> bool:
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == os.makedev(*WHITEOUT_DEVICE)
 
 
+def _told(error: Exception) -> str:
+    """Its text, which can hold the member's name, as an error may show it."""
+    return printable(str(error).encode("utf-8", "surrogateescape"))
+
+
 @contextlib.contextmanager
-def _named(member: Member) -> Iterator[None]:
+def _named(member: Member, failure: type[MigrateError]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise
-        raise ImageArchiveBad(
-            f"the member {printable(member.name)} can't be unpacked", cause=str(error)
+        raise failure(
+            f"the member {printable(member.name)} can't be unpacked", cause=_told(error)
         ) from error
     except (OverflowError, ValueError) as error:  # a number out of range, a NUL in a name
-        raise ImageArchiveBad(
-            f"the member {printable(member.name)} has an impossible value", cause=str(error)
+        raise failure(
+            f"the member {printable(member.name)} has an impossible value", cause=_told(error)
         ) from error
 
 
-class _Unpacking:
-    """One layer on its way into one directory."""
+class Unpacking:
+    """One layer on its way into one directory; `failure` is what the kernel's refusals become."""
+
+    failure: type[MigrateError] = ImageArchiveBad
 
     def __init__(self, root: RootDirectory, reader: TarReader, staged: Staged | None) -> None:
         self._staged = staged
@@ -93,8 +107,9 @@ class _Unpacking:
         self._directory_times: dict[bytes, int] = {}
 
     def run(self) -> None:
+        """Place every member, then set the directories' times."""
         for member in self._reader:
-            with _named(member):
+            with _named(member, self.failure):
                 self._place(member)
         for path, mtime_ns in self._directory_times.items():
             self._set_directory_time(path, mtime_ns)
@@ -106,18 +121,21 @@ class _Unpacking:
                 raise LayerUnsafe("the root itself is not a directory in this layer")
             self._attributes(self._root.descriptor, b".", member)
             self._directory_times[b"."] = member.mtime_ns
-            return
-        name = parts[-1]
-        if name.startswith(WHITEOUT) and not member.literal:
+        elif parts[-1].startswith(WHITEOUT) and not member.literal:
             self._whiteout(parts)
-            return
+        else:
+            self._content(member, parts)
+
+    def _content(self, member: Member, parts: list[bytes]) -> None:
+        """What a member itself is, at `parts`."""
+        name = parts[-1]
         if member.kind is Kind.HARD_LINK:
             self._hard_link(member, parts)
             return
         parent = self._root.parent(parts[:-1], make=True)
         if member.kind is Kind.DIRECTORY:
-            self._directory(parent, name, member)
-            self._directory_times[b"/".join(parts)] = member.mtime_ns
+            if self._directory(parent, parts, member):
+                self._directory_times[b"/".join(parts)] = member.mtime_ns
             return
         parent = self._make_room(parent, parts)
         if member.staged is not None and self._staged:
@@ -159,7 +177,7 @@ class _Unpacking:
             os.setxattr(below(parent, hidden), OPAQUE_XATTR, b"y", follow_symlinks=False)
 
     def _hard_link(self, member: Member, parts: list[bytes]) -> None:
-        target = split_name(member.link)
+        target = self._link_target(member)
         if not target:
             raise LayerUnsafe(f"{printable(member.name)} is a hard link to the root")
         try:
@@ -170,6 +188,9 @@ class _Unpacking:
             self._link_from(source, target[-1], member, parts)
         finally:
             os.close(source)
+
+    def _link_target(self, member: Member) -> list[bytes]:
+        return split_name(member.link)
 
     def _link_from(self, source: int, name: bytes, member: Member, parts: list[bytes]) -> None:
         try:
@@ -193,8 +214,9 @@ class _Unpacking:
             "which this layer does not hold"
         )
 
-    def _directory(self, parent: int, name: bytes, member: Member) -> None:
-        opaque = False
+    def _directory(self, parent: int, parts: list[bytes], member: Member) -> bool:
+        """Make it; whether its attributes are the member's."""
+        name, opaque = parts[-1], False
         try:
             status = os.stat(name, dir_fd=parent, follow_symlinks=False)
         except FileNotFoundError:
@@ -207,6 +229,7 @@ class _Unpacking:
         if opaque:
             os.setxattr(below(parent, name), OPAQUE_XATTR, b"y", follow_symlinks=False)
         self._attributes(parent, name, member)
+        return True
 
     def _file(self, parent: int, name: bytes, member: Member) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -235,8 +258,8 @@ class _Unpacking:
         if NOBODY in {member.uid, member.gid}:
             raise LayerUnsafe(f"{printable(member.name)} has an owner that can't exist")
         os.chown(name, member.uid, member.gid, dir_fd=parent, follow_symlinks=False)
-        if member.kind is not Kind.SYMLINK:  # made by us, or a directory: never a link
-            os.chmod(name, member.mode, dir_fd=parent)
+        if member.kind is not Kind.SYMLINK:
+            set_mode(parent, name, member.mode)
         for key, value in member.xattrs.items():
             if key.startswith(OVERLAY_XATTRS):
                 continue

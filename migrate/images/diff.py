@@ -58,13 +58,13 @@ def write_layer(
     with disk_full_told(Path(str(getattr(out, "name", "the layer's destination")))):
         root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            return _Packing(root, out, overlay=overlay, staged=staged).run()
+            return Packing(root, out, overlay=overlay, staged=staged).run()
         finally:
             os.close(root)
 
 
 @dataclass(frozen=True)
-class _Entry:
+class Entry:
     """A name in an open directory, and its whole path in the layer."""
 
     parent: int
@@ -72,13 +72,16 @@ class _Entry:
     path: bytes
 
 
-class _Packing:
+class Packing:
     """One tree on its way into one tar."""
 
     def __init__(
-        self, root: int, out: BinaryIO, *, overlay: bool, staged: Staged | None
+        self, root: int, out: BinaryIO, *, overlay: bool, staged: Staged | None = None,
+        prefix: bytes = b"",
     ) -> None:  # fmt: skip
+        """`prefix`, a path without a slash at its end, stands before every name."""
         self._staged = staged
+        self._prefix = prefix
         self._root = root
         self._out = out
         self._overlay = overlay
@@ -87,12 +90,36 @@ class _Packing:
         self._device = os.fstat(root).st_dev
 
     def run(self) -> str:
-        self._entry(_Entry(self._root, b".", b"."), os.fstat(self._root))
+        """Pack the whole tree; the diff id."""
+        self._entry(Entry(self._root, b".", b"."), os.fstat(self._root))
         todo = [b"."]
         while todo:
             todo += reversed(self._directory(todo.pop()))
+        return self._end()
+
+    def run_one(self, name: bytes) -> str:
+        """Pack only what the root has under `name`, no directory; it is called by the prefix.
+
+        Raises FileNotFoundError.
+        """
+        status = os.stat(name, dir_fd=self._root, follow_symlinks=False)
+        self._entry(Entry(self._root, name, b"."), status)
+        return self._end()
+
+    def _end(self) -> str:
         self._write(END)
         return f"sha256:{self._hash.hexdigest()}"
+
+    def _header(self, member: Member) -> None:
+        if self._prefix:
+            name = self._named(member.name)
+            link = self._named(member.link) if member.kind is Kind.HARD_LINK else member.link
+            member = replace(member, name=name, link=link)
+        self._write(header(member))
+
+    def _named(self, name: bytes) -> bytes:
+        """A name below the prefix; `.` and `./` are the prefix itself."""
+        return self._prefix + (name[1:] if name in {b".", b"./"} else b"/" + name)
 
     def _write(self, data: bytes) -> None:
         self._hash.update(data)
@@ -114,14 +141,14 @@ class _Packing:
         try:
             prefix = b"" if path == b"." else path + b"/"
             if self._overlay and _is_opaque(descriptor):
-                self._write(header(Member(prefix + OPAQUE, Kind.FILE, mode=0)))
+                self._header(Member(prefix + OPAQUE, Kind.FILE, mode=0))
             names = sorted(os.fsencode(name) for name in os.listdir(descriptor))  # noqa: PTH208  by descriptor
-            entries = [_Entry(descriptor, name, prefix + name) for name in names]
+            entries = [Entry(descriptor, name, prefix + name) for name in names]
             return [entry.path for entry in entries if self._named_entry(entry)]
         finally:
             os.close(descriptor)
 
-    def _named_entry(self, entry: _Entry) -> bool:
+    def _named_entry(self, entry: Entry) -> bool:
         """Write one entry; whether it is a directory to go into."""
         try:
             status = os.stat(entry.name, dir_fd=entry.parent, follow_symlinks=False)
@@ -132,25 +159,25 @@ class _Packing:
             return False
         return stat.S_ISDIR(status.st_mode) and status.st_dev == self._device
 
-    def _entry(self, entry: _Entry, status: os.stat_result) -> None:
+    def _entry(self, entry: Entry, status: os.stat_result) -> None:
         if self._overlay and is_whiteout(status):
-            self._write(header(_whiteout(entry)))
+            self._header(whiteout(entry))
             return
         member = self._member(entry, status)
         if not stat.S_ISDIR(status.st_mode) and status.st_nlink > 1:
             first = self._linked.get((status.st_dev, status.st_ino))
             if first is not None:
                 linked = replace(member, kind=Kind.HARD_LINK, link=first, size=0, xattrs={})
-                self._write(header(linked))
+                self._header(linked)
                 return
         if member.kind is Kind.FILE:
             self._file(entry, member)
         else:
-            self._write(header(member))
+            self._header(member)
         if status.st_nlink > 1:
             self._linked[status.st_dev, status.st_ino] = entry.path
 
-    def _member(self, entry: _Entry, status: os.stat_result) -> Member:
+    def _member(self, entry: Entry, status: os.stat_result) -> Member:
         kind = _KINDS[stat.S_IFMT(status.st_mode)]
         device = (0, 0)
         if kind in {Kind.CHARACTER, Kind.BLOCK}:
@@ -165,7 +192,7 @@ class _Packing:
         )  # fmt: skip
 
     @staticmethod
-    def _xattrs(entry: _Entry) -> dict[bytes, bytes]:
+    def _xattrs(entry: Entry) -> dict[bytes, bytes]:
         path = below(entry.parent, entry.name)
         found = {}
         try:
@@ -180,7 +207,7 @@ class _Packing:
                 raise _unreadable(entry.path, error) from error
         return found
 
-    def _file(self, entry: _Entry, member: Member) -> None:
+    def _file(self, entry: Entry, member: Member) -> None:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
             descriptor = os.open(entry.name, flags, dir_fd=entry.parent)
@@ -194,13 +221,11 @@ class _Packing:
                 raise FileNotFoundError(errno.ENOENT, "replaced meanwhile", entry.path)
             number = self._staged(descriptor, status) if self._staged else None
             if number is not None:
-                self._write(header(replace(member, size=status.st_size, staged=number)))
+                self._header(replace(member, size=status.st_size, staged=number))
                 return
             segments = data_segments(descriptor, status.st_size)
             holes = segments != [(0, status.st_size)] and status.st_size > 0
-            self._write(
-                header(replace(member, size=status.st_size, segments=segments if holes else None))
-            )
+            self._header(replace(member, size=status.st_size, segments=segments if holes else None))
             self._data(descriptor, segments)
         finally:
             os.close(descriptor)
@@ -238,7 +263,7 @@ def data_segments(descriptor: int, size: int) -> Segments:
     return segments
 
 
-def _whiteout(entry: _Entry) -> Member:
+def whiteout(entry: Entry) -> Member:
     """The OCI form; where the removed name itself begins with .wh., the device under its name."""
     if entry.name.startswith(WHITEOUT):
         return Member(entry.path, Kind.CHARACTER, mode=0, literal=True)

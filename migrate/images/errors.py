@@ -88,6 +88,36 @@ class LayerNotWritten(MigrateError):
     code = 30
 
 
+class CopyFailed(MigrateError):
+    """Files could not be copied into a container, or out of it."""
+
+    code = 53
+
+
+class RegistryFailed(MigrateError):
+    """A registry can't be reached, or does not have what was asked for."""
+
+    code = 54
+    mend = "see that the registry's host and port are right and answer, then try again"
+
+
+class RegistryDenied(MigrateError):
+    """A registry wants to know who asks, or does not let him."""
+
+    code = 61
+    mend = "give --creds USER[:PASSWORD] or --authfile FILE, and see that the user may do this"
+
+
+class StorageDriverBad(MigrateError):
+    """A snapshot driver does not exist, or does not work with this host's file system."""
+
+    code = 62
+    mend = (
+        "leave the choice to migrate, or choose another: --storage-driver, MIGRATE_STORAGE_DRIVER, "
+        "or [storage] driver in /etc/migrate/config.toml; 'migrate doctor' says which work"
+    )
+
+
 def printable(name: bytes) -> str:
     """A member's name fit for an error text: no control characters, bounded length."""
     text = name.decode("utf-8", "backslashreplace")

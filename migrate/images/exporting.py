@@ -45,6 +45,21 @@ def export_archive(store: Store, reference: str, path: Path) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def export_layout(store: Store, reference: str, directory: Path) -> None:
+    """Make an OCI layout in `directory`, on the store's file system; layers are links to its blobs.
+
+    For reading only. Raises ImageUnknown, LayerMissing, DiskFull, OSError.
+    """
+    with store.hold(), disk_full_told(directory):
+        image = store.resolve(reference)
+        records = [store.layer_record(diff_id) for diff_id in image.diff_ids]
+        (directory / "blobs/sha256").mkdir(mode=0o700, parents=True)
+        for member, data in _documents(image, records, None).items():
+            (directory / member).write_bytes(data)
+        for record in {r.blob_digest: r for r in records}.values():
+            os.link(store.layer_blob_path(record.diff_id), directory / _blob(record.blob_digest))
+
+
 def _documents(image: Image, records: list[LayerRecord], name: str | None) -> dict[str, bytes]:
     """The small files of the layout, in the order of the archive."""
     config = image.document.encode()

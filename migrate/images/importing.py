@@ -7,9 +7,7 @@ layers verified against the diff ids of the config.
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,6 @@ from typing import TypeVar
 
 import msgspec
 
-from migrate.errors import MigrateError
 from migrate.images.archive import Archive, open_archive, read_document
 from migrate.images.diff import write_layer
 from migrate.images.errors import ImageArchiveBad, ImageNameBad, disk_full_told
@@ -30,7 +27,7 @@ from migrate.images.model import (
     normalize_name,
 )
 from migrate.images.store import Store
-from migrate.images.streams import CountingReader
+from migrate.images.streams import CountingReader, piped
 
 Progress = Callable[[int, int], None]
 INDEX_DEPTH = 4
@@ -42,18 +39,21 @@ class _Platform(msgspec.Struct, frozen=True):
     os: str = ""
 
 
-class _Descriptor(msgspec.Struct, frozen=True):
+class Descriptor(msgspec.Struct, frozen=True):
+    """A blob by its digest (image-spec, descriptor.md); `size` in bytes."""
+
     digest: str
+    size: int = 0
     annotations: dict[str, str] = {}
     platform: _Platform | None = None
 
 
-class _Manifest(msgspec.Struct, frozen=True):
+class Manifest(msgspec.Struct, frozen=True):
     """An index (`manifests`) or a manifest (`config` and `layers`)."""
 
-    manifests: list[_Descriptor] | None = None
-    config: _Descriptor | None = None
-    layers: list[_Descriptor] | None = None
+    manifests: list[Descriptor] | None = None
+    config: Descriptor | None = None
+    layers: list[Descriptor] | None = None
 
 
 class _DockerManifest(msgspec.Struct, frozen=True, rename="pascal"):
@@ -75,14 +75,20 @@ _T = TypeVar("_T")
 
 
 def import_archive(
-    store: Store, path: Path, name: str | None = None, progress: Progress | None = None
+    store: Store,
+    path: Path,
+    name: str | None = None,
+    progress: Progress | None = None,
+    *,
+    own_names: bool = True,
 ) -> Image:
     """Import the image at `path` and call it `name`, or what the archive calls it.
 
-    `progress` is told (bytes read, bytes in all). Raises ImageArchiveBad, ImageNameBad,
+    With neither it is called nothing; nor without a `name` if not `own_names`. `progress` is told
+    (bytes read, bytes in all). Raises ImageArchiveBad, ImageNameBad,
     LayerUnsafe, LayerDigestMismatch, DiskFull; then only whole layers may stay, for `prune`.
     """
-    wanted = [normalize_name(name)] if name is not None else None
+    wanted = [normalize_name(name)] if name is not None else None if own_names else []
     try:
         with (
             store.hold(),
@@ -92,7 +98,8 @@ def import_archive(
             if archive is None:
                 return _import_tar(store, path, wanted or [], progress)
             parts = _find_parts(archive)
-            return _import_parts(store, archive, parts, wanted or parts.names, progress)
+            names = parts.names if wanted is None else wanted
+            return _import_parts(store, archive, parts, names, progress)
     except OSError as error:
         raise ImageArchiveBad(f"{path} can't be read", cause=str(error)) from error
 
@@ -100,36 +107,13 @@ def import_archive(
 def import_rootfs(store: Store, directory: Path, name: str | None = None) -> Image:
     """Import a directory as an image of one layer; raises as `import_archive`, LayerNotWritten."""
     names = [normalize_name(name)] if name is not None else []
-    reading, writing = os.pipe2(os.O_CLOEXEC)
-    failures: list[BaseException] = []
-
-    def write() -> None:
-        try:
-            with os.fdopen(writing, "wb") as out:
-                write_layer(directory, out, overlay=False)
-        except (MigrateError, OSError) as error:
-            failures.append(error)
-
-    writer = threading.Thread(target=write, name="rootfs-layer", daemon=True)
     with store.hold():
-        writer.start()
         try:
-            with os.fdopen(reading, "rb") as stream:
+            with piped(lambda out: write_layer(directory, out, overlay=False)) as stream:
                 diff_id = store.add_layer(stream)
-        except ImageArchiveBad:
-            writer.join()
-            if not failures:
-                raise
-        writer.join()
-        if failures:
-            raise _writer_failed(directory, failures[0])
+        except OSError as error:
+            raise ImageArchiveBad(f"{directory} can't be read", cause=str(error)) from error
         return _put(store, new_document([diff_id]), names)
-
-
-def _writer_failed(directory: Path, error: BaseException) -> MigrateError:
-    if isinstance(error, MigrateError):
-        return error
-    return ImageArchiveBad(f"{directory} can't be read", cause=str(error))
 
 
 def _put(store: Store, document: bytes, names: list[str]) -> Image:
@@ -186,7 +170,7 @@ def _find_parts(archive: Archive) -> _Parts:
         if docker is None:
             raise ImageArchiveBad("this directory is not an OCI layout: it has no oci-layout file")
         return docker
-    index = _decode(read_document(archive, "index.json"), _Manifest, "index.json")
+    index = _decode(read_document(archive, "index.json"), Manifest, "index.json")
     parts = _oci_parts(archive, index)
     return _Parts(parts.document, parts.layers, docker.names) if docker else parts
 
@@ -204,24 +188,36 @@ def _docker_parts(archive: Archive) -> _Parts:
     return _Parts(document, manifest.layers, _good_names(manifest.repo_tags or []))
 
 
-def _oci_parts(archive: Archive, index: _Manifest) -> _Parts:
+def _oci_parts(archive: Archive, index: Manifest) -> _Parts:
     names: list[str] = []
     manifest = index
     for _ in range(INDEX_DEPTH):
         if manifest.manifests is None:
             break
-        chosen = _choose(manifest.manifests)
+        chosen = manifest_for_this_machine(manifest)
         found = [chosen.annotations[key] for key in NAME_ANNOTATIONS if key in chosen.annotations]
         names = names or _good_names(found)[:1]
-        manifest = _decode(_blob(archive, chosen.digest), _Manifest, chosen.digest)
+        manifest = _decode(_blob(archive, chosen.digest), Manifest, chosen.digest)
     if manifest.config is None or manifest.layers is None:
         raise ImageArchiveBad("the archive holds no image manifest")
     document = _blob(archive, manifest.config.digest)
     return _Parts(document, [_blob_name(layer.digest) for layer in manifest.layers], names)
 
 
-def _choose(descriptors: list[_Descriptor]) -> _Descriptor:
-    """The manifest for this machine, or the only one."""
+def decode_manifest(data: bytes, name: str) -> Manifest:
+    """A manifest or index; raises ImageArchiveBad."""
+    found = _decode(data, Manifest, name)
+    blobs = [*(found.manifests or []), *(found.layers or [])]
+    for blob in [*blobs, found.config] if found.config else blobs:
+        check_digest(blob.digest)
+        if blob.size < 0:
+            raise ImageArchiveBad(f"{name} tells a negative size")
+    return found
+
+
+def manifest_for_this_machine(index: Manifest) -> Descriptor:
+    """The one for this machine, or the only one; raises ImageArchiveBad."""
+    descriptors = index.manifests or []
     machine = platform.machine()
     wanted = _Platform(ARCHITECTURES.get(machine, machine), "linux")
     fitting = [d for d in descriptors if d.platform == wanted]

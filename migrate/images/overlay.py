@@ -1,4 +1,4 @@
-"""Root file systems: layers and an upper directory, joined by a snapshot driver; here overlay."""
+"""The driver overlay: layers and an upper directory joined by the kernel's union mount."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
-from migrate.images.diff import write_layer
+from migrate.images.diff import Staged, write_layer
 from migrate.images.errors import SnapshotFailed
+from migrate.images.snapshots import UPPER, WORK
 from migrate.kernel.mounts import MNT_DETACH, UMOUNT_NOFOLLOW, mount, unmount
 
 # An upper must mean the same on another host: nothing in it may point at inodes or names of the
@@ -26,43 +27,22 @@ LOWER_LIMIT = 220  # of /proc/self/fd/NNN paths in that page
 _PLAIN = re.compile(r"[A-Za-z0-9_./@+=~-]+")
 
 
-class Snapshot(Protocol):
-    """A container's root file system."""
-
-    @property
-    def mount_point(self) -> Path:
-        """Where it is to be seen."""
-
-    def mount(self) -> None:
-        """Make it visible; raises SnapshotFailed."""
-
-    def unmount(self, *, lazy: bool = False) -> None:
-        """Take it away again; harmless if it isn't there. Raises SnapshotFailed."""
-
-    def write_diff(self, out: BinaryIO) -> str:
-        """What differs from the layers, as an OCI layer tar; returns its diff id."""
-
-
-class SnapshotDriver(Protocol):
-    """A way to join layers and an upper."""
-
-    name: str
-
-    def works(self, directory: Path) -> bool:
-        """Whether this host can do it with files in `directory` (tried for real)."""
-
-    def snapshot(self, lower: tuple[Path, ...], directory: Path) -> Snapshot:
-        """A snapshot of these layers (top first) that keeps its own files in `directory`."""
-
-
 @dataclass(frozen=True)
 class OverlaySnapshot:
     """An overlay mount; `lower` has the topmost layer first. upper and work share a file system."""
 
-    lower: tuple[Path, ...]
+    lower: Sequence[Path]
     upper: Path
     work: Path
     mount_point: Path
+
+    @property
+    def own(self) -> Path:
+        """The upper."""
+        return self.upper
+
+    def prepare(self) -> None:
+        """Nothing takes long here."""
 
     def mount(self) -> None:
         """Make the directories that are missing, and mount; raises SnapshotFailed.
@@ -82,26 +62,18 @@ class OverlaySnapshot:
 
     def unmount(self, *, lazy: bool = False) -> None:
         """Unmount; harmless if it isn't mounted. `lazy` detaches what is in use."""
-        try:
-            unmount(self.mount_point, UMOUNT_NOFOLLOW | (MNT_DETACH if lazy else 0))
-        except OSError as error:
-            if error.errno in {errno.EINVAL, errno.ENOENT}:
-                return
-            raise SnapshotFailed(
-                f"the root file system can't be unmounted from {self.mount_point}",
-                cause=str(error),
-                mend="stop what still uses it (fuser -vm names it), and repeat",
-            ) from error
+        unmount_snapshot(self.mount_point, lazy=lazy)
 
-    def write_diff(self, out: BinaryIO) -> str:
+    def write_diff(self, out: BinaryIO, staged: Staged | None = None) -> str:
         """The upper as an OCI layer tar; returns its diff id."""
-        return write_layer(self.upper, out, overlay=True)
+        return write_layer(self.upper, out, overlay=True, staged=staged)
 
     def _prepare(self) -> None:
         for directory in (self.mount_point, self.work):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not self.upper.exists():
-            self.upper.mkdir(mode=0o700, parents=True)
+        self.upper.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not any(self.upper.iterdir()):
+            # Others than root live in the container and must be able to enter its root.
             status = self.lower[0].stat()
             os.chown(self.upper, status.st_uid, status.st_gid)
             self.upper.chmod(stat.S_IMODE(status.st_mode))
@@ -131,6 +103,20 @@ class OverlaySnapshot:
             yield _join(short)
 
 
+def unmount_snapshot(mount_point: Path, *, lazy: bool = False) -> None:
+    """Unmount; harmless if it isn't mounted. Raises SnapshotFailed."""
+    try:
+        unmount(mount_point, UMOUNT_NOFOLLOW | (MNT_DETACH if lazy else 0))
+    except OSError as error:
+        if error.errno in {errno.EINVAL, errno.ENOENT}:
+            return
+        raise SnapshotFailed(
+            f"the root file system can't be unmounted from {mount_point}",
+            cause=str(error),
+            mend="stop what still uses it (fuser -vm names it), and repeat",
+        ) from error
+
+
 def _join(paths: list[str]) -> str:
     upper, work, *lower = paths
     return f"lowerdir={':'.join(lower)},upperdir={upper},workdir={work},{PORTABLE}"
@@ -148,7 +134,7 @@ class OverlayDriver:
             layer = place / "layer"
             layer.mkdir()
             (layer / "seen").touch()
-            trial = self.snapshot((layer,), place / "trial")
+            trial = self.snapshot((layer,), place / "trial", place / "seen-here")
             trial.mount()
             try:
                 return (trial.mount_point / "seen").exists()
@@ -159,6 +145,8 @@ class OverlayDriver:
         finally:
             shutil.rmtree(place, ignore_errors=True)
 
-    def snapshot(self, lower: tuple[Path, ...], directory: Path) -> OverlaySnapshot:
-        """An overlay with `upper`, `work` and `rootfs` in `directory`."""
-        return OverlaySnapshot(lower, directory / "upper", directory / "work", directory / "rootfs")
+    def snapshot(
+        self, lower: Sequence[Path], directory: Path, mount_point: Path, cache: Path | None = None
+    ) -> OverlaySnapshot:
+        """An overlay with `upper` and `work` in `directory`; layers are shared anyway."""
+        return OverlaySnapshot(lower, directory / UPPER, directory / WORK, mount_point)

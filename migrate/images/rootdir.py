@@ -1,7 +1,8 @@
 """Names of a layer resolved beneath one directory, by descriptors: no way leads out of it.
 
 Absolute symlinks mean the root of the layer, as they do for the container. A `..` above the root
-is refused, not clamped: no honest layer has one on the way to a member.
+is refused: no honest layer has one on the way to a member. In a container's own root, where it is
+the root again, it can be clamped.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import stat
 from pathlib import Path
 
 from migrate.images.errors import LayerUnsafe, printable
+from migrate.kernel.btrfs import destroy_subvolume_at
 from migrate.kernel.files import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, openat2
 
 LINK_LIMIT = 40
@@ -40,8 +42,13 @@ class RootDirectory:
     The descriptor of the last parent is kept: members of one directory follow each other.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.descriptor = os.open(path, _DIRECTORY | os.O_NOFOLLOW)
+    def __init__(self, place: Path | int, *, clamp: bool = False) -> None:
+        """`place` is a path, or a directory's descriptor, which stays the caller's."""
+        if isinstance(place, int):
+            self.descriptor = os.dup(place)
+        else:
+            self.descriptor = os.open(place, _DIRECTORY | os.O_NOFOLLOW)
+        self._clamp = clamp
         self._last: tuple[bytes, int] | None = None
 
     def __enter__(self) -> RootDirectory:
@@ -90,9 +97,10 @@ class RootDirectory:
             while todo:
                 part = todo.pop()
                 if part == b"..":
-                    if len(trail) == 1:
+                    if len(trail) > 1:
+                        os.close(trail.pop())
+                    elif not self._clamp:
                         raise LayerUnsafe(f"the way to {printable(path)} leads out of the root")
-                    os.close(trail.pop())
                     continue
                 target = self._step(trail, part, path, make=make)
                 if target is None:
@@ -118,7 +126,7 @@ class RootDirectory:
             if not make:
                 raise
             os.mkdir(part, IMPLICIT_MODE, dir_fd=here)
-            os.chmod(part, IMPLICIT_MODE, dir_fd=here)  # whatever the umask is
+            set_mode(here, part, IMPLICIT_MODE)  # whatever the umask is
             mode = stat.S_IFDIR
         if stat.S_ISLNK(mode):
             return os.readlink(part, dir_fd=here)
@@ -138,6 +146,18 @@ class RootDirectory:
                 os.close(kept)
         else:
             os.unlink(name, dir_fd=parent)
+
+
+def set_mode(parent: int, name: bytes, mode: int) -> None:
+    """chmod(2) of a name that is no link; one that was put in its place meanwhile is not followed.
+
+    Raises OSError.
+    """
+    descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        os.chmod(f"/proc/self/fd/{descriptor}", mode)  # noqa: PTH101  of what is open (proc(5))
+    finally:
+        os.close(descriptor)
 
 
 def below(parent: int, name: bytes) -> bytes:
@@ -162,25 +182,38 @@ def remove_tree(name: Path | bytes, parent: int | None = None) -> int:
 
 def _empty(top: int) -> int:
     freed, serial = 0, 0
-    while names := os.listdir(top):
+    # btrfs lists what there was at the opening or at the last seek to the start (since Linux 6.5).
+    while os.lseek(top, 0, os.SEEK_SET) == 0 and (names := os.listdir(top)):
         for name in names:
             status = os.stat(name, dir_fd=top, follow_symlinks=False)
             if not stat.S_ISDIR(status.st_mode):
                 os.unlink(name, dir_fd=top)
                 freed += status.st_blocks * 512 if status.st_nlink == 1 else 0
                 continue
-            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-            child = os.open(name, flags, dir_fd=top)
             try:
-                for inner in os.listdir(child):  # noqa: PTH208  by descriptor
-                    serial += 1
-                    fresh = f".removed-{serial}-{secrets.token_hex(8)}"
-                    os.rename(inner, fresh, src_dir_fd=child, dst_dir_fd=top)
-            finally:
-                os.close(child)
+                serial = _lift_contents(top, name, serial)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                destroy_subvolume_at(top, os.fsencode(name))
+                continue
             os.rmdir(name, dir_fd=top)
             freed += status.st_blocks * 512
     return freed
+
+
+def _lift_contents(top: int, name: str, serial: int) -> int:
+    """Move what is in a subdirectory up to the top; the last serial number given away."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    child = os.open(name, flags, dir_fd=top)
+    try:
+        for inner in os.listdir(child):  # noqa: PTH208  by descriptor
+            serial += 1
+            fresh = f".removed-{serial}-{secrets.token_hex(8)}"
+            os.rename(inner, fresh, src_dir_fd=child, dst_dir_fd=top)
+    finally:
+        os.close(child)
+    return serial
 
 
 def empty_directory(directory: Path) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import io
 import lzma
+import os
+import threading
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import IO, BinaryIO, cast
 
+from migrate.errors import MigrateError
 from migrate.images.errors import ImageArchiveBad, LayerUnsafe
 from migrate.images.tarread import Source
 
@@ -107,6 +111,39 @@ def _guarded(
             ) from error
 
     return guarded
+
+
+@contextlib.contextmanager
+def piped(write: Callable[[BinaryIO], object]) -> Iterator[BinaryIO]:
+    """What `write` writes, read while a thread writes it; what it raises is raised here.
+
+    A reader that finds the stream cut off is told why it was. A writer whose reader has stopped
+    ends quietly.
+    """
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            with os.fdopen(writing, "wb") as out:
+                write(out)
+        except BrokenPipeError:
+            pass
+        except (MigrateError, OSError) as error:
+            failures.append(error)
+
+    writer = threading.Thread(target=work, name="piped", daemon=True)
+    writer.start()
+    try:
+        with os.fdopen(reading, "rb") as stream:
+            yield stream
+    except ImageArchiveBad:
+        writer.join()
+        if not failures:
+            raise
+    writer.join()
+    if failures:
+        raise failures[0]
 
 
 class HashingReader:

@@ -29,6 +29,7 @@ from migrate.images.tarfields import (
 BLOCK = 512
 CHUNK = 1 << 20
 EXTENDED_LIMIT = 4 << 20  # one PAX or long-name header: xattrs are at most 64 KiB each
+GLOBAL_LIMIT = 16 << 10  # bytes of all global headers: they count for each member after them
 SEGMENT_LIMIT = 1_000_000
 SECONDS_LIMIT = 1 << 40
 # Our own record: the content is not here, but in a file of that number, of that size in bytes.
@@ -115,6 +116,8 @@ class TarReader:
         self._limits = limits
         self._need_end = need_end
         self._global: dict[bytes, bytes] = {}
+        self._global_bytes = 0
+        self._extended = 0  # bytes of the current member's extended headers
         self._left = 0  # data bytes of the current member not read yet
         self._padding = 0
         self._segments: Segments = []
@@ -143,8 +146,10 @@ class TarReader:
         return data
 
     def _payload(self, size: int) -> bytes:
-        if not 0 <= size <= EXTENDED_LIMIT:
-            raise LayerUnsafe(f"an extended tar header of {size} bytes is too large")
+        """The content of an extended header; all of one member together are bounded."""
+        self._extended += size
+        if size < 0 or self._extended > EXTENDED_LIMIT:
+            raise LayerUnsafe(f"extended tar headers of {self._extended} bytes are too large")
         return self._exactly(size + -size % BLOCK)[:size]
 
     def _finish_member(self) -> None:
@@ -184,6 +189,7 @@ class TarReader:
     def _next(self) -> Member | None:
         """The next member, its extended headers folded in; None at the end mark."""
         records: Records = []
+        self._extended = 0
         while True:
             self._finish_member()
             header = self._header()
@@ -193,6 +199,9 @@ class TarReader:
             if kind in {b"x", b"X"}:
                 records += parse_records(self._payload(size))
             elif kind == b"g":
+                self._global_bytes += size
+                if self._global_bytes > GLOBAL_LIMIT:
+                    raise LayerUnsafe(f"global tar headers hold more than {GLOBAL_LIMIT} bytes")
                 self._global.update(parse_records(self._payload(size)))
             elif kind in {b"L", b"K"}:
                 text = self._payload(size).split(b"\0", 1)[0]

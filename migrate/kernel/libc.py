@@ -37,6 +37,7 @@ _OLDER = {
         "seccomp": 317,
         "sched_setattr": 314,
         "ioprio_set": 251,
+        "set_mempolicy": 238,
         "keyctl": 250,
     },
     "aarch64": {
@@ -51,6 +52,7 @@ _OLDER = {
         "seccomp": 277,
         "sched_setattr": 274,
         "ioprio_set": 30,
+        "set_mempolicy": 237,
         "keyctl": 219,
     },
 }

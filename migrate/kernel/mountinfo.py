@@ -46,3 +46,11 @@ def parse_mountinfo(text: str) -> list[MountInfo]:
 def read_mountinfo(pid: int | str = "self") -> list[MountInfo]:
     """The mounts that process `pid` sees; raises FileNotFoundError when it is gone."""
     return parse_mountinfo(Path(f"/proc/{pid}/mountinfo").read_text(errors="surrogateescape"))
+
+
+def is_mount_point(path: Path) -> bool:
+    """Whether something is mounted there, a directory of the same file system too."""
+    if path.is_mount():
+        return True
+    real = str(path.resolve())
+    return any(mount.mount_point == real for mount in read_mountinfo())

@@ -5,7 +5,16 @@ from __future__ import annotations
 import ctypes
 import os
 
-from migrate.kernel.libc import SYS_MOUNT_SETATTR, libc, oserror, syscall, syscall_number
+from migrate.kernel.libc import (
+    AT_FDCWD,
+    SYS_MOUNT_SETATTR,
+    SYS_MOVE_MOUNT,
+    SYS_OPEN_TREE,
+    libc,
+    oserror,
+    syscall,
+    syscall_number,
+)
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_SYNCHRONOUS = 1, 2, 4, 8, 16
 MS_REMOUNT, MS_MANDLOCK, MS_DIRSYNC, MS_NOATIME, MS_NODIRATIME = 32, 64, 128, 1024, 2048
@@ -17,6 +26,7 @@ ATTR_RDONLY, ATTR_NOSUID, ATTR_NODEV, ATTR_NOEXEC = 1, 2, 4, 8
 ATTR_ATIME, ATTR_NOATIME, ATTR_STRICTATIME = 0x70, 0x10, 0x20
 ATTR_NODIRATIME, ATTR_IDMAP, ATTR_NOSYMFOLLOW = 0x80, 0x100000, 0x200000
 _AT_EMPTY_PATH, _AT_RECURSIVE = 0x1000, 0x8000
+_OPEN_TREE_CLONE, _MOVE_FROM_EMPTY, _MOVE_TO_EMPTY = 1, 0x4, 0x40
 MNT_FORCE, MNT_DETACH, MNT_EXPIRE, UMOUNT_NOFOLLOW = 1, 2, 4, 8
 
 libc.mount.argtypes = (
@@ -59,6 +69,54 @@ def set_tree_attributes(descriptor: int, setting: int, clearing: int = 0) -> Non
     syscall(
         "mount_setattr", SYS_MOUNT_SETATTR, descriptor, ctypes.c_char_p(b""),
         _AT_EMPTY_PATH | _AT_RECURSIVE, ctypes.byref(attributes), ctypes.sizeof(attributes),
+    )  # fmt: skip
+
+
+def open_tree(path: str, *, recursive: bool) -> int:
+    """A copy of the mount at `path` (`recursive`: with all below it) that is mounted nowhere.
+
+    An O_PATH descriptor, close-on-exec (open_tree(2), OPEN_TREE_CLONE, Linux 5.2). Raises OSError.
+    """
+    flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | (_AT_RECURSIVE if recursive else 0)
+    return syscall(
+        f"open_tree {path}", SYS_OPEN_TREE, AT_FDCWD, ctypes.c_char_p(os.fsencode(path)), flags
+    )
+
+
+def set_tree_propagation(tree: int, kind: int) -> None:
+    """Make the mount at an O_PATH descriptor and all below it MS_SLAVE, MS_PRIVATE and the like.
+
+    mount_setattr(2), Linux 5.12. Raises OSError.
+    """
+    attributes = _MountAttributes(propagation=kind)
+    syscall(
+        "mount_setattr propagation", SYS_MOUNT_SETATTR, tree, ctypes.c_char_p(b""),
+        _AT_EMPTY_PATH | _AT_RECURSIVE, ctypes.byref(attributes), ctypes.sizeof(attributes),
+    )  # fmt: skip
+
+
+def map_ids(tree: int, user_namespace: int, *, recursive: bool) -> None:
+    """Show the files of a mount that is mounted nowhere with the ids of a user namespace's maps.
+
+    mount_setattr(2), MOUNT_ATTR_IDMAP, Linux 5.12. Raises OSError: EINVAL where the file system
+    can't do it.
+    """
+    attributes = _MountAttributes(attr_set=ATTR_IDMAP, userns_fd=user_namespace)
+    syscall(
+        "mount_setattr MOUNT_ATTR_IDMAP", SYS_MOUNT_SETATTR, tree, ctypes.c_char_p(b""),
+        _AT_EMPTY_PATH | (_AT_RECURSIVE if recursive else 0), ctypes.byref(attributes),
+        ctypes.sizeof(attributes),
+    )  # fmt: skip
+
+
+def attach_tree(tree: int, place: int) -> None:
+    """Mount what `open_tree` gave on the file of an O_PATH descriptor (move_mount(2), Linux 5.2).
+
+    Raises OSError.
+    """
+    syscall(
+        "move_mount", SYS_MOVE_MOUNT, tree, ctypes.c_char_p(b""), place, ctypes.c_char_p(b""),
+        _MOVE_FROM_EMPTY | _MOVE_TO_EMPTY,
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ Every function works on the network namespace of the calling thread, or, where i
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import struct
@@ -19,6 +20,7 @@ from migrate.kernel.namespaces import CLONE_NEWNET, setns
 
 _ETH_P_ARP = 0x0806
 _NUD_STALE = 0x04
+_IFA_F_PERMANENT = 0x80  # include/uapi/linux/if_addr.h
 _ARP_RETRY_MS = 100
 """The kernel asks again after 1000 by default: an answer lost in a pause would cost as much."""
 _BROADCAST = b"\xff" * 6
@@ -77,6 +79,42 @@ def neighbours(netns: Path, interface: str) -> tuple[tuple[str, str], ...]:
         entries = list(handle.get_neighbours(ifindex=index, family=socket.AF_INET))
     pairs = [(e.get_attr("NDA_DST"), e.get_attr("NDA_LLADDR")) for e in entries]
     return tuple((ip, mac) for ip, mac in pairs if ip and mac and mac != "00:00:00:00:00:00")
+
+
+def move_interface(name: str, netns: Path, inside: str) -> None:
+    """Move an interface to another namespace, there named `inside`, with its addresses; set it up.
+
+    Its global, permanent addresses go along (a move between namespaces drops them). Raises OSError:
+    ENODEV for no such interface, EEXIST for a name that is taken there.
+    """
+    index = interface_index(name)
+    if index is None:
+        raise OSError(errno.ENODEV, "no such interface", name)
+    with _errors_of_netlink(), route() as here, route(netns) as there, netns.open() as file:
+        # The kernel would move it under its old name, and fail then.
+        if there.link_lookup(ifname=inside):
+            raise OSError(errno.EEXIST, "the name is taken", inside)
+        kept = [
+            {"address": entry.get_attr("IFA_LOCAL") or entry.get_attr("IFA_ADDRESS"),
+             "prefixlen": entry["prefixlen"], "family": entry["family"]}
+            for entry in here.get_addr(index=index)
+            if entry["scope"] == 0 and entry["flags"] & _IFA_F_PERMANENT
+        ]  # fmt: skip
+        here.link("set", index=index, net_ns_fd=file.fileno(), ifname=inside)
+        moved = there.link_lookup(ifname=inside)[0]
+        for address in kept:
+            there.addr("add", index=moved, **address)
+        there.link("set", index=moved, state="up")
+
+
+@contextlib.contextmanager
+def _errors_of_netlink() -> Iterator[None]:
+    from pyroute2.netlink.exceptions import NetlinkError
+
+    try:
+        yield
+    except NetlinkError as error:
+        raise OSError(error.code, os.strerror(error.code)) from error
 
 
 def own_addresses(interface: str) -> tuple[tuple[str, str], ...]:

@@ -1,8 +1,9 @@
-"""Scheduling of the calling process: policy, I/O priority, personality, session keyring."""
+"""Scheduling of the calling process: policy, priorities, memory, personality, session keyring."""
 
 from __future__ import annotations
 
 import ctypes
+import re
 
 from migrate.kernel.libc import libc, oserror, syscall, syscall_number
 
@@ -18,6 +19,18 @@ POLICY_FLAGS = {
 }  # fmt: skip
 IO_CLASSES = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}
 PERSONALITIES = {"LINUX": 0, "LINUX32": 8}
+# include/uapi/linux/mempolicy.h
+MEMORY_MODES = {
+    "MPOL_DEFAULT": 0, "MPOL_PREFERRED": 1, "MPOL_BIND": 2, "MPOL_INTERLEAVE": 3, "MPOL_LOCAL": 4,
+    "MPOL_PREFERRED_MANY": 5, "MPOL_WEIGHTED_INTERLEAVE": 6,
+}  # fmt: skip
+MEMORY_FLAGS = {
+    "MPOL_F_STATIC_NODES": 1 << 15, "MPOL_F_RELATIVE_NODES": 1 << 14,
+    "MPOL_F_NUMA_BALANCING": 1 << 13,
+}  # fmt: skip
+NUMBERS = re.compile(r"\d{1,5}(-\d{1,5})?(,\d{1,5}(-\d{1,5})?)*")
+"""A list of processors or memory nodes, as "0-3,7" (cpuset(7), "List format")."""
+_NODES = 1024  # bits of the mask; more than any kernel's MAX_NUMNODES
 _IO_CLASS_SHIFT, _IO_WHO_PROCESS = 13, 1
 _KEYCTL_JOIN_SESSION_KEYRING = 1
 
@@ -47,6 +60,27 @@ def set_io_priority(kind: int, level: int) -> None:
     """ioprio_set(2) for the calling process; raises OSError."""
     value = kind << _IO_CLASS_SHIFT | level
     syscall("ioprio_set", syscall_number("ioprio_set"), _IO_WHO_PROCESS, 0, value)
+
+
+def numbers_of(text: str) -> set[int]:
+    """The numbers of a list such as "0-3,7"; raises ValueError."""
+    if not NUMBERS.fullmatch(text):
+        raise ValueError(f"{text!r} is no list of numbers")
+    found: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        found |= set(range(int(first), int(last or first) + 1))
+    return found
+
+
+def set_memory_policy(mode: int, nodes: set[int]) -> None:
+    """set_mempolicy(2) for the calling thread, `mode` with its flags; raises OSError."""
+    if nodes and max(nodes) >= _NODES:
+        raise OSError(22, f"memory node {max(nodes)} is out of range")
+    mask = sum(1 << node for node in nodes).to_bytes(_NODES // 8, "little")
+    given = ctypes.create_string_buffer(mask, len(mask)) if nodes else None
+    number = syscall_number("set_mempolicy")
+    syscall("set_mempolicy", number, mode, given, _NODES + 1 if nodes else 0)
 
 
 def set_personality(value: int) -> None:

@@ -29,6 +29,7 @@ from migrate.move.farside import INSTALLED
 MODULES = (
     "migrate.cli.main", "migrate.cli.quick", "click", "rich.table", "paramiko", "msgpack",
     "msgspec", "google.protobuf", "pyroute2", "zstandard", "xxhash", "numpy", "tomlkit", "yaml",
+    "pyrage",
 )  # fmt: skip
 """Imported at the other host before the installation counts."""
 _SCRIPTS = "../../../bin/"

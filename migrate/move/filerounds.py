@@ -29,7 +29,7 @@ from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.errors import CgroupFailed
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import Record
-from migrate.runtime.storage import volume_directory
+from migrate.runtime.storage import has_upper, volume_directory
 from migrate.transfer.bulk import BulkSender
 
 LEAST_BYTES = 256 * 1024
@@ -151,7 +151,8 @@ class FileRounds:
         self._upper = paths.container(record.identifier).upper
         self._volumes = set(volume_names(record))
         volumes = [volume_directory(paths, name) for name in sorted(self._volumes)]
-        self._roots = [self._upper, *volumes]
+        # Of a whole tree it can't be told yet which files differ from the image.
+        self._roots = [*([self._upper] if has_upper(record) else []), *volumes]
         self._steady = {root.stat().st_dev for root in self._roots if magic(root) in _STEADY}
         self._files: dict[Identity, _File] = {}
         self._last = Stop()

@@ -37,7 +37,7 @@ from migrate.runtime.networks import driver_of
 from migrate.runtime.networks.standin import StandIn
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import Record, load_process, save_process
-from migrate.runtime.storage import mount_rootfs, remove_storage
+from migrate.runtime.storage import driver_for, mount_rootfs, prepare_rootfs, remove_storage
 from migrate.runtime.waiting import release_init
 
 
@@ -82,13 +82,14 @@ class Receiving:
         own = self.paths.container(self.entry.container)
         self.record = msgspec.structs.replace(
             self.state.record, generation=self.entry.generation + 1, held=self.entry.move,
-            moved_to="",
+            moved_to="", storage=driver_for(self.paths),
         )  # fmt: skip
         records.save(self.paths, self.record)
         write_atomically(own.spec, msgspec.json.format(msgspec.json.encode(self.state.spec)))
         if self.entry.mode == "cold":
             return
         make_place(self.paths, self.state.record)
+        prepare_rootfs(self.paths, self.record)
         own.rootfs.mkdir(mode=0o700, exist_ok=True)
         self.restorer = Restorer(self.paths, self.state, pages=self.pages)
         network = self.state.record.network

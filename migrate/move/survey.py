@@ -20,6 +20,7 @@ from migrate.runtime.diskuse import disk_use
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import Record, load_all
 from migrate.runtime.status import status_of
+from migrate.runtime.storage import own_files
 
 COUNT_SECONDS = 10.0
 """For counting disk space of all containers together."""
@@ -63,7 +64,7 @@ def _bridges() -> list[str]:
 def _guest(paths: Paths, record: Record, seconds: float) -> dict[str, Any]:
     status = status_of(paths, record)
     volumes = [paths.volumes / name for name in volume_names(record)]
-    disk, counted = disk_use([paths.container(record.identifier).upper, *volumes], seconds)
+    disk, counted = disk_use([own_files(paths, record), *volumes], seconds)
     memory = ControlGroup.of(record.identifier).memory_bytes() if status.pid else 0
     return {
         "identifier": record.identifier, "name": record.name, "status": status.word,

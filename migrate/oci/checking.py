@@ -12,14 +12,25 @@ from collections.abc import Iterable
 from typing import Any
 
 from migrate.kernel.capabilities import NAMES as CAPABILITIES
-from migrate.kernel.scheduling import IO_CLASSES, PERSONALITIES, POLICIES, POLICY_FLAGS
+from migrate.kernel.scheduling import (
+    IO_CLASSES,
+    MEMORY_FLAGS,
+    MEMORY_MODES,
+    NUMBERS,
+    PERSONALITIES,
+    POLICIES,
+    POLICY_FLAGS,
+)
+from migrate.oci import netdevices
 from migrate.oci.errors import BadConfig, Unsupported
 from migrate.oci.filesystem import PROPAGATIONS
 from migrate.oci.hooks import KINDS
+from migrate.oci.sources import is_bind, is_mapped
+from migrate.runtime.seccomp import notifies
 
 NAMESPACES = ("pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time")
-_REFUSED = ("intelRdt", "netDevices", "memoryPolicy")
-_REFUSED_OF_PROCESS = ("execCPUAffinity",)
+_REFUSED = ("intelRdt",)
+_IDS = (1 << 32) - 1  # the last one means "no change" (chown(2))
 _RLIMIT = re.compile(r"RLIMIT_[A-Z]+")
 # Namespaced sysctls (config-linux.md, "Sysctl"; ipc_namespaces(7)): prefix -> namespace.
 _SYSCTLS = (
@@ -35,6 +46,14 @@ def _require(condition: Any, cause: str) -> None:
 
 def check(spec: Any) -> dict[str, Any]:
     """The specification, if all of it can be carried out; raises BadConfig, Unsupported."""
+    try:
+        return _checked(spec)
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        cause = f"a property is missing, or of another type than it should be: {error}"
+        raise BadConfig("config.json is not valid", cause=cause) from error
+
+
+def _checked(spec: Any) -> dict[str, Any]:
     _require(isinstance(spec, dict), "it is no JSON object")
     _check_version(spec.get("ociVersion"))
     _require(isinstance(spec.get("root"), dict), "root is missing (config.md, Root)")
@@ -43,10 +62,10 @@ def check(spec: Any) -> dict[str, Any]:
         if spec.get(name):
             raise Unsupported(f"config.json: {name} is for another platform")
     check_process(spec.get("process"))
-    _check_mounts(spec.get("mounts") or [])
-    _check_hooks(spec.get("hooks") or {})
     linux = spec.get("linux") or {}
     _require(isinstance(linux, dict), "linux is no object")
+    _check_mounts(spec.get("mounts") or [], linux)
+    _check_hooks(spec.get("hooks") or {})
     _check_linux(linux)
     kinds = _check_namespaces(linux)
     for name in ("hostname", "domainname"):
@@ -64,16 +83,19 @@ def check_process(process: Any) -> None:
     """Raise BadConfig or Unsupported unless `process` can be carried out."""
     _require(isinstance(process, dict), "process is missing (config.md, Process)")
     arguments = process.get("args")
-    _require(
-        isinstance(arguments, list) and arguments and all(type(a) is str for a in arguments),
-        "process.args is no list of strings",
-    )
+    _require(arguments and _are_texts(arguments), "process.args is no list of strings")
     _require(str(process.get("cwd", "")).startswith("/"), "process.cwd is not an absolute path")
+    _require(_are_texts(process.get("env") or []), "process.env is no list of strings")
+    _check_user(process.get("user") or {})
     for names in (process.get("capabilities") or {}).values():
         unknown = set(names or []) - set(CAPABILITIES)
         _require(not unknown, f"unknown capabilities: {', '.join(sorted(unknown))}")
     _check_limits(process.get("rlimits") or [])
-    _refuse(process, _REFUSED_OF_PROCESS, "process")
+    for name, value in (process.get("execCPUAffinity") or {}).items():
+        known = name in {"initial", "final"}
+        _require(
+            not known or NUMBERS.fullmatch(value), f"execCPUAffinity.{name} is no list of CPUs"
+        )
     if (process.get("apparmorProfile") or "unconfined") != "unconfined" and not os.path.isdir(
         "/sys/kernel/security/apparmor"
     ):
@@ -81,6 +103,19 @@ def check_process(process: Any) -> None:
     if process.get("selinuxLabel"):
         raise Unsupported("process.selinuxLabel: SELinux is not supported")
     _check_scheduling(process)
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(type(entry) is str for entry in value)
+
+
+def _check_user(user: Any) -> None:
+    _require(isinstance(user, dict), "process.user is no object")
+    numbers = [user.get(name) or 0 for name in ("uid", "gid", "umask")]
+    for number in (*numbers, *(user.get("additionalGids") or [])):
+        _require(
+            type(number) is int and 0 <= number < _IDS, f"process.user: {number!r} is no id or mask"
+        )
 
 
 def _check_scheduling(process: dict[str, Any]) -> None:
@@ -111,15 +146,25 @@ def _refuse(holder: dict[str, Any], names: Iterable[str], where: str) -> None:
             raise Unsupported(f"config.json: {where}.{name} is not supported")
 
 
-def _check_mounts(entries: list[Any]) -> None:
+def _check_mounts(entries: list[Any], linux: dict[str, Any]) -> None:
     for entry in entries:
         _require(isinstance(entry, dict), "a mount is no object")
         place = entry.get("destination")
         _require(isinstance(place, str) and place, "a mount has no destination")
-        options = entry.get("options") or []
-        idmapped = {"idmap", "ridmap"} & set(options)
-        if entry.get("uidMappings") or entry.get("gidMappings") or idmapped:
-            raise Unsupported(f"mount of {place}: idmapped mounts are not supported")
+        if is_mapped(entry):
+            _check_id_maps(entry, f"mount of {place}", linux)
+
+
+def _check_id_maps(entry: dict[str, Any], name: str, linux: dict[str, Any]) -> None:
+    kinds = [e.get("type") for e in linux.get("namespaces") or []]
+    given = [bool(entry.get(key)) for key in ("uidMappings", "gidMappings")]
+    _require(given[0] == given[1], f"{name}: uidMappings and gidMappings go together")
+    _require(
+        all(given) or "user" in kinds,
+        f"{name}: idmap without mappings needs a user namespace of the container",
+    )
+    if not is_bind(entry):
+        raise Unsupported(f"{name}: only bind mounts can be idmapped")
 
 
 def _check_hooks(hooks: dict[str, Any]) -> None:
@@ -133,18 +178,33 @@ def _check_hooks(hooks: dict[str, Any]) -> None:
 
 def _check_linux(linux: dict[str, Any]) -> None:
     _refuse(linux, _REFUSED, "linux")
+    if policy := linux.get("memoryPolicy"):
+        _require(policy.get("mode") in MEMORY_MODES, "memoryPolicy.mode is not known")
+        _require(set(policy.get("flags") or []) <= set(MEMORY_FLAGS), "memoryPolicy.flags: unknown")
+        nodes = policy.get("nodes")
+        _require(not nodes or NUMBERS.fullmatch(nodes), "memoryPolicy.nodes is no list of nodes")
     if linux.get("mountLabel"):
         raise Unsupported("config.json: linux.mountLabel: SELinux is not supported")
     wanted = linux.get("rootfsPropagation") or ""
     _require(not wanted or wanted in PROPAGATIONS, f"rootfsPropagation {wanted} is not known")
-    if seccomp := linux.get("seccomp"):
-        _refuse(seccomp, ("listenerPath", "listenerMetadata"), "linux.seccomp")
+    _check_listener(linux.get("seccomp") or {})
     for entry in linux.get("devices") or []:
         _require(str(entry.get("path", "")).startswith("/"), "a device has no absolute path")
         _require(entry.get("type") in {"c", "b", "u", "p"}, f"{entry['path']}: bad device type")
     if personality := linux.get("personality"):
         _require(personality.get("domain") in PERSONALITIES, "personality.domain is not known")
         _refuse(personality, ("flags",), "linux.personality")
+
+
+def _check_listener(seccomp: dict[str, Any]) -> None:
+    path = str(seccomp.get("listenerPath") or "")
+    _require(
+        path or not seccomp.get("listenerMetadata"), "seccomp.listenerMetadata needs listenerPath"
+    )
+    for entry in seccomp.get("syscalls") or []:
+        _require(entry.get("names"), "seccomp.syscalls: an entry has no names")
+    if notifies(seccomp):
+        _require(path.startswith("/"), "SCMP_ACT_NOTIFY needs an absolute seccomp.listenerPath")
 
 
 def _check_namespaces(linux: dict[str, Any]) -> set[str]:
@@ -163,6 +223,7 @@ def _check_namespaces(linux: dict[str, Any]) -> set[str]:
     _require("user" in kinds or not mapped, "uidMappings need a user namespace")
     _require("user" not in own or mapped, "a new user namespace needs uidMappings, gidMappings")
     _require("time" in own or not linux.get("timeOffsets"), "timeOffsets need a time namespace")
+    netdevices.check(linux.get("netDevices"), set(kinds))
     for name in linux.get("sysctl") or {}:
         _check_sysctl(str(name), set(kinds))
     return set(kinds)

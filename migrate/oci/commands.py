@@ -79,6 +79,37 @@ _UPDATE = (
     option("mem-bw-schema", TEXT, "refused: no Intel RDT"),
 )
 
+_BOTH = (
+    option("image-path", TEXT, "directory of the images (./checkpoint)"),
+    option("work-path", TEXT, "directory of CRIU's log (that of the images)"),
+    option("tcp-established", FLAG, "open TCP connections, too"),
+    option("ext-unix-sk", FLAG, "unix sockets that lead out of the container, too"),
+    option("shell-job", FLAG, "a session whose leader is outside, too"),
+    option("file-locks", FLAG, "file locks, too"),
+    option("manage-cgroups-mode", TEXT, "accepted: the runtime makes the container's own", "soft"),
+    option("empty-ns", LIST, "leave a namespace's contents out: network"),
+    option("auto-dedup", FLAG, "drop from parent images what newer ones have"),
+    option("lazy-pages", FLAG, "refused: see 'migrate move --mode post-copy'"),
+)
+_CHECKPOINT = (
+    *_BOTH,
+    option("parent-path", TEXT, "images of an earlier --pre-dump, relative to --image-path"),
+    option("leave-running", FLAG, "let the container run on"),
+    option("pre-dump", FLAG, "memory only, and let the container run on"),
+    option("page-server", TEXT, "ADDRESS:PORT of a CRIU page server that takes the memory"),
+)
+_RESTORE = (
+    *_BOTH,
+    option("bundle b", TEXT, "directory with config.json", "."),
+    option("console-socket", TEXT, "AF_UNIX socket that gets the terminal's master"),
+    option("detach d", FLAG, "do not wait for its end"),
+    option("pid-file", TEXT, "file to write the first process's pid to"),
+    option("no-pivot", FLAG, "accepted: CRIU enters the root"),
+    option("no-subreaper", FLAG, "do not become the parent of the container's orphans"),
+    option("lsm-profile", TEXT, "refused"),
+    option("lsm-mount-context", TEXT, "refused: no SELinux"),
+)
+
 COMMANDS = {
     "create": Command("create:create", "ID", "make a container that waits for start", _CREATE),
     "run": Command("foreground:run", "ID", "create, start, wait and delete", (
@@ -111,9 +142,9 @@ COMMANDS = {
         option("interval", TEXT, "time between two, as 5s or 500ms", "5s"),
     )),
     "update": Command("update:update", "ID", "change limits", _UPDATE),
-    "checkpoint": Command("refused:checkpoint", "ID", "refused: see 'migrate checkpoint'",
-                          (), (0, 99)),
-    "restore": Command("refused:restore", "ID", "refused: see 'migrate restore'", (), (0, 99)),
+    "checkpoint": Command("checkpoint:checkpoint", "ID", "write a container to CRIU images",
+                          _CHECKPOINT),
+    "restore": Command("restore:restore", "ID", "a container from CRIU images", _RESTORE),
 }  # fmt: skip
 """By name. `help` is read everywhere."""
 

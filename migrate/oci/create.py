@@ -8,7 +8,8 @@ import json
 import os
 import socket
 import time
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from migrate.oci import groups, records
 from migrate.oci.checking import check
@@ -17,11 +18,15 @@ from migrate.oci.hooks import run_hooks
 from migrate.oci.init import Place
 from migrate.oci.joining import Joining
 from migrate.oci.launching import launch
+from migrate.oci.listener import listener_of
 from migrate.oci.main import SPEC_VERSION
+from migrate.oci.netdevices import move
 from migrate.oci.records import Container
+from migrate.oci.sources import opened
 from migrate.oci.streams import listening, written_pid
 from migrate.runtime import seccomp
 from migrate.runtime.cgroups.group import ControlGroup
+from migrate.runtime.paths import Paths
 
 _SIZE_LIMIT = 4 << 20
 
@@ -71,22 +76,15 @@ def make(
     console: socket.socket | None,
 ) -> Container:  # fmt: skip
     """All of `create`, with the terminal's other end for `console`; unmade on failure."""
-    records.check_identifier(identifier)
-    bundle = os.path.realpath(values["bundle"])
-    path = str((spec.get("linux") or {}).get("cgroupsPath") or "")
-    group = groups.group_of(path, identifier, systemd=bool(settings["systemd_cgroup"]))
     program_filter = _filter_of(spec)
     preserved = listening(spec["process"]) + values["preserve_fds"]
     _check_descriptors(preserved)
-    rootfs = os.path.realpath(os.path.join(bundle, spec["root"]["path"]))
-    if not os.path.isdir(rootfs):
-        raise BadConfig(f"rootfs {rootfs} is no directory", cause="root.path names it")
-    _settle_mounts(spec, bundle)
-    container = _register(settings, identifier, spec, bundle, rootfs, group)
+    settled = settle(settings, values, identifier, spec)
+    container = claim(settings, identifier, spec, settled, waits=True)
     try:
-        with _init_place(container, spec, values, group, console) as place:
+        with _init_place(container, spec, values, settled.group, console) as place:
             place.preserved, place.seccomp = preserved, program_filter
-            _make(container, spec, group, place)
+            _make(container, spec, settled.group, place)
             container.save(ready=True)
             if values["pid_file"]:
                 written_pid(values["pid_file"], container.pid)
@@ -96,6 +94,37 @@ def make(
         remove(container)
         raise
     return container
+
+
+class Settled(NamedTuple):
+    """Where a container's bundle and root file system are, and its group will be."""
+
+    bundle: str
+    rootfs: str
+    group: ControlGroup
+
+
+def settle(
+    settings: dict[str, Any], values: dict[str, Any], identifier: str, spec: dict[str, Any]
+) -> Settled:
+    """Settle what is relative, in `spec` too.
+
+    Raises BadUsage, BadConfig, Unsupported, and HostCordoned on a host that takes no containers.
+    """
+    records.check_identifier(identifier)
+    host = Paths.from_environment()
+    if host.cordoned.exists():
+        from migrate.runtime.cordon import refuse_if_cordoned
+
+        refuse_if_cordoned(host, f"create '{identifier}'")
+    bundle = os.path.realpath(values["bundle"])
+    path = str((spec.get("linux") or {}).get("cgroupsPath") or "")
+    group = groups.group_of(path, identifier, systemd=bool(settings["systemd_cgroup"]))
+    rootfs = os.path.realpath(os.path.join(bundle, spec["root"]["path"]))
+    if not os.path.isdir(rootfs):
+        raise BadConfig(f"rootfs {rootfs} is no directory", cause="root.path names it")
+    _settle_mounts(spec, bundle)
+    return Settled(bundle, rootfs, group)
 
 
 def _filter_of(spec: dict[str, Any]) -> tuple[bytes, int]:
@@ -128,17 +157,21 @@ def _settle_mounts(spec: dict[str, Any], bundle: str) -> None:
     spec["mounts"] = settled
 
 
-def _register(
-    settings: dict[str, Any], identifier: str, spec: dict[str, Any], bundle: str, rootfs: str,
-    group: ControlGroup,
+def claim(
+    settings: dict[str, Any], identifier: str, spec: dict[str, Any], settled: Settled, *,
+    waits: bool,
 ) -> Container:  # fmt: skip
-    """Claim the id; from here on `delete --force` finds all that there is."""
+    """Claim the id; from here on `delete --force` finds all that there is.
+
+    `waits`: with the fifo on which a created container's first process waits.
+    """
     os.makedirs(settings["root"], 0o700, exist_ok=True)
     state = {
         "ociVersion": spec.get("ociVersion", SPEC_VERSION), "pid": 0, "startTime": 0,
-        "boot": records.boot(), "bundle": bundle, "rootfs": rootfs, "created": _now(),
+        "boot": records.boot(), "bundle": settled.bundle, "rootfs": settled.rootfs,
+        "created": _now(),
         "annotations": spec.get("annotations") or {}, "owner": "root", "ready": False,
-        "maker": records.identity(os.getpid()), "cgroup": groups.describe(group),
+        "maker": records.identity(os.getpid()), "cgroup": groups.describe(settled.group),
     }  # fmt: skip
     container = Container(settings["root"], identifier, state)
     try:
@@ -150,6 +183,8 @@ def _register(
         ) from None  # fmt: skip
     container.save()
     records.write(f"{container.directory}/config.json", spec)
+    if not waits:
+        return container
     os.mkfifo(container.fifo, 0o600)
     if any(e["type"] == "user" for e in (spec.get("linux") or {}).get("namespaces") or []):
         os.chmod(container.fifo, 0o622)  # noqa: S103 -- its root's; --root lets nobody else in
@@ -166,19 +201,24 @@ def _now() -> str:
 def _init_place(
     container: Container, spec: dict[str, Any], values: dict[str, Any], group: ControlGroup,
     console: socket.socket | None,
-) -> Any:  # fmt: skip
-    fifo = os.open(container.fifo, os.O_PATH | os.O_CLOEXEC)
+) -> Iterator[Place]:  # fmt: skip
     entries = (spec.get("linux") or {}).get("namespaces") or []
-    try:
+    state = container.describe() | {"status": "creating"}
+    with contextlib.ExitStack() as stack:
+        trees = stack.enter_context(opened(spec, container.state["rootfs"]))
+        listener = listener_of(spec, state | {"status": "created"})
+        if listener:
+            stack.enter_context(contextlib.closing(listener))
+        fifo = os.open(container.fifo, os.O_PATH | os.O_CLOEXEC)
+        stack.callback(os.close, fifo)
         yield Place(
-            state={**container.describe(), "status": "creating"}, rootfs=container.state["rootfs"],
+            state=state, rootfs=container.state["rootfs"],
             groups=groups.to_mount(group), fifo=fifo, console=console, preserved=0,
             pivot=not values["no_pivot"], seccomp=(b"", 0),
             keyring="" if values["no_new_keyring"] else f"_ses.{container.identifier}",
             joins_mounts=any(e["type"] == "mount" and e.get("path") for e in entries),
+            trees=trees, listener=listener,
         )  # fmt: skip
-    finally:
-        os.close(fifo)
 
 
 def _make(
@@ -189,6 +229,8 @@ def _make(
 
     def when_known(pid: int) -> None:
         container.save(pid=pid, startTime=records.identity(pid)[1])
+        if devices := (spec.get("linux") or {}).get("netDevices"):
+            move(devices, pid)
         state = container.describe() | {"pid": pid, "status": "creating"}
         for kind in ("prestart", "createRuntime"):
             run_hooks(spec, kind, state)

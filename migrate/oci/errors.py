@@ -1,4 +1,4 @@
-"""What can go wrong with a container of `migrate-oci` (codes 112-119)."""
+"""What can go wrong with a container of `migrate-oci` (codes 112-119, 15, 16)."""
 
 from __future__ import annotations
 
@@ -55,3 +55,15 @@ class ExecFailed(MigrateError):
 
     code = 119
     status: ClassVar[int] = 255  # runc's exit status for it
+
+
+class BadImage(MigrateError):
+    """The directory is no checkpoint, or not one of this bundle."""
+
+    code = 15
+
+
+class NotCheckpointable(MigrateError):
+    """The container is of a kind that CRIU can't dump, or not restore faithfully."""
+
+    code = 16

@@ -12,12 +12,14 @@ from typing import Any, NoReturn
 
 from migrate.kernel.namespaces import FLAG_OF_NAME, namespace_id, setns
 from migrate.kernel.processes import default_signals, set_child_subreaper, set_dumpable
+from migrate.kernel.scheduling import numbers_of
 from migrate.oci import groups, records
 from migrate.oci.checking import check_process
 from migrate.oci.create import connected
 from migrate.oci.errors import BadConfig, BadUsage, ExecFailed, Unsupported
 from migrate.oci.foreground import passing_signals, relay_terminal, wait_for
 from migrate.oci.init import console_size
+from migrate.oci.listener import listener_of
 from migrate.oci.main import Ended
 from migrate.oci.program import Program, in_words, no_more_imports
 from migrate.oci.streams import written_pid
@@ -45,7 +47,8 @@ def execute(settings: dict[str, Any], values: dict[str, Any], words: list[str]) 
     joined = groups.join(container.state, values["cgroup"])
     wanted = (spec.get("linux") or {}).get("seccomp")
     compiled = (seccomp.compile_filter(wanted), seccomp.flags_of(wanted)) if wanted else (b"", 0)
-    program = Program(process, spec.get("linux") or {}, compiled, values["preserve_fds"])
+    listener = listener_of(spec, container.describe())
+    program = Program(process, spec.get("linux") or {}, compiled, values["preserve_fds"], listener)
     raise Ended(_run(container, values, program, joined))
 
 
@@ -139,6 +142,8 @@ def _launch(
             container, init, program, joined, theirs, console
         ))  # fmt: skip
     theirs.close()
+    if program.listener:
+        program.listener.close()
     try:
         return _await_exec(ours)
     finally:
@@ -185,9 +190,10 @@ def _be_middle(
     set_dumpable(False)
     no_more_imports()
     pid = container.state["pid"]
-    for directory in joined:
-        with open(f"{directory}/cgroup.procs", "w") as file:
-            file.write("0")
+    _set_affinity(program.process, "initial")
+    # Opened with this process's rights; only the child goes there: a limit counts it alone.
+    flags = os.O_WRONLY | os.O_CLOEXEC
+    doors = [os.open(f"{directory}/cgroup.procs", flags) for directory in joined]
     if (score := program.process.get("oomScoreAdj")) is not None:
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write(str(score))
@@ -199,15 +205,46 @@ def _be_middle(
     if in_user:
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
+    _fork(program, channel, console, doors)
+
+
+def _fork(
+    program: Program, channel: socket.socket, console: socket.socket | None, doors: list[int]
+) -> None:  # fmt: skip
+    """The program's own process; it waits until it is in the groups of `doors`."""
+    told, tell = os.pipe()
     child = os.fork()
     if child == 0:
-        _or_tell(channel, "exec", lambda: _be_program(program, channel, console))
+        os.close(tell)
+        own = int(os.read(told, 32) or b"0")  # its pid for the command, when it is in its groups
+        os.close(told)
+        if not own:
+            os._exit(ExecFailed.status)
+        _or_tell(channel, "exec", lambda: _be_program(program, channel, console, own))
+    for door in doors:
+        os.write(door, str(child).encode())
     channel.send(json.dumps({"pid": child}).encode())
+    os.write(tell, str(child).encode())
     os._exit(0)
 
 
-def _be_program(program: Program, channel: socket.socket, console: socket.socket | None) -> None:
+def _set_affinity(process: dict[str, Any], when: str) -> None:
+    """execCPUAffinity (config.md): before and after the move into the container's group."""
+    if cpus := (process.get("execCPUAffinity") or {}).get(when):
+        os.sched_setaffinity(0, numbers_of(cpus))
+
+
+def _be_program(
+    program: Program, channel: socket.socket, console: socket.socket | None, pid: int
+) -> None:  # fmt: skip
     os.setsid()
+    _set_affinity(program.process, "final")
+    if program.listener:
+        program.listener.pid = pid
+
+    def tell(error: Exception) -> None:
+        channel.send(json.dumps({"step": "seccomp", "error": in_words(error)}).encode())
+
     if console:
         take_terminal(console, console_size(program.process) or window_size())
         console.close()
@@ -218,4 +255,4 @@ def _be_program(program: Program, channel: socket.socket, console: socket.socket
     program.find()
     default_signals()
     signal.pthread_sigmask(signal.SIG_SETMASK, set())
-    program.execute((channel.fileno(),))
+    program.execute(tell, channel.fileno())

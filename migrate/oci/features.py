@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from migrate.kernel.capabilities import NAMES as CAPABILITIES
+from migrate.kernel.scheduling import MEMORY_FLAGS, MEMORY_MODES
 from migrate.oci.checking import NAMESPACES
 from migrate.oci.hooks import KINDS
 from migrate.runtime import seccomp
@@ -41,7 +42,9 @@ def features(settings: dict[str, Any], values: dict[str, Any], words: list[str])
             "apparmor": {"enabled": True},
             "selinux": disabled,
             "intelRdt": disabled,
-            "mountExtensions": {"idmap": disabled},
+            "memoryPolicy": {"modes": sorted(MEMORY_MODES), "flags": sorted(MEMORY_FLAGS)},
+            "netDevices": {"enabled": True},
+            "mountExtensions": {"idmap": {"enabled": True}},
         },
         "annotations": {},
         "potentiallyUnsafeConfigAnnotations": [],

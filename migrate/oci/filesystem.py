@@ -15,6 +15,7 @@ from typing import Any
 
 from migrate.kernel import mounts
 from migrate.kernel.files import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
+from migrate.oci.sources import ROOT, Trees, is_bind
 from migrate.runtime import rootfs
 
 _IN_ROOT = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
@@ -30,25 +31,25 @@ Groups = list[tuple[str, str]]  # name below /sys/fs/cgroup ("" for the only v2 
 
 
 def enter(
-    directory: str, spec: dict[str, Any], groups: Groups, *, pivot: bool,
+    directory: str, spec: dict[str, Any], groups: Groups, *, pivot: bool, trees: Trees,
     before_pivot: Callable[[], None],
 ) -> None:  # fmt: skip
     """Mount all of `spec` over `directory` and make it the root; raises OSError."""
     linux = spec.get("linux") or {}
     wanted = linux.get("rootfsPropagation") or ""
     mounts.mount("", "/", flags=mounts.MS_SLAVE | mounts.MS_REC)
+    root = _root(directory, trees.get(ROOT, -1))
     if wanted in {"private", "rprivate"}:
         mounts.mount("", "/", flags=mounts.MS_PRIVATE | mounts.MS_REC)
-    mounts.mount(directory, directory, flags=mounts.MS_BIND | mounts.MS_REC)
-    root = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        mounts.set_tree_propagation(root, mounts.MS_PRIVATE)
     late: list[str] = []
-    for entry in spec.get("mounts") or []:
-        _mount(root, entry, groups, late)
+    for index, entry in enumerate(spec.get("mounts") or []):
+        _mount(root, entry, groups, late, trees.get(index, -1))
     if not _is_bind_at(spec, "/dev"):
         make_devices(root, linux.get("devices") or [])
     for place in late:
         with _below(root, place) as target:
-            rootfs.remount_bind(target, mounts.MS_RDONLY)
+            rootfs.make_read_only(target)
     before_pivot()
     os.fchdir(root)
     os.close(root)
@@ -61,6 +62,20 @@ def enter(
     os.chdir("/")
 
 
+def _root(directory: str, tree: int) -> int:
+    """A descriptor of the root file system, which is a mount point now.
+
+    One that was opened before lies on our own root: nobody has to be able to reach its directory.
+    """
+    if tree < 0:
+        mounts.mount(directory, directory, flags=mounts.MS_BIND | mounts.MS_REC)
+        return os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    place = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    mounts.attach_tree(tree, place)
+    os.close(place)
+    return os.dup(tree)
+
+
 def set_propagation(linux: dict[str, Any]) -> None:
     """`rootfsPropagation`, when nothing more is mounted."""
     if wanted := linux.get("rootfsPropagation"):
@@ -69,11 +84,7 @@ def set_propagation(linux: dict[str, Any]) -> None:
 
 def _is_bind_at(spec: dict[str, Any], place: str) -> bool:
     found = [m for m in spec.get("mounts") or [] if m["destination"].rstrip("/") == place]
-    return bool(found) and _is_bind(found[-1])
-
-
-def _is_bind(entry: dict[str, Any]) -> bool:
-    return entry.get("type") == "bind" or bool({"bind", "rbind"} & set(entry.get("options") or []))
+    return bool(found) and is_bind(found[-1])
 
 
 @contextlib.contextmanager
@@ -86,19 +97,21 @@ def _below(root: int, place: str) -> Any:
         os.close(descriptor)
 
 
-def _mount(root: int, entry: dict[str, Any], groups: Groups, late: list[str]) -> None:
+def _mount(
+    root: int, entry: dict[str, Any], groups: Groups, late: list[str], tree: int
+) -> None:  # fmt: skip
     options = list(entry.get("options") or [])
     kind, place = entry.get("type") or "", entry["destination"]
     entry = entry | {"options": options}
     try:
-        if kind in {"cgroup", "cgroup2"} and not _is_bind(entry):
+        if kind in {"cgroup", "cgroup2"} and not is_bind(entry):
             _mount_groups(root, entry, groups)
             return
-        if kind == "tmpfs" and "ro" in options:  # its contents are still to come
-            late.append(place)
-            entry["options"] = [option for option in options if option != "ro"]
+        if kind == "tmpfs" and rootfs.parse_options(options)[0] & mounts.MS_RDONLY:
+            late.append(place)  # its contents are still to come
+            entry["options"] = [*options, "rw"]
         saved = _saved_tree(root, place) if rootfs.COPY_UP in options else None
-        rootfs.mount_one(root, entry)
+        rootfs.mount_one(root, entry, tree)
         if saved is not None:
             _copy_up(root, place, saved)
         setting, clearing = rootfs.recursive_attributes(options)

@@ -10,7 +10,7 @@ from typing import Any
 from migrate.kernel.devicefilter import Rule, attach
 from migrate.oci.errors import BadConfig, Unsupported
 from migrate.oci.filesystem import Groups
-from migrate.runtime.cgroups import resources
+from migrate.runtime.cgroups import resources, v2
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.cgroups.layout import detect
 from migrate.runtime.cgroups.tree import DEVICES
@@ -58,8 +58,20 @@ def make(group: ControlGroup, wanted: dict[str, Any]) -> None:
     limit(group, settings)
 
 
+def _enable(group: ControlGroup, settings: list[resources.Setting]) -> None:
+    """The controllers of version 2 that limits need (config-linux.md, "Unified")."""
+    layout = group.layout
+    wanted = {s.file.partition(".")[0] for s in settings if s.controller not in layout.v1}
+    if layout.v2 and (wanted & layout.v2_controllers):
+        try:
+            v2.enable(layout.v2, group.parent, wanted & layout.v2_controllers)
+        except OSError as error:
+            raise CgroupFailed("can't enable controllers", cause=str(error)) from error
+
+
 def limit(group: ControlGroup, settings: list[resources.Setting]) -> None:
     """Write limits; raises CgroupFailed."""
+    _enable(group, settings)
     layout = group.layout
     own = {c: root / group.parent / group.name for c, root in layout.v1.items()}
     unified = layout.v2 / group.parent / group.name if layout.v2 else None

@@ -4,7 +4,7 @@ There is no monitor between it and who called: its parent has ended when `create
 to the caller's subreaper (conmon), and its standard streams are the caller's.
 
 Messages on the control socket, one JSON object a packet: from us {"ready": true} or {"step",
-"error"}; to us {"go": true}, when the hooks of the runtime's namespaces are through.
+"error"}; to us {"go": pid}, when the hooks of the runtime's namespaces are through.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ from migrate.kernel.namespaces import set_host_name
 from migrate.kernel.processes import default_signals, set_dumpable
 from migrate.oci import filesystem
 from migrate.oci.hooks import run_hooks
+from migrate.oci.listener import Listener
 from migrate.oci.program import Program, in_words, no_more_imports
+from migrate.oci.sources import Trees
 from migrate.runtime import rootfs
 from migrate.runtime.terminal import take_terminal
 
@@ -39,7 +41,7 @@ class Place:
     def __init__(
         self, *, state: dict[str, Any], rootfs: str, groups: filesystem.Groups, fifo: int,
         console: socket.socket | None, preserved: int, pivot: bool, seccomp: tuple[bytes, int],
-        keyring: str, joins_mounts: bool,
+        keyring: str, joins_mounts: bool, trees: Trees, listener: Listener | None,
     ) -> None:  # fmt: skip
         self.state = state
         self.rootfs = rootfs
@@ -51,12 +53,20 @@ class Place:
         self.seccomp = seccomp
         self.keyring = keyring
         self.joins_mounts = joins_mounts
+        self.trees = trees
+        self.listener = listener
 
 
-def be_init(spec: dict[str, Any], place: Place, channel: socket.socket) -> NoReturn:
-    """Set up in steps, each named in the error that goes back; wait for `start`; execute."""
+def be_init(spec: dict[str, Any], place: Place, channel: socket.socket, pid: int) -> NoReturn:
+    """Set up in steps, each named in the error that goes back; wait for `start`; execute.
+
+    `pid` is this process's own in the command's pid namespace.
+    """
     no_more_imports()
-    program = Program(spec["process"], spec.get("linux") or {}, place.seccomp, place.preserved)
+    linux = spec.get("linux") or {}
+    if place.listener:
+        place.listener.pid = pid
+    program = Program(spec["process"], linux, place.seccomp, place.preserved, place.listener)
     steps: list[tuple[str, Callable[[], None]]] = [
         ("session", os.setsid),
         ("dumpable", lambda: set_dumpable(False)),
@@ -88,15 +98,19 @@ def _await_start(spec: dict[str, Any], place: Place, program: Program) -> NoRetu
     """Wait until `start` reads the fifo; it stays open up to the exec, so that errors get there."""
     fifo = os.open(f"/proc/self/fd/{place.fifo}", os.O_WRONLY | os.O_CLOEXEC)
     os.write(fifo, b"0")
+
+    def tell(error: Exception) -> None:
+        with contextlib.suppress(OSError):
+            os.write(fifo, in_words(error).encode())
+
     try:
         inside = place.state | {"status": "created", "pid": os.getpid()}
         run_hooks(spec, "startContainer", inside)
         default_signals()
         signal.pthread_sigmask(signal.SIG_SETMASK, set())
-        program.execute((fifo,))
+        program.execute(tell, fifo)
     except Exception as error:  # noqa: BLE001 -- told by `start`
-        with contextlib.suppress(OSError):
-            os.write(fifo, in_words(error).encode())
+        tell(error)
     finally:
         os._exit(EXIT_SETUP)
 
@@ -112,7 +126,9 @@ def _enter(spec: dict[str, Any], place: Place) -> None:
     def hooks() -> None:
         run_hooks(spec, "createContainer", place.state | {"pid": os.getpid()})
 
-    filesystem.enter(place.rootfs, spec, place.groups, pivot=place.pivot, before_pivot=hooks)
+    filesystem.enter(
+        place.rootfs, spec, place.groups, pivot=place.pivot, trees=place.trees, before_pivot=hooks
+    )
 
 
 def _paths(spec: dict[str, Any]) -> dict[str, Any]:
@@ -138,7 +154,7 @@ def _set_sysctls(spec: dict[str, Any]) -> None:
 
 def _seal_root(spec: dict[str, Any], place: Place) -> None:
     if spec["root"].get("readonly") and not place.joins_mounts:
-        rootfs.remount_bind("/", mounts.MS_RDONLY)
+        rootfs.make_read_only("/")
 
 
 def _take_terminal(process: dict[str, Any], console: socket.socket | None) -> None:

@@ -1,7 +1,8 @@
-"""A forked process on its way into cgroups and namespaces, new ones or those of others by path.
+"""A forked process on its way into namespaces, new ones or those of others by path.
 
 The process between the command and a container's first process: it enters, forks init, tells its
-pid, and ends, so that init goes to the caller's subreaper.
+pid, and ends, so that init goes to the caller's subreaper. It does not enter the control groups:
+the command puts init there, alone, as a limit of one process demands.
 
 Messages, one JSON object a packet: to the parent {"map": true} (it writes the id maps, and answers
 {"go": true}), {"pid": n}, or {"step", "error"}.
@@ -43,15 +44,11 @@ class Joining:
 
 
 def be_middle(
-    joining: Joining, channel: socket.socket, then: Callable[[socket.socket], NoReturn]
+    joining: Joining, channel: socket.socket, then: Callable[[socket.socket, int], NoReturn]
 ) -> NoReturn:
-    """Enter everything, fork; the child does `then`, this process ends."""
-    step = "control group"
+    """Enter everything, fork; the child does `then` with its pid, this process ends."""
+    step = "oomScoreAdj"
     try:
-        for directory in joining.groups:
-            with open(f"{directory}/cgroup.procs", "w") as file:
-                file.write("0")
-        step = "oomScoreAdj"
         if joining.oom_score is not None:
             with open("/proc/self/oom_score_adj", "w") as file:
                 file.write(str(joining.oom_score))
@@ -63,8 +60,10 @@ def be_middle(
         os._exit(EXIT_SETUP)
     if pid == 0:
         try:
-            if json.loads(channel.recv(_LIMIT) or b"{}").get("go"):
-                then(channel)
+            if told := json.loads(channel.recv(_LIMIT) or b"{}").get("go"):
+                if "cgroup" in joining.fresh:  # rooted where this process is now
+                    unshare(flag_of("cgroup"))
+                then(channel, told)
         finally:
             os._exit(EXIT_SETUP)
     channel.send(json.dumps({"pid": pid}).encode())
@@ -76,7 +75,7 @@ def _enter(joining: Joining, channel: socket.socket) -> None:
         kind: os.open(joining.paths[kind], os.O_RDONLY | os.O_CLOEXEC)
         for kind in _ORDER if kind in joining.paths
     }  # fmt: skip
-    fresh = [kind for kind in joining.fresh if kind != "user"]
+    fresh = [kind for kind in joining.fresh if kind not in {"user", "cgroup"}]
     if "user" in opened:
         _join("user", opened.pop("user"), joining.paths)
         _become_root()

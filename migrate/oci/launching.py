@@ -30,7 +30,7 @@ def launch(
     middle = os.fork()
     if middle == 0:
         ours.close()
-        be_middle(joining, theirs, lambda channel: be_init(spec, place, channel))
+        be_middle(joining, theirs, lambda channel, pid: be_init(spec, place, channel, pid))
     theirs.close()
     pid = 0
     try:
@@ -41,18 +41,32 @@ def launch(
                 ours.send(b'{"go": true}')
             elif "pid" in message:
                 pid = int(message["pid"])
+                _join(joining.groups, pid)
                 when_known(pid)
-                ours.send(json.dumps({"go": True}).encode())
+                ours.send(json.dumps({"go": pid}).encode())
             elif message.get("ready"):
                 return pid
             else:
-                raise SetupFailed(
-                    f"unable to start container process: {message.get('step')}",
-                    cause=str(message.get("error")), mend="mend what the cause names",
-                )  # fmt: skip
+                raise _failed(message)
     finally:
         ours.close()
         os.waitpid(middle, 0)
+
+
+def _failed(message: dict[str, Any]) -> SetupFailed:
+    return SetupFailed(
+        f"unable to start container process: {message.get('step')}",
+        cause=str(message.get("error")), mend="mend what the cause names",
+    )  # fmt: skip
+
+
+def _join(groups: list[str], pid: int) -> None:
+    for directory in groups:
+        try:
+            with open(f"{directory}/cgroup.procs", "w") as file:
+                file.write(str(pid))
+        except OSError as error:
+            raise _failed({"step": "control group", "error": error}) from error
 
 
 def _receive(channel: socket.socket) -> dict[str, Any]:

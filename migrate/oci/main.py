@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any, NoReturn
 
@@ -14,6 +15,7 @@ from migrate.oci.options import describe, parse
 NAME = "migrate-oci"
 SPEC_VERSION = "1.2.0"
 FAILURE = 1
+_SYSTEMD = "/run/systemd/system"  # sd_booted(3)
 
 
 class Ended(Exception):
@@ -68,6 +70,8 @@ def _dispatch(settings: dict[str, Any], words: list[str]) -> int:
         raise BadUsage(f"no such command: {words[0]}")
     if settings["rootless"].lower() in {"true", "1"}:
         raise Unsupported("--rootless is not supported", cause=f"{NAME} needs root")
+    if settings["systemd_cgroup"] and not os.path.isdir(_SYSTEMD):
+        raise Unsupported("--systemd-cgroup is not supported", cause="no systemd runs on this host")
     values, rest = parse(words[1:], options_of(command), to_first=command.to_first)
     if values["help"]:
         print(_help(words[0], command))

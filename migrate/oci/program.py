@@ -6,19 +6,23 @@ Shared by a container's first process and by `exec`.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import stat
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 from migrate.errors import MigrateError
 from migrate.kernel import scheduling
+from migrate.oci.listener import Listener, load
 from migrate.runtime import privileges, seccomp
 from migrate.runtime.users import look_up
 from migrate.runtime.usual import DEFAULT_PATH
 
 _HIGHEST = 1 << 20
+_NULL = os.makedev(1, 3)  # Documentation/admin-guide/devices.txt
 
 
 class Program:
@@ -26,9 +30,10 @@ class Program:
 
     def __init__(
         self, process: dict[str, Any], linux: dict[str, Any], program_filter: tuple[bytes, int],
-        preserved: int,
+        preserved: int, listener: Listener | None = None,
     ) -> None:  # fmt: skip
         self.process = process
+        self.listener = listener
         self.path = ""
         self._linux = linux
         self._filter, self._filter_flags = program_filter
@@ -43,12 +48,15 @@ class Program:
                 scheduling.join_session_keyring(name)
 
     def own_streams(self) -> None:
-        """Give pipes and the like among the standard streams to the user, as runc does."""
-        null = os.makedev(1, 3)  # Documentation/admin-guide/devices.txt
+        """Give pipes and the like among the standard streams to the user, as runc does.
+
+        The host's /dev/null becomes the container's, so that CRIU can dump it.
+        """
         for number in range(3):
             with contextlib.suppress(OSError):
                 status = os.fstat(number)
-                if stat.S_ISCHR(status.st_mode) and status.st_rdev == null:
+                if _is_null(status):
+                    _reopen_null(number)
                     continue
                 if status.st_uid != self._user.get("uid", 0):
                     os.fchown(number, self._user.get("uid", 0), -1)
@@ -66,6 +74,11 @@ class Program:
         if wanted := self.process.get("ioPriority"):
             kind = scheduling.IO_CLASSES[wanted["class"]]
             scheduling.set_io_priority(kind, int(wanted.get("priority") or 0))
+        if wanted := self._linux.get("memoryPolicy"):
+            mode = scheduling.MEMORY_MODES[wanted["mode"]]
+            mode |= sum(scheduling.MEMORY_FLAGS[name] for name in wanted.get("flags") or [])
+            nodes = scheduling.numbers_of(wanted["nodes"]) if wanted.get("nodes") else set()
+            scheduling.set_memory_policy(mode, nodes)
         if wanted := self._linux.get("personality"):
             scheduling.set_personality(scheduling.PERSONALITIES[wanted["domain"]])
 
@@ -101,26 +114,45 @@ class Program:
             return look_up(Path("/"), str(self._user.get("uid", 0))).home
         return "/"
 
-    def execute(self, kept: tuple[int, ...] = ()) -> NoReturn:
+    def execute(self, tell: Callable[[Exception], None], kept: int) -> NoReturn:
         """Give up what is to be given up and become the program; raises OSError.
 
-        `kept` are descriptors that close themselves with the exec.
+        `tell` reports an error by the descriptor `kept`, which closes itself with the exec.
         """
         early = self._filter and not self.process.get("noNewPrivileges")
         if profile := self.process.get("apparmorProfile"):
             with open("/proc/self/attr/exec", "w") as file:
                 file.write(f"exec {profile}")
         arguments, environment = self.process["args"], self.environment
-        _close_from(3 + self._preserved, kept)
+        others = (self.listener.fileno(),) if self.listener else ()
+        _close_from(3 + self._preserved, (kept, *others))
         for number in range(3, 3 + self._preserved):
             os.set_inheritable(number, True)
         if early:  # without no_new_privs it takes CAP_SYS_ADMIN, which is about to go (seccomp(2))
-            seccomp.load(self._filter, self._filter_flags)
+            self._load_filter(tell)
         capabilities = {k: v or [] for k, v in (self.process.get("capabilities") or {}).items()}
         privileges.drop(self.process | {"capabilities": capabilities, "user": _plain(self._user)})
         if self._filter and not early:
-            seccomp.load(self._filter, self._filter_flags)
+            self._load_filter(tell)
         os.execve(self.path, arguments, environment)
+
+    def _load_filter(self, tell: Callable[[Exception], None]) -> None:
+        if self.listener:
+            load(self._filter, self._filter_flags, self.listener, tell)
+        else:
+            seccomp.load(self._filter, self._filter_flags)
+
+
+def _is_null(status: os.stat_result) -> bool:
+    return stat.S_ISCHR(status.st_mode) and status.st_rdev == _NULL
+
+
+def _reopen_null(number: int) -> None:
+    flags = fcntl.fcntl(number, fcntl.F_GETFL) & (os.O_ACCMODE | os.O_APPEND)
+    own = os.open("/dev/null", flags | os.O_CLOEXEC)
+    if _is_null(os.fstat(own)):
+        os.dup2(own, number)
+    os.close(own)
 
 
 def in_words(error: Exception) -> str:

@@ -112,3 +112,9 @@ class HostCordoned(MigrateError):
 
     code = 14
     mend = "choose another host, or let it take containers again: 'migrate host uncordon [NAME]'"
+
+
+class ConfigurationBad(MigrateError):
+    """The host's configuration file can't be read, or says something that is not known."""
+
+    code = 64

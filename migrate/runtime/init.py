@@ -85,7 +85,7 @@ def _set_sysctls(spec: dict[str, Any]) -> None:
 
 def _seal_root(spec: dict[str, Any]) -> None:
     if spec.get("root", {}).get("readonly"):
-        rootfs.make_root_read_only()
+        rootfs.make_read_only("/")
 
 
 def _set_streams(streams: tuple[int, int], process: dict[str, Any]) -> None:

@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from migrate.images.snapshots import ROOT, TREE, UPPER, WORK
+
 
 @dataclass(frozen=True)
 class Paths:
@@ -100,12 +102,17 @@ class ContainerPaths:
     @property
     def upper(self) -> Path:
         """The overlay's upper directory."""
-        return self.state / "upper"
+        return self.state / UPPER
 
     @property
     def work(self) -> Path:
         """The overlay's work directory."""
-        return self.state / "work"
+        return self.state / WORK
+
+    @property
+    def tree(self) -> Path:
+        """The whole root file system, with storage drivers that have no upper."""
+        return self.state / TREE / ROOT
 
     @property
     def process(self) -> Path:

@@ -21,7 +21,12 @@ def set_limits(process: dict[str, Any]) -> None:
     """The rlimits of the specification (config.md, POSIX process)."""
     for entry in process.get("rlimits", []):
         number = getattr(resource, entry["type"])
-        resource.setrlimit(number, (entry["soft"], entry["hard"]))
+        resource.setrlimit(number, (_signed(entry["soft"]), _signed(entry["hard"])))
+
+
+def _signed(limit: int) -> int:
+    """RLIM_INFINITY and its neighbours, which are unsigned in the specification."""
+    return limit - (1 << 64) if limit >= 1 << 63 else limit
 
 
 def drop(process: dict[str, Any]) -> None:

@@ -31,6 +31,7 @@ _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567
 _OVERLAY_LIMIT = 4000  # bytes of options, images/overlay.py
 _OVERLAY_OPTIONS = "index=off,metacopy=off,redirect_dir=off"
 _DEPTH_LIMIT = 32
+_DRIVER = "overlay"
 _ROOTS = ("", "0", "root", "0:0", "root:root")
 
 
@@ -101,7 +102,7 @@ class Started:
 def make(state: str, run: str, wanted: Wanted) -> Started:
     """Create it beneath the directories `state` and `run`; raises NotQuick."""
     try:
-        if os.path.exists(f"{state}/cordoned"):
+        if os.path.exists(f"{state}/cordoned") or _chooses_storage():
             raise NotQuick
         place = Place(state, run, os.urandom(6).hex())
         image = _image(place, wanted)
@@ -110,6 +111,13 @@ def make(state: str, run: str, wanted: Wanted) -> Started:
             return _made(place, wanted, image, config)
     except Exception as error:
         raise NotQuick from error
+
+
+def _chooses_storage() -> bool:
+    """Whether somebody may have chosen another storage driver (`storage.driver_for`)."""
+    if chosen := os.environ.get("MIGRATE_STORAGE_DRIVER"):
+        return chosen != _DRIVER
+    return os.path.exists(os.environ.get("MIGRATE_CONFIG") or "/etc/migrate/config.toml")
 
 
 def _image(place: Place, wanted: Wanted) -> dict[str, Any] | None:
@@ -159,7 +167,7 @@ def _record(
     """As `records.Record` is written: what has its default is left out."""
     found: dict[str, Any] = {
         "identifier": place.identifier, "name": wanted.name or place.identifier,
-        "created": time.time(),
+        "created": time.time(), "storage": _DRIVER,
     }  # fmt: skip
     if image:
         found |= {"image": wanted.image, "layers": image["diff_ids"]}

@@ -65,6 +65,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     held: str = ""  # the id of an unsettled move: nobody but it may touch the container
     moved_to: str = ""  # the host it has moved to; such a record never runs again
     remove_at_exit: bool = False
+    storage: str = ""  # the storage driver that this host has it on; "" is overlay
     restart: str = ""  # "always", "on-failure", "on-failure:N"
     log_max_size: int = 0  # bytes of a full log file; 0: it is never full
     log_max_files: int = 3  # of them all
@@ -168,10 +169,10 @@ def find(paths: Paths, reference: str) -> Record:
     raise ContainerUnknown(f"there is no container '{reference}'", cause=cause)
 
 
-def claim_name(paths: Paths, name: str) -> None:
-    """Raise NameTaken if a container of this host has the name."""
+def claim_name(paths: Paths, name: str, *, by: str = "") -> None:
+    """Raise NameTaken if a container of this host, other than that of the id `by`, has the name."""
     for record in load_all(paths):
-        if name in {record.name, record.identifier}:
+        if record.identifier != by and name in {record.name, record.identifier}:
             raise NameTaken(
                 f"the name '{name}' is taken", cause=f"container {record.identifier} has it"
             )

@@ -56,7 +56,8 @@ _ACCESS_TIMES = {
     "ratime": 0, "rnorelatime": 0, "rnostrictatime": 0,
 }  # fmt: skip
 COPY_UP = "tmpcopyup"
-KNOWN_OPTIONS = {*_FLAGS, *_PROPAGATION, *_RECURSIVE, *_ACCESS_TIMES, COPY_UP}
+ID_MAPS = ("idmap", "ridmap")
+KNOWN_OPTIONS = {*_FLAGS, *_PROPAGATION, *_RECURSIVE, *_ACCESS_TIMES, COPY_UP, *ID_MAPS}
 DEVICES = (
     ("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9),
     ("tty", 5, 0),
@@ -65,6 +66,7 @@ _LINKS = (
     ("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"),
     ("stderr", "/proc/self/fd/2"), ("ptmx", "pts/ptmx"), ("core", "/proc/kcore"),
 )  # fmt: skip
+_ST_NOSYMFOLLOW = 0x2000  # include/linux/statfs.h
 _IN_ROOT = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
 
 
@@ -120,8 +122,11 @@ def make_place(root: int, path: str, *, directory: bool) -> int:
     return openat2(root, path or ".", os.O_PATH, resolve=_IN_ROOT)
 
 
-def mount_one(root: int, entry: dict[str, Any]) -> None:
-    """Carry out one mount of the specification; raises OSError."""
+def mount_one(root: int, entry: dict[str, Any], tree: int = -1) -> None:
+    """Carry out one mount of the specification; raises OSError.
+
+    `tree` is what a bind mount shows, if it has been opened before (`mounts.open_tree`).
+    """
     flags, propagation, data = parse_options(entry.get("options", []))
     kind, source = entry.get("type", ""), entry.get("source", "")
     if kind == "cgroup":  # as if it were masked: version 1 would mount all controllers at once
@@ -129,10 +134,13 @@ def mount_one(root: int, entry: dict[str, Any]) -> None:
     bind = bool(flags & mounts.MS_BIND) or kind == "bind"
     if bind:
         flags |= mounts.MS_BIND
-    place = make_place(root, entry["destination"], directory=not bind or os.path.isdir(source))
+    shown = stat.S_ISDIR(os.fstat(tree).st_mode) if tree >= 0 else os.path.isdir(source)
+    place = make_place(root, entry["destination"], directory=not bind or shown)
     try:
         target = f"/proc/self/fd/{place}"
-        if bind:
+        if tree >= 0:
+            mounts.attach_tree(tree, place)
+        elif bind:
             mounts.mount(source, target, flags=flags & (mounts.MS_BIND | mounts.MS_REC))
         else:
             mounts.mount(source or kind, target, kind, flags, data)
@@ -213,18 +221,20 @@ def hide(linux: dict[str, Any]) -> None:
     for path in linux.get("readonlyPaths", []):
         with contextlib.suppress(FileNotFoundError):
             mounts.mount(path, path, flags=mounts.MS_BIND | mounts.MS_REC)
-            flags = mounts.MS_BIND | mounts.MS_REMOUNT | mounts.MS_RDONLY
-            mounts.mount("", path, flags=flags | _kept_flags(path))
+            make_read_only(path)
 
 
-def make_root_read_only() -> None:
-    """Remount the root read-only."""
-    mounts.mount("", "/", flags=mounts.MS_BIND | mounts.MS_REMOUNT | mounts.MS_RDONLY)
+def make_read_only(target: str) -> None:
+    """Make the mount at `target` read-only; its other flags stay as they are."""
+    flags = mounts.MS_BIND | mounts.MS_REMOUNT | mounts.MS_RDONLY
+    mounts.mount("", target, flags=flags | _kept_flags(target))
 
 
 def _kept_flags(path: str) -> int:
     """The flags of the mount that `path` lies on, which a remount must repeat."""
     found = os.statvfs(path).f_flag
-    pairs = ((os.ST_NOSUID, mounts.MS_NOSUID), (os.ST_NODEV, mounts.MS_NODEV),
-             (os.ST_NOEXEC, mounts.MS_NOEXEC))  # fmt: skip
+    pairs = (
+        (os.ST_NOSUID, mounts.MS_NOSUID), (os.ST_NODEV, mounts.MS_NODEV),
+        (os.ST_NOEXEC, mounts.MS_NOEXEC), (_ST_NOSYMFOLLOW, mounts.MS_NOSYMFOLLOW),
+    )  # fmt: skip
     return sum(flag for status, flag in pairs if found & status)

@@ -22,7 +22,8 @@ _ERRNO, _TRACE, _NOTIFY = 0x00050000, 0x7FF00000, 0x7FC00000
 ACTIONS = {
     "SCMP_ACT_ALLOW": _ALLOW, "SCMP_ACT_ERRNO": _ERRNO, "SCMP_ACT_KILL": _KILL_THREAD,
     "SCMP_ACT_KILL_PROCESS": _KILL_PROCESS, "SCMP_ACT_KILL_THREAD": _KILL_THREAD,
-    "SCMP_ACT_LOG": _LOG, "SCMP_ACT_TRACE": _TRACE, "SCMP_ACT_TRAP": _TRAP,
+    "SCMP_ACT_LOG": _LOG, "SCMP_ACT_NOTIFY": _NOTIFY, "SCMP_ACT_TRACE": _TRACE,
+    "SCMP_ACT_TRAP": _TRAP,
 }  # fmt: skip
 OPERATORS = {
     "SCMP_CMP_NE": 1, "SCMP_CMP_LT": 2, "SCMP_CMP_LE": 3, "SCMP_CMP_EQ": 4, "SCMP_CMP_GE": 5,
@@ -36,10 +37,11 @@ ARCHITECTURES = tuple(
         "X86_64",
     )
 )  # fmt: skip
-# seccomp(2); TSYNC means nothing to a process of one thread.
+# seccomp(2); TSYNC means nothing to a process of one thread, and excludes a listener.
+_TSYNC, _NEW_LISTENER, _WAIT_KILLABLE = 1, 8, 32
 FLAGS = {
-    "SECCOMP_FILTER_FLAG_TSYNC": 1, "SECCOMP_FILTER_FLAG_LOG": 2,
-    "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4,
+    "SECCOMP_FILTER_FLAG_TSYNC": _TSYNC, "SECCOMP_FILTER_FLAG_LOG": 2,
+    "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4, "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": _WAIT_KILLABLE,
 }  # fmt: skip
 _SET_MODE_FILTER = 1
 _ATTRIBUTE_BAD_ARCHITECTURE, _ATTRIBUTE_NNP = 2, 3  # enum scmp_filter_attr
@@ -94,15 +96,27 @@ def flags_of(seccomp: dict[str, Any]) -> int:
         if name not in FLAGS:
             raise SpecInvalid(f"the seccomp flag {name} is not supported")
         flags |= FLAGS[name]
-    return flags
+    if notifies(seccomp):
+        return flags & ~_TSYNC | _NEW_LISTENER
+    return flags & ~_WAIT_KILLABLE  # only a listener's is waited for
 
 
-def load(program: bytes, flags: int) -> None:
-    """Filter this process's system calls from here on, for good; raises OSError."""
+def notifies(seccomp: dict[str, Any]) -> bool:
+    """Whether a system call is put before an agent (seccomp_unotify(2))."""
+    entries = seccomp.get("syscalls") or []
+    actions = [seccomp.get("defaultAction"), *(entry.get("action") for entry in entries)]
+    return "SCMP_ACT_NOTIFY" in actions
+
+
+def load(program: bytes, flags: int) -> int:
+    """Filter this process's system calls from here on, for good; raises OSError.
+
+    With the flag of `notifies` the listener's descriptor, close-on-exec; else 0.
+    """
     code = ctypes.create_string_buffer(program, len(program))
     whole = _Program(len(program) // _INSTRUCTION, ctypes.addressof(code))
     number = syscall_number("seccomp")
-    syscall("seccomp SET_MODE_FILTER", number, _SET_MODE_FILTER, flags, ctypes.byref(whole))
+    return syscall("seccomp SET_MODE_FILTER", number, _SET_MODE_FILTER, flags, ctypes.byref(whole))
 
 
 def _action(name: Any, number: Any) -> int:
@@ -110,6 +124,8 @@ def _action(name: Any, number: Any) -> int:
         raise SpecInvalid(f"the seccomp action {name} is not supported")
     if ACTIONS[name] in {_ERRNO, _TRACE}:
         return int(ACTIONS[name] | ((errno.EPERM if number is None else int(number)) & 0xFFFF))
+    if number is not None:  # config-linux.md, "Seccomp": errnoRet, defaultErrnoRet
+        raise SpecInvalid(f"the seccomp action {name} has no errno", cause=f"{number} is given")
     return ACTIONS[name]
 
 

@@ -6,18 +6,48 @@ import contextlib
 import os
 from pathlib import Path
 
-from migrate.images.overlay import OverlaySnapshot
+from migrate.images.drivers import NAMES, checked, driver_named, first_working
+from migrate.images.overlay import OverlayDriver
 from migrate.images.rootdir import remove_tree
+from migrate.images.snapshots import Snapshot
 from migrate.images.store import Store
 from migrate.kernel import mounts
+from migrate.kernel.files import write_atomically
+from migrate.kernel.mountinfo import is_mount_point
+from migrate.runtime.configuration import read_configuration
 from migrate.runtime.errors import RootfsBad
 from migrate.runtime.paths import ContainerPaths, Paths
 from migrate.runtime.records import Bind, Record, check_name
 from migrate.runtime.spec import Spec
 
+VARIABLE = "MIGRATE_STORAGE_DRIVER"
+SHARED = "shared-trees"
+"""In the images' directory: what the btrfs driver makes once for all containers of an image."""
 
-def snapshot_of(paths: Paths, record: Record) -> OverlaySnapshot:
-    """The overlay of the container: its layers top first, or its rootfs directory, its upper."""
+
+def driver_for(paths: Paths, wanted: str = "") -> str:
+    """The storage driver of a container that is made here now, by name.
+
+    `wanted`, else MIGRATE_STORAGE_DRIVER, else the configuration's, else the first that works in
+    the state directory (looked for once a boot). Raises StorageDriverBad, ConfigurationBad.
+    """
+    chosen = wanted or os.environ.get(VARIABLE, "") or read_configuration().storage.driver
+    if chosen:
+        return checked(chosen, paths.state)
+    found = paths.run / "storage-driver"
+    mark = f"{paths.state} {paths.state.stat().st_dev}"
+    with contextlib.suppress(OSError):
+        place, _, name = found.read_text().rpartition(" ")
+        if place == mark and name in NAMES:
+            return name
+    name = first_working(paths.state)
+    with contextlib.suppress(OSError):
+        write_atomically(found, f"{mark} {name}".encode(), durable=False)
+    return name
+
+
+def snapshot_of(paths: Paths, record: Record) -> Snapshot:
+    """The container's root file system: its layers top first, or its rootfs directory, its own."""
     own = paths.container(record.identifier)
     if record.rootfs:
         lower: tuple[Path, ...] = (Path(record.rootfs),)
@@ -30,28 +60,41 @@ def snapshot_of(paths: Paths, record: Record) -> OverlaySnapshot:
             cause="a layer or the rootfs directory is missing",
             mend="import the image again with 'migrate image import'",
         )
-    return OverlaySnapshot(lower, own.upper, own.work, own.rootfs)
+    # A directory of the host can be changed between two containers; layers never are.
+    cache = None if record.rootfs else paths.images / SHARED
+    driver = driver_named(record.storage or OverlayDriver.name)
+    return driver.snapshot(lower, own.state, own.rootfs, cache)
 
 
 def mount_rootfs(paths: Paths, record: Record) -> None:
-    """Mount the overlay at its place; nothing to do when it is mounted."""
+    """Mount the root file system at its place; nothing to do when it is mounted."""
     own = paths.container(record.identifier)
-    for directory in (own.upper, own.work, own.rootfs):
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if own.rootfs.is_mount():
-        return
-    snapshot = snapshot_of(paths, record)
-    if not any(own.upper.iterdir()):
-        # Others than root live in the container and must be able to enter its root.
-        top = snapshot.lower[0].stat()
-        os.chown(own.upper, top.st_uid, top.st_gid)
-        own.upper.chmod(top.st_mode & 0o7777)
-    snapshot.mount()
+    if not is_mount_point(own.rootfs):
+        prepare_rootfs(paths, record)
+        snapshot_of(paths, record).mount()
+
+
+def prepare_rootfs(paths: Paths, record: Record) -> None:
+    """Do beforehand what takes long of `mount_rootfs`; raises OSError, RootfsBad, DiskFull."""
+    if not has_upper(record):
+        with Store(paths.images).hold():  # no prune of what containers share meanwhile
+            snapshot_of(paths, record).prepare()
+
+
+def has_upper(record: Record) -> bool:
+    """Whether what the container writes lies apart from the layers on this host."""
+    return (record.storage or OverlayDriver.name) == OverlayDriver.name
+
+
+def own_files(paths: Paths, record: Record) -> Path:
+    """The directory of what the container wrote; with some drivers it is its whole tree."""
+    own = paths.container(record.identifier)
+    return own.upper if has_upper(record) else own.tree
 
 
 def unmount_rootfs(own: ContainerPaths) -> None:
-    """Take the overlay off; no error when it is not mounted."""
-    while own.rootfs.is_mount():
+    """Take it off; no error when it is not mounted."""
+    while is_mount_point(own.rootfs):
         mounts.unmount(own.rootfs, mounts.MNT_DETACH)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+from typing import TYPE_CHECKING
 
 from migrate.kernel.files import (
     RESOLVE_IN_ROOT,
@@ -16,6 +17,9 @@ from migrate.kernel.files import (
     openat2,
 )
 from migrate.runtime.errors import SpecInvalid
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FILE_LIMIT = 1 << 20
 ID_LIMIT = (1 << 32) - 2  # (uid_t) -1 means "leave as it is"
@@ -68,6 +72,19 @@ def look_up(root: str | os.PathLike[str], wanted: str) -> User:
         additional = tuple(_number(g[2]) for g in groups if entry[0] in g[3].split(","))
     home = entry[5] if entry and entry[5].startswith("/") else "/"
     return User(user_id, group_id, additional, home)
+
+
+def names_of(root: Path) -> dict[int, str]:
+    """User names by number, of the root file system at `root`; empty where it is gone."""
+    found: dict[int, str] = {}
+    try:
+        with directory_descriptor(root) as descriptor:
+            for entry in _entries(descriptor, "etc/passwd", 7):
+                if entry[2].isascii() and entry[2].isdigit() and entry[0].isprintable():
+                    found.setdefault(int(entry[2]), entry[0])
+    except OSError:
+        return {}
+    return found
 
 
 def _choose(entries: list[list[str]], wanted: str) -> list[str] | None:

@@ -53,7 +53,7 @@ def test_on_a_host_for_real(two_hosts):
     begun = time.monotonic()
     found = {f["name"]: f for f in json.loads(alpha.run(["migrate", "doctor", "--json"]).stdout)}
     assert time.monotonic() - begun < 2
-    for name in ("root", "criu", "criu probe", "freezer", "overlay", "veth", "sshd", "/run"):
+    for name in ("root", "criu", "criu probe", "freezer", "storage driver", "veth", "sshd", "/run"):
         assert found[name]["status"] == "ok", found[name]
     assert found["criu feature cache"]["status"] == "warning"  # /run is fresh
     assert alpha.run(["find", "/sys/fs/cgroup", "-name", "migrate-doctor-*"]).stdout == ""

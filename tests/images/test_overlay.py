@@ -28,7 +28,7 @@ def make_layers(directory: Path, count: int) -> tuple[Path, ...]:
 def test_upper_moves(tmp_path: Path) -> None:
     lower = make_layers(tmp_path / "layers", 3)
     lower[0].chmod(0o751)
-    here = OverlayDriver().snapshot(lower, tmp_path / "here")
+    here = OverlayDriver().snapshot(lower, tmp_path / "here", tmp_path / "here/rootfs")
     here.mount()
     try:
         root = here.mount_point
@@ -45,7 +45,7 @@ def test_upper_moves(tmp_path: Path) -> None:
         seen = describe(root)
     finally:
         here.unmount()
-    there = OverlayDriver().snapshot(lower, tmp_path / "there")
+    there = OverlayDriver().snapshot(lower, tmp_path / "there", tmp_path / "there/rootfs")
     there.upper.mkdir(parents=True)
     layer.seek(0)
     apply_layer(layer, there.upper)
@@ -61,7 +61,7 @@ def test_upper_moves(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("count", "folder"), [(120, "a" * 64), (2, "odd:na,me\\ \n")])
 def test_long_and_odd_paths(tmp_path: Path, count: int, folder: str) -> None:
     lower = make_layers(tmp_path / folder, count)
-    snapshot = OverlayDriver().snapshot(lower, tmp_path / folder / "box")
+    snapshot = OverlayDriver().snapshot(lower, tmp_path / folder / "box", tmp_path / folder / "m")
     snapshot.mount()
     try:
         assert len(os.listdir(snapshot.mount_point / "shared")) == count
@@ -72,10 +72,10 @@ def test_long_and_odd_paths(tmp_path: Path, count: int, folder: str) -> None:
 def test_failures_are_told(tmp_path: Path) -> None:
     lower = make_layers(tmp_path / "layers", 1)
     with pytest.raises(SnapshotFailed):
-        OverlayDriver().snapshot((), tmp_path / "none").mount()
+        OverlayDriver().snapshot((), tmp_path / "none", tmp_path / "m").mount()
     with pytest.raises(SnapshotFailed):
-        OverlayDriver().snapshot((tmp_path / "gone",), tmp_path / "gone-box").mount()
-    busy = OverlayDriver().snapshot(lower, tmp_path / "busy")
+        OverlayDriver().snapshot((tmp_path / "gone",), tmp_path / "g", tmp_path / "m").mount()
+    busy = OverlayDriver().snapshot(lower, tmp_path / "busy", tmp_path / "busy/rootfs")
     busy.mount()
     with (busy.mount_point / "open").open("w"), pytest.raises(SnapshotFailed):
         busy.unmount()

@@ -291,3 +291,18 @@ def test_commands(tmp_path: Path, rootfs: Path, monkeypatch: pytest.MonkeyPatch)
     assert "freed" in run("prune")
     assert run("import", str(tmp_path / "box.tar")) == "box:1\n"
     assert json.loads(run("ls", "--json"))[0]["names"] == ["box:1"]
+
+
+def test_what_skopeo_makes_of_an_image_is_the_same_image(store: Store, tmp_path: Path) -> None:
+    layers = [archive(entry(name)).getvalue() for name in ("a", "b")]
+    saved = docker_save(layers, "box:1", tmp_path)
+    image = import_archive(store, saved)
+    for target in (f"docker-archive:{tmp_path}/docker.tar:box:2", f"oci-archive:{tmp_path}/oci.tar",
+                   f"oci:{tmp_path}/layout:box:2"):  # fmt: skip
+        command = ["skopeo", "--insecure-policy", "copy", "-q", f"docker-archive:{saved}", target]
+        subprocess.run(command, check=True, capture_output=True)
+    for name in ("docker.tar", "oci.tar", "layout"):
+        fresh = Store(tmp_path / f"store-{name}")
+        assert import_archive(fresh, tmp_path / name, "again").diff_ids == image.diff_ids
+        assert import_archive(store, tmp_path / name, f"again-{name}").diff_ids == image.diff_ids
+    assert len(store.layers()) == 2  # never written twice

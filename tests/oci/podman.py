@@ -14,6 +14,7 @@ from pathlib import Path
 
 from migrate.criu.apt import Apt
 from migrate.criu.mirror import find_mirror
+from migrate.criu.provide import criu_binary
 from tests.oci.runtime import COMMAND
 
 PREFIX = Path(sys.prefix) / "podman"
@@ -86,12 +87,20 @@ class Podman:
         self._environment = os.environ | {
             "CONTAINERS_CONF": str(configuration), "HOME": str(directory / "home"),
             "TMPDIR": str(directory),
+            "PATH": f"{self._with_criu()}:{os.environ['PATH']}",
         }  # fmt: skip
         self._command = [
             self.prefix / "usr/bin/podman", "--root", directory / "root", "--runroot",
             directory / "run", "--tmpdir", directory / "tmp", "--storage-driver", "vfs",
             "--runtime", runtime,
         ]  # fmt: skip
+
+    def _with_criu(self) -> Path:
+        """A directory with our CRIU, whose version Podman asks for before each checkpoint."""
+        place = self.directory / "programs"
+        place.mkdir()
+        (place / "criu").symlink_to(criu_binary())
+        return place
 
     def call(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
         """Podman's output and exit status."""

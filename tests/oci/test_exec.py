@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import array
 import json
 import os
 import socket
@@ -13,6 +12,7 @@ import pytest
 
 from tests.engine import eventually
 from tests.oci.runtime import Runtime
+from tests.oci.terminal import listening, received
 
 pytestmark = pytest.mark.root
 
@@ -119,22 +119,9 @@ def test_exec_with_a_terminal_of_the_container(oci: Runtime, web: str):
     assert oci.ok("exec", "--tty", web, "tty").startswith("/dev/pts/")
 
 
-def _received(listener: socket.socket) -> int:
-    connection, _address = listener.accept()
-    with connection:
-        _data, ancillary, _flags, _peer = connection.recvmsg(100, socket.CMSG_SPACE(4))
-    assert len(ancillary) == 1
-    assert ancillary[0][:2] == (socket.SOL_SOCKET, socket.SCM_RIGHTS)
-    return array.array("i", ancillary[0][2])[0]
-
-
 @pytest.fixture
 def console(tmp_path: Path) -> socket.socket:
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    listener.bind(str(tmp_path / "c"))
-    listener.listen(1)
-    listener.settimeout(20)
-    return listener
+    return listening(tmp_path / "c")
 
 
 def _read_all(master: int) -> str:
@@ -155,7 +142,7 @@ def test_console_socket_gets_the_master(oci: Runtime, console: socket.socket):
     text = "tty; stty size; [ -t 0 ] && [ -t 1 ] && [ -t 2 ] && ls -l /dev/console"
     spec = oci.spec("sh", "-c", text, terminal=True, consoleSize={"height": 30, "width": 90})
     identifier = oci.create(spec, "--console-socket", oci.directory / "c")
-    master = _received(console)
+    master = received(console)
     oci.ok("start", identifier)
     lines = _read_all(master).splitlines()
     assert lines[0].startswith("/dev/pts/")
@@ -165,7 +152,7 @@ def test_console_socket_gets_the_master(oci: Runtime, console: socket.socket):
 
 def test_console_socket_of_exec(oci: Runtime, web: str, console: socket.socket):
     oci.detached("exec", "--detach", "--tty", "--console-socket", oci.directory / "c", web, "tty")
-    assert _read_all(_received(console)).startswith("/dev/pts/")
+    assert _read_all(received(console)).startswith("/dev/pts/")
 
 
 def test_terminal_without_a_console_socket_is_refused(oci: Runtime, web: str):

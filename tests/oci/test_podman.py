@@ -2,45 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from migrate.kernel import mounts
-from migrate.kernel.mountinfo import read_mountinfo
-from migrate.runtime.cgroups.layout import detect
 from tests.engine import eventually
 from tests.oci.podman import Podman
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(240)]
-
-
-@pytest.fixture(scope="module")
-def podman() -> Iterator[Podman]:
-    with tempfile.TemporaryDirectory(prefix="pod.", dir="/tmp") as directory:
-        # Podman takes no --runroot of more than 50 characters.
-        yield from _used(Podman(Path(directory)))
-
-
-def _used(made: Podman) -> Iterator[Podman]:
-    yield made
-    made.ok("rm", "--all", "--force", "--time", "0")
-    for mount in reversed(read_mountinfo()):  # Podman leaves its own storage mounted
-        if mount.mount_point.startswith(str(made.directory)):
-            mounts.unmount(mount.mount_point)
-    assert eventually(lambda: all(_removed(root / "migrate-test") for root in detect().roots))
-
-
-def _removed(group: Path) -> bool:
-    """Podman leaves the group of its monitors, which end a moment later."""
-    for path in (group / "conmon", group):
-        with contextlib.suppress(OSError):
-            path.rmdir()
-    return not group.exists()
 
 
 @pytest.fixture
@@ -103,3 +73,9 @@ def test_options_of_every_day(podman: Podman, options: list[str | Path]):
     assert len(told("--tmpfs", "/data", "-v", "/etc:/host:ro", "--", *mounts_of).splitlines()) == 2
     look = ("cat", "/proc/sys/net/ipv4/ip_forward")
     assert told("--sysctl", "net.ipv4.ip_forward=1", "--", *look) == "1"
+
+
+def test_a_user_namespace(podman: Podman, options: list[str | Path]):
+    maps = ("--uidmap", "0:100000:65536", "--gidmap", "0:100000:65536")
+    told = podman.ok("run", "--rm", *maps, *options, "cat", "/proc/self/uid_map")
+    assert told.split() == ["0", "100000", "65536"]

@@ -1,4 +1,4 @@
-"""Storage: overlay and room in the state directory, and what /run is."""
+"""Storage: the driver and room in the state directory, and what /run is."""
 
 from __future__ import annotations
 
@@ -6,13 +6,20 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from migrate.errors import MigrateError
 from migrate.images.overlay import OverlayDriver
 from migrate.kernel.mountinfo import read_mountinfo
 from migrate.move.doctor.finding import Finding, good, lacking
 from migrate.runtime.paths import Paths
+from migrate.runtime.storage import driver_for
 
 ROOM = 1 << 30
 """Bytes below which the state directory counts as nearly full."""
+_COSTS = {
+    "btrfs": "a move compares whole trees; large files travel while it is paused",
+    "vfs": "each container copies its image; a move compares whole trees, large files travel while "
+    "it is paused",
+}
 
 
 def check(paths: Paths) -> Iterator[Finding]:
@@ -23,21 +30,25 @@ def check(paths: Paths) -> Iterator[Finding]:
         mend = "run it as root, or set MIGRATE_STATE and MIGRATE_RUN"
         yield lacking("state directory", str(error), "nothing can be kept", mend, needed=True)
         return
-    yield _overlay(paths.state)
+    yield _driver(paths)
     yield _room(paths.state)
     yield _run()
 
 
-def _overlay(state: Path) -> Finding:
-    costs = "containers of images can't be mounted"
+def _driver(paths: Paths) -> Finding:
+    """Which storage driver containers get here, and why; overlay is the one to be wished for."""
+    costs = "containers can't have root file systems"
     try:
-        works = OverlayDriver().works(state)
+        chosen = driver_for(paths)
+    except MigrateError as error:
+        return lacking("storage driver", error.what, costs, error.mend, needed=True)
     except OSError as error:
-        return lacking("overlay", str(error), costs, "free some space", needed=True)
-    if works:
-        return good("overlay", f"works in {state}", needed=True)
+        return lacking("storage driver", str(error), costs, "free some space", needed=True)
+    found = f"{chosen} in {paths.state}"
+    if chosen == OverlayDriver.name or OverlayDriver().works(paths.state):
+        return good("storage driver", found, needed=True)
     mend = "modprobe overlay; or put the state directory on ext4, xfs or btrfs (MIGRATE_STATE)"
-    return lacking("overlay", f"does not work in {state}", costs, mend, needed=True)
+    return lacking("storage driver", f"{found}; overlay does not work", _COSTS[chosen], mend)
 
 
 def _room(state: Path) -> Finding:

@@ -15,7 +15,7 @@ from migrate.runtime.errors import NameTaken
 from migrate.runtime.networks import driver_of
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import Record, load_all
-from migrate.runtime.storage import bind_source
+from migrate.runtime.storage import bind_source, driver_for
 
 CPU_SUBJECT = "what the CPUs can do"
 MOST = 64  # verdicts and obstacles that are taken from another host
@@ -32,6 +32,7 @@ def verdicts_here(paths: Paths, state: State, source_cpu: bytes = b"") -> list[V
         ("paths", "the host's paths that it mounts", lambda: _binds_there(paths, record)),
         ("network", "its bridge, and whether its address is free",
          lambda: driver_of(record.network.driver).check(record.network, others)),
+        ("storage", "whether a storage driver works there", lambda: _storage_works(paths)),
         ("volumes", "volumes of other containers by these names",
          lambda: refuse_foreign_volumes(paths, record, others)),
     ]  # fmt: skip
@@ -65,6 +66,11 @@ def _binds_there(paths: Paths, record: Record) -> None:
     for bind in record.binds:
         if not bind.volume:
             bind_source(paths, bind)
+
+
+def _storage_works(paths: Paths) -> None:
+    if paths.state.is_dir():
+        driver_for(paths)
 
 
 def to_wire(verdicts: Iterable[Verdict]) -> list[dict[str, Any]]:

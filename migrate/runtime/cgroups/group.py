@@ -69,6 +69,23 @@ class ControlGroup:
             except OSError as error:
                 raise CgroupFailed(f"can't limit {controller}", cause=str(error)) from error
 
+    def change_limits(self, before: Resources, after: Resources) -> None:
+        """Set the limits that differ, a missing one lifted; raises CgroupFailed."""
+        for controller, was, wanted in (
+            ("memory", before.memory, after.memory), ("cpu", before.cpus, after.cpus),
+            ("pids", before.pids, after.pids),
+        ):  # fmt: skip
+            if was == wanted:
+                continue
+            kind, directory = self._controlled(controller)
+            try:
+                if wanted:
+                    kind.limit(directory, controller, wanted)
+                else:
+                    kind.lift(directory, controller)
+            except OSError as error:
+                raise CgroupFailed(f"can't limit {controller}", cause=str(error)) from error
+
     def set_cpus(self, cores: float | None) -> None:
         """Change the limit of cpu, None for no limit; raises CgroupFailed."""
         kind, directory = self._controlled("cpu")
@@ -76,7 +93,7 @@ class ControlGroup:
             if cores:
                 kind.limit(directory, "cpu", cores)
             else:
-                kind.lift_cpu_limit(directory)
+                kind.lift(directory, "cpu")
         except OSError as error:
             raise CgroupFailed("can't limit cpu", cause=str(error)) from error
 

@@ -6,6 +6,7 @@ the conversions from v1's to v2's scales are those of crun's crun.1 ("CGROUP v2"
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,6 +54,7 @@ _THROTTLES = {
     "throttleReadIOPSDevice": ("read_iops_device", "riops"),
     "throttleWriteIOPSDevice": ("write_iops_device", "wiops"),
 }
+_RESERVED = ".rsvd.max"
 _NOT_HERE = ("rdma", "network")
 
 
@@ -85,7 +87,7 @@ def _plain(resources: dict[str, Any], part: str, first: set[str]) -> Iterator[Se
         table = _V1
         if _V1.get(given, ("", ""))[0] not in first:
             table = _V2
-        if value not in (None, "", 0) or (name == "idle" and value is not None):
+        if value not in (None, "", 0) or (name in {"idle", "swappiness"} and value is not None):
             if given in table:
                 yield Setting(*table[given], str(value), given)
             elif given.startswith("cpu.realtime"):
@@ -156,7 +158,8 @@ def _huge_pages(limits: list[dict[str, Any]]) -> Iterator[Setting]:
         size = str(entry["pageSize"])
         if not size.isalnum():
             raise SpecInvalid(f"hugepageLimits has no page size {size!r}")
-        yield Setting("hugetlb", f"hugetlb.{size}.max", str(entry["limit"]), "hugepageLimits")
+        for file in (f"hugetlb.{size}.max", f"hugetlb.{size}{_RESERVED}"):
+            yield Setting("hugetlb", file, str(entry["limit"]), "hugepageLimits")
 
 
 def apply(wanted: list[Setting], directories: dict[str, Path], unified: Path | None) -> None:
@@ -188,6 +191,8 @@ def _write(
         with open(directory / setting.file, "r+") as file:  # noqa: PTH123
             file.write(setting.value)
     except OSError as error:
+        if error.errno == errno.ENOENT and setting.file.endswith(_RESERVED):
+            return None  # this kernel counts the use alone, which is limited, too
         return error
     return None
 

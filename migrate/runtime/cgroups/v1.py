@@ -10,10 +10,7 @@ CPU_PERIOD = 100_000  # microseconds
 def limit(directory: Path, controller: str, value: float) -> None:
     """Set one limit: memory in bytes, cpu in cores, pids a count."""
     if controller == "memory":
-        (directory / "memory.limit_in_bytes").write_text(str(int(value)))
-        with_swap = directory / "memory.memsw.limit_in_bytes"  # missing without swap accounting
-        if with_swap.exists():
-            with_swap.write_text(str(int(value)))
+        _limit_memory(directory, str(int(value)))
     elif controller == "cpu":
         (directory / "cpu.cfs_period_us").write_text(str(CPU_PERIOD))
         (directory / "cpu.cfs_quota_us").write_text(str(int(value * CPU_PERIOD)))
@@ -21,9 +18,25 @@ def limit(directory: Path, controller: str, value: float) -> None:
         (directory / "pids.max").write_text(str(int(value)))
 
 
-def lift_cpu_limit(directory: Path) -> None:
-    """Let it use all cores."""
-    (directory / "cpu.cfs_quota_us").write_text("-1")
+def _limit_memory(directory: Path, value: str) -> None:
+    """Memory alone, and memory with swap, which must never be less: when raised, it goes first."""
+    alone, with_swap = (directory / f"memory.{name}limit_in_bytes" for name in ("", "memsw."))
+    order = [alone]
+    if with_swap.exists():  # missing without swap accounting
+        raised = value == "-1" or int(value) > int(with_swap.read_text())
+        order.insert(0 if raised else 1, with_swap)
+    for file in order:
+        file.write_text(value)
+
+
+def lift(directory: Path, controller: str) -> None:
+    """Take the limit away."""
+    if controller == "memory":
+        _limit_memory(directory, "-1")
+    elif controller == "cpu":
+        (directory / "cpu.cfs_quota_us").write_text("-1")
+    else:
+        (directory / "pids.max").write_text("max")
 
 
 def request_freeze(directory: Path) -> None:

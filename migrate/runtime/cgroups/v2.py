@@ -7,6 +7,14 @@ from pathlib import Path
 CPU_PERIOD = 100_000  # microseconds
 
 
+def enable(root: Path, parent: str, controllers: set[str]) -> None:
+    """Delegate controllers down to the groups in root/parent, which exists; raises OSError."""
+    words = " ".join(f"+{controller}" for controller in sorted(controllers))
+    parts = Path(parent).parts
+    for depth in range(len(parts) + 1):
+        (root.joinpath(*parts[:depth]) / "cgroup.subtree_control").write_text(words)
+
+
 def limit(directory: Path, controller: str, value: float) -> None:
     """Set one limit: memory in bytes, cpu in cores, pids a count."""
     if controller == "memory":
@@ -20,9 +28,17 @@ def limit(directory: Path, controller: str, value: float) -> None:
         (directory / "pids.max").write_text(str(int(value)))
 
 
-def lift_cpu_limit(directory: Path) -> None:
-    """Let it use all cores."""
-    (directory / "cpu.max").write_text(f"max {CPU_PERIOD}")
+def lift(directory: Path, controller: str) -> None:
+    """Take the limit away."""
+    if controller == "memory":
+        (directory / "memory.max").write_text("max")
+        swap = directory / "memory.swap.max"
+        if swap.exists():
+            swap.write_text("max")
+    elif controller == "cpu":
+        (directory / "cpu.max").write_text(f"max {CPU_PERIOD}")
+    else:
+        (directory / "pids.max").write_text("max")
 
 
 def request_freeze(directory: Path) -> None:

@@ -20,7 +20,13 @@ from migrate.runtime.networks import driver_of
 from migrate.runtime.paths import ContainerPaths, Paths
 from migrate.runtime.records import Record, load_all, process_of, save_process
 from migrate.runtime.spec import Spec, load, validate
-from migrate.runtime.storage import mount_rootfs, remove_storage, unmount_rootfs, with_sources
+from migrate.runtime.storage import (
+    driver_for,
+    mount_rootfs,
+    remove_storage,
+    unmount_rootfs,
+    with_sources,
+)
 from migrate.runtime.users import look_up
 from migrate.runtime.usual import run_by
 
@@ -72,8 +78,9 @@ def _registered(paths: Paths, record: Record) -> Record:
         try:
             clear_debris(paths)
             records.claim_name(paths, record.name)
+            storage = driver_for(paths, record.storage)
             network = driver.settle(record.network, load_all(paths))
-            record = msgspec.structs.replace(record, network=network)
+            record = msgspec.structs.replace(record, network=network, storage=storage)
             records.save(paths, record)
         except BaseException:
             own.lock.unlink(missing_ok=True)

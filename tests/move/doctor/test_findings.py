@@ -133,7 +133,7 @@ def test_the_freezer_leaves_nothing():
 def test_storage(tmp_path, monkeypatch):
     paths = Paths(tmp_path / "state", tmp_path / "run")
     found = by_name(storage.check(paths))
-    assert {"overlay", "disk", "/run"} == found.keys()
+    assert {"storage driver", "disk", "/run"} == found.keys()
     assert [p.name for p in (tmp_path / "state").iterdir() if p.name.startswith(".")] == []
     monkeypatch.setattr(storage, "ROOM", 1 << 60)
     assert by_name(storage.check(paths))["disk"].status == "warning"

@@ -1,0 +1,24 @@
+"""The side of an engine that gives a console socket and takes the terminal's master."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+
+def listening(path: Path) -> socket.socket:
+    """A console socket."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(path))
+    listener.listen(1)
+    listener.settimeout(20)
+    return listener
+
+
+def received(listener: socket.socket) -> int:
+    """The master that comes over the next connection, alone."""
+    connection, _address = listener.accept()
+    with connection:
+        _data, descriptors, _flags, _peer = socket.recv_fds(connection, 100, 2)
+    assert len(descriptors) == 1
+    return descriptors[0]
