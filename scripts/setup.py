@@ -148,21 +148,23 @@ def make_environment() -> None:
         python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
         "--editable", ".[dev,bench]",
     )  # fmt: skip
-    write_command(python)
     stamp.write_text(wanted)
 
 
-def write_command(python: Path) -> None:
-    """`migrate` as pip makes it, but without `site`: that takes as long as the interpreter itself.
+def write_commands() -> None:
+    """The commands as pip makes them, but without `site`: that takes as long as the interpreter.
 
-    `migrate.cli.entry` loads it where it is needed.
+    Their `entry` loads it where it is needed.
     """
-    command = VENV / "bin/migrate"
-    command.write_text(
-        f"#!{python} -S\nimport sys\n\nsys.path[0] = {str(CHECKOUT)!r}\n"
-        "from migrate.cli.entry import main\n\nmain()\n"
-    )
-    command.chmod(0o755)
+    for name, module in (("migrate", "migrate.cli.entry"), ("migrate-oci", "migrate.oci.entry")):
+        command = VENV / "bin" / name
+        text = (
+            f"#!{VENV / 'bin/python'} -S\nimport sys\n\nsys.path[0] = {str(CHECKOUT)!r}\n"
+            f"from {module} import main\n\nmain()\n"
+        )
+        if command.read_text() != text:
+            command.write_text(text)
+            command.chmod(0o755)
 
 
 def provide_criu() -> None:
@@ -199,6 +201,7 @@ def main() -> int:
             )
         install_packages()
         make_environment()
+        write_commands()
         provide_criu()
         compile_sources()
     except SetupError as error:

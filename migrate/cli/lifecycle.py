@@ -8,8 +8,9 @@ from migrate.cli.names import for_each, names_argument
 
 
 @click.command()
+@click.option("--again", is_flag=True, hidden=True, help="By its restart policy.")
 @names_argument
-def start(names: tuple[str, ...]) -> None:
+def start(names: tuple[str, ...], again: bool) -> None:
     """Start created or stopped containers.
 
     \b
@@ -17,7 +18,7 @@ def start(names: tuple[str, ...]) -> None:
     """
     from migrate.runtime.lifecycle.start import start as act
 
-    for_each(names, act)
+    for_each(names, lambda paths, record: act(paths, record, again=again))
 
 
 @click.command()

@@ -29,12 +29,14 @@ def ps(everything: bool, quiet: bool, as_json: bool) -> None:
     \b
     Example: migrate ps -a
     """
+    from migrate.runtime.cgroups.layout import detect
     from migrate.runtime.paths import Paths
     from migrate.runtime.records import load_all
     from migrate.runtime.status import status_of
 
     paths = Paths.from_environment()
-    found = [(record, status_of(paths, record)) for record in load_all(paths)]
+    layout = detect()
+    found = [(record, status_of(paths, record, layout)) for record in load_all(paths)]
     found = [(r, status) for r, status in found if everything or status.word in _SHOWN]
     if as_json:
         print_json([_as_dict(record, status) for record, status in found])

@@ -27,8 +27,9 @@ from migrate.move.errors import HostPythonUnfit
 from migrate.move.farside import INSTALLED
 
 MODULES = (
-    "migrate.cli.main", "click", "rich.table", "paramiko", "msgpack", "msgspec", "google.protobuf",
-    "pyroute2", "zstandard", "xxhash", "numpy", "tomlkit", "yaml", "pyrage",
+    "migrate.cli.main", "migrate.cli.quick", "click", "rich.table", "paramiko", "msgpack",
+    "msgspec", "google.protobuf", "pyroute2", "zstandard", "xxhash", "numpy", "tomlkit", "yaml",
+    "pyrage",
 )  # fmt: skip
 """Imported at the other host before the installation counts."""
 _SCRIPTS = "../../../bin/"

@@ -46,6 +46,7 @@ def launch_monitor(
         restart=record.restart,
     )
     own.filling.unlink(missing_ok=True)  # of processes that are no more
+    own.stopped.unlink(missing_ok=True)
     log = own.run / "monitor.log"
     pid, line = monitorstart.start(message, str(log))
     if not line:

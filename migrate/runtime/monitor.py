@@ -237,6 +237,7 @@ class Monitor:
                     self._remover = connection
                 if request.get("output"):
                     self._listeners.append(connection)
+                    self._tell_growth()  # it may have grown before this was heard
                 return None
             case "criu":
                 added = request.get("environment", {})

@@ -54,7 +54,7 @@ def message(
         "log_limits": log_limits, "restart": restart, "stopped": f"{own.run}/stopped",
         "restarts": f"{own.run}/restarts",
         "at_exit": _command("rm", own.identifier) if remove else None,
-        "again": _command("start", own.identifier) if restart else None,
+        "again": _command("start", "--again", own.identifier) if restart else None,
     }  # fmt: skip
 
 
@@ -104,6 +104,11 @@ def _may_fork() -> bool:
     with open("/proc/self/statm") as file:
         _size, resident, shared = map(int, file.read().split()[:3])
     return (resident - shared) * os.sysconf("SC_PAGE_SIZE") <= FORK_LIMIT
+
+
+def load() -> None:
+    """Load what a forked monitor needs, while there is something to wait for."""
+    from migrate.runtime import monitor  # noqa: F401
 
 
 def _forked(launch: dict[str, Any], errors: int) -> tuple[int, bytes]:

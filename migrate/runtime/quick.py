@@ -82,13 +82,21 @@ class Started:
         write_atomically(self.place.process, started, durable=False)
 
     def remove(self) -> None:
-        """What `delete` does to an ended container, if it is there still; raises CgroupFailed."""
-        with locked(self.place.lock, "rm"):
-            if os.path.exists(f"{self.place.state}/record.json"):
+        """What `delete` does to an ended container, if it is ours still; raises CgroupFailed."""
+        with locked(self.place.lock, "rm", owner=self.place.state):
+            if self._is_ours():
                 _unmake(self.place, tree.detect())
                 _remove_files(self.place)
-            else:  # who removed it has removed the lock as well, before we made it anew
-                _unlink(self.place.lock)
+
+    def _is_ours(self) -> bool:
+        """Not removed, started again, held by a move or by a restore since."""
+        try:
+            record = _read(f"{self.place.state}/record.json")
+            process = _read(self.place.process)
+        except (OSError, ValueError):
+            return False
+        free = not record.get("held") and not os.path.exists(f"{self.place.state}/before-restore")
+        return free and process.get("monitor") == self.monitor
 
 
 def make(state: str, run: str, wanted: Wanted) -> Started:
@@ -99,7 +107,7 @@ def make(state: str, run: str, wanted: Wanted) -> Started:
         place = Place(state, run, os.urandom(6).hex())
         image = _image(place, wanted)
         config = image["config"] if image else {}
-        with locked(place.lock, "create"):
+        with locked(place.lock, "create", owner=place.state):
             return _made(place, wanted, image, config)
     except Exception as error:
         raise NotQuick from error
@@ -141,10 +149,11 @@ def _made(
         spec = _spec(place, wanted, config)
         _write(place, "config.json", json.dumps(spec, indent=1).encode(), durable=durable)
         os.mkfifo(f"{place.run}/exec.fifo", 0o600)
-        tree.make(trees, tree.PARENT, place.identifier)
         if wanted.network == "none":
             netns.create(place.netns)
-        wait_for_moves()
+        monitorstart.load()
+        wait_for_moves()  # it holds the lock that making a group needs, too
+        tree.make(trees, tree.PARENT, place.identifier)
         return _launched(place, wanted, spec, trees)
     except BaseException:
         _unmake(place, trees)
@@ -190,8 +199,7 @@ def _registration(place: Place, name: str) -> Iterator[None]:
 
 def _name_in(path: str) -> str:
     try:
-        with open(path, "rb") as file:
-            return str(json.loads(file.read())["name"])
+        return str(_read(path)["name"])
     except FileNotFoundError:
         return ""
 
@@ -304,6 +312,12 @@ def _empty(directory: str, keep: str = "", depth: int = 0) -> None:
                 _remove_tree(entry.path, depth + 1)
             elif entry.path != keep:
                 os.unlink(entry.path)
+
+
+def _read(path: str) -> dict[str, Any]:
+    with open(path, "rb") as file:
+        found: dict[str, Any] = json.loads(file.read())
+    return found
 
 
 def _unlink(path: str) -> None:

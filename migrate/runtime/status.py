@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from migrate.runtime.cgroups.group import ControlGroup
+from migrate.runtime.cgroups.layout import Layout
 from migrate.runtime.control import exit_status
 from migrate.runtime.errors import MoveUnsettled, WrongState
 from migrate.runtime.paths import Paths
@@ -29,8 +30,8 @@ class Status:
     exit_status: int | None = None
 
 
-def status_of(paths: Paths, record: Record) -> Status:
-    """The container's status now."""
+def status_of(paths: Paths, record: Record, layout: Layout | None = None) -> Status:
+    """The container's status now; who asks for many gives what `layout.detect` has found."""
     own = paths.container(record.identifier)
     process = load_process(own)
     if record.moved_to:
@@ -39,7 +40,8 @@ def status_of(paths: Paths, record: Record) -> Status:
         return Status("stopped", exit_status=exit_status(own) if own.exit.exists() else None)
     if not process.started:
         return Status("created", process.pid)
-    frozen = ControlGroup.of(record.identifier).frozen
+    group = ControlGroup(record.identifier, layout) if layout else ControlGroup.of(own.identifier)
+    frozen = group.frozen
     return Status("paused" if frozen else "running", process.pid)
 
 

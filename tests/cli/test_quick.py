@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migrate.cli import run as general
@@ -26,11 +27,12 @@ WORDS = (
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(WORDS), max_size=7))
 def test_what_is_read_plainly_means_the_same_to_click(words: list[str]):
     wanted = plainly(words)
-    if wanted is None or not os.path.isdir(wanted.rootfs or "/"):  # `make` refuses that
-        return
+    if wanted is None or (wanted.rootfs and not Path(wanted.rootfs).is_dir()):
+        return  # `make` refuses a root that is none, and the general way says so
     with general.run.make_context("run", list(words)) as context:
         given = dict(context.params)
     assert not given.pop("detach")
@@ -98,10 +100,9 @@ def test_both_ways_make_the_same(engine: Engine, image: str, options: tuple[str,
                        entry=entry)  # fmt: skip
         assert (done.returncode, done.stderr) == (3, ""), done
         own = engine.paths.container(engine.status(name)["id"])
-        record, spec = json.loads(own.record.read_bytes()), json.loads(own.spec.read_bytes())
-        assert records.find(engine.paths, name).identifier == own.identifier
-        assert spec.pop("hostname") == record.pop("identifier")
-        record.pop("created"), record.pop("name")
+        record, spec = records.find(engine.paths, name), json.loads(own.spec.read_bytes())
+        assert spec.pop("hostname") == record.identifier
+        record = msgspec.structs.replace(record, identifier="", name="", created=0)
         pins = sorted(
             path.name for path in (engine.paths.images / "pins").glob(own.identifier + "*")
         )

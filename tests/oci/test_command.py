@@ -114,3 +114,11 @@ def test_pause_and_resume_of_what_is_not_fit_are_errors(oci: Runtime):
     oci.ok("pause", identifier)
     assert "paused" in oci.fails("pause", identifier)
     assert oci.state(identifier)["status"] == "paused"
+
+
+def test_the_entry_knows_every_command():
+    from migrate.oci import entry
+    from migrate.oci.commands import COMMANDS
+
+    assert set(COMMANDS) == entry._ALONE | entry._OTHERS
+    assert not entry._ALONE & entry._OTHERS

@@ -72,6 +72,17 @@ def test_always_until_it_is_stopped(engine: Engine):
 
 
 @pytest.mark.root
+def test_it_is_stopped_between_two_lives(engine: Engine):
+    engine.detached("--name", "b", "--restart", "always", "sh", "-c", "echo begun")
+    assert eventually(lambda: starts(engine, "b") == 4)  # the next one is 0.8 s away
+    engine.ok("stop", "b")
+    time.sleep(1.2)
+    assert starts(engine, "b") == 4
+    engine.ok("rm", "b")
+    assert engine.leftovers() == []
+
+
+@pytest.mark.root
 def test_a_removed_one_does_not_come_back(engine: Engine):
     engine.detached("--name", "r", "--restart", "always", "sh", "-c", "echo begun")
     assert eventually(lambda: starts(engine, "r") > 2)

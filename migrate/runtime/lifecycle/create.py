@@ -100,7 +100,6 @@ def prepare_and_launch(paths: Paths, record: Record, spec: Spec) -> None:
     own = paths.container(record.identifier)
     with making_place(paths, record):
         own.exit.unlink(missing_ok=True)
-        own.stopped.unlink(missing_ok=True)
         own.fifo.unlink(missing_ok=True)
         os.mkfifo(own.fifo, 0o600)
         driver = driver_of(record.network.driver)

@@ -16,8 +16,11 @@ from migrate.runtime.status import process_of_container, require, status_of
 from migrate.runtime.waiting import release_init
 
 
-def start(paths: Paths, record: Record) -> None:
-    """Start it; raises WrongState when it runs, GenerationOld if it has moved on, HostCordoned."""
+def start(paths: Paths, record: Record, *, again: bool = False) -> None:
+    """Start it; raises WrongState when it runs, GenerationOld if it has moved on, HostCordoned.
+
+    `again`: by its restart policy, and so not after somebody has stopped it.
+    """
     own = paths.container(record.identifier)
     if record.moved_to:
         raise GenerationOld(
@@ -26,6 +29,8 @@ def start(paths: Paths, record: Record) -> None:
         )
     with records.locked(own, "start"):
         require(paths, record, "created", "stopped")
+        if again and own.stopped.exists():
+            return
         refuse_if_cordoned(paths, f"start '{record.name}'")
         if status_of(paths, record).word == "stopped":
             await_monitor_end(records.load_process(own))  # it may be writing the old status down

@@ -54,9 +54,16 @@ def _send(process: Process, number: int) -> None:
 
 
 def stop(paths: Paths, record: Record, limit: float) -> bool:
-    """Ask init to end, and kill everything after `limit` seconds; True if it had to be killed."""
-    with records.locked(paths.container(record.identifier), "stop"):
-        require(paths, record, "running", "paused", "created")
+    """Ask init to end, and kill everything after `limit` seconds; True if it had to be killed.
+
+    One that has ended and would be started again stays as it is.
+    """
+    own = paths.container(record.identifier)
+    with records.locked(own, "stop"):
+        ended = ("stopped",) if record.restart else ()
+        if require(paths, record, "running", "paused", "created", *ended).word == "stopped":
+            mark_stopped(own)
+            return False
         return stop_locked(paths, record, limit)
 
 
