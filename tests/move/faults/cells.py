@@ -17,8 +17,8 @@ FAULTS = (
 COMMITTED = ("committed-there", "thawed-there", "serving", "committed")
 """Points behind COMMIT."""
 _ROUNDS = ("files-held", "memory-sent")
-_COLD = ("prepared", "restored", "committing", "committed", "placed", "unpacked",
-         "restored-there", "committed-there", "thawed-there")  # fmt: skip
+_COLD = ("prepared", "restored", "committing", "committed", "unpacked", "restored-there",
+         "committed-there", "thawed-there")  # fmt: skip
 _CRIU_THERE = ("placed", "prepared", "frozen", "unpacked", "memory-sent", "dumped")
 """Points at which a CRIU waits or works on a host."""
 
