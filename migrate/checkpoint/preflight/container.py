@@ -21,6 +21,11 @@ _O_PATH = 0o10000000
 _KNOWN = {known.name: known for known in CATALOGUE}
 
 
+def printable(text: str) -> str:
+    """What a container's programs have chosen, fit for a terminal."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
 @dataclass(frozen=True)
 class Descriptor:
     """An open file; `mode` and `device` as stat(2) has st_mode and st_rdev."""
@@ -52,8 +57,8 @@ class Task:
 
     @property
     def title(self) -> str:
-        """For people."""
-        return f"{self.fields['Name']} (pid {self.pid})"
+        """For people; a program chooses its name, and may choose control characters."""
+        return f"{printable(self.fields['Name'])} (pid {self.pid})"
 
     @cached_property
     def directory(self) -> Path:

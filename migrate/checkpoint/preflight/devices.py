@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator
 
 from migrate.checkpoint.errors import NotDumpable
-from migrate.checkpoint.preflight.container import Container, Task
+from migrate.checkpoint.preflight.container import Container, Task, printable
 
 _MEMORY_MAJOR = 1  # Linux, Documentation/admin-guide/devices.txt: /dev/zero, and /dev/null
 _ANONYMOUS = {"anon_inode:[io_uring]": "io-uring", "anon_inode:[perf_event]": "perf-event"}
@@ -23,7 +23,7 @@ def mapped_devices(container: Container) -> Iterator[NotDumpable]:
             elif name in _ANONYMOUS:
                 yield task.known(_ANONYMOUS[name], f"has mapped {name.partition(':')[2]}")
             elif name.startswith("/dev/") and _is_device(task, name):
-                yield task.known("device-mapping", f"has mapped {name}")
+                yield task.known("device-mapping", f"has mapped {printable(name)}")
 
 
 def _is_device(task: Task, path: str) -> bool:

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 from migrate.checkpoint.errors import NotDumpable
-from migrate.checkpoint.preflight.container import Container
+from migrate.checkpoint.preflight.container import Container, printable
 from migrate.criu.catalogue import CATALOGUE
 from migrate.kernel.mountinfo import read_mountinfo
 
@@ -26,7 +26,8 @@ def mounts_that_stay(container: Container) -> Iterator[NotDumpable]:
         given = {m.device for m in mounts if m.mount_point in container.given_mounts}
         for mount in mounts:
             if mount.device not in given and mount.fs_type not in _MOUNTED_AGAIN:
+                place = printable(mount.mount_point)
                 yield NotDumpable(
-                    f"{mount.mount_point} in the container is a mount of {mount.fs_type}",
+                    f"{place} in the container is a mount of {mount.fs_type}",
                     cause=_KNOWN.cause, mend=_KNOWN.mend,
                 )  # fmt: skip

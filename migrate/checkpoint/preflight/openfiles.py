@@ -11,6 +11,7 @@ from migrate.checkpoint.preflight.container import (
     Descriptor,
     is_block_device,
     is_character_device,
+    printable,
 )
 
 _ANONYMOUS = {
@@ -71,5 +72,5 @@ def _name_of_pidfd(descriptor: Descriptor, pids: frozenset[int]) -> str:
 def _words(descriptor: Descriptor) -> str:
     if is_block_device(descriptor) or is_character_device(descriptor):
         number = f"{os.major(descriptor.device)}:{os.minor(descriptor.device)}"
-        return f"{descriptor.target} (device {number})"
-    return descriptor.target.removeprefix("anon_inode:")
+        return f"{printable(descriptor.target)} (device {number})"
+    return printable(descriptor.target.removeprefix("anon_inode:"))

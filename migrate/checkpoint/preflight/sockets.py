@@ -24,6 +24,7 @@ _TABLES = {
     "icmp": 9, "icmp6": 9, "unix": 6, "netlink": 9, "packet": 8,
 }  # fmt: skip
 _MPTCP, _SCTP, _UDP_LITE = 262, 132, 136  # include/uapi/linux/in.h
+_OPTIONS = (39, socket.SO_TYPE, 38)  # SO_DOMAIN, SO_TYPE, SO_PROTOCOL: asm-generic/socket.h
 _INTERNET = {socket.AF_INET, socket.AF_INET6}
 _FAMILIES = {*_INTERNET, socket.AF_UNIX, socket.AF_NETLINK, socket.AF_PACKET}
 _PROTOCOLS = {0, 1, 58, socket.IPPROTO_TCP, socket.IPPROTO_UDP, _UDP_LITE}  # ICMP, ICMPv6
@@ -34,6 +35,7 @@ def sockets(container: Container) -> Iterator[NotDumpable]:
     usual = _in_tables(container.init.directory / "net")
     own = {d.socket for task in container.tasks for d in task.descriptors if d.socket}
     peers = _peers(container, own)
+    outside = {inode for inode, peer in peers.items() if peer not in own}
     for task in container.own_tasks:
         told = set()
         for descriptor in task.descriptors:
@@ -42,7 +44,7 @@ def sockets(container: Container) -> Iterator[NotDumpable]:
             name, words = "", ""
             if descriptor.socket not in usual:
                 name, words = _unusual(task, descriptor)
-            elif peers.get(descriptor.socket, 0) not in own | {0}:
+            elif descriptor.socket in outside:
                 name, words = "unix-external", "is connected to a unix socket of the host's"
             if name and name not in told:
                 told.add(name)
@@ -65,24 +67,25 @@ def _unusual(task: Task, descriptor: Descriptor) -> tuple[str, str]:
     with contextlib.suppress(OSError):
         process = processes.pidfd_open(task.pid)
         try:
-            copy = socket.socket(fileno=processes.pidfd_getfd(process, descriptor.number))
+            number = processes.pidfd_getfd(process, descriptor.number)
         finally:
             os.close(process)
-        with copy:
-            return _kind(copy)
+        # Family and type are given, for Python asks the socket's name otherwise: some have none.
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, fileno=number) as copy:
+            return _kind(*(copy.getsockopt(socket.SOL_SOCKET, option) for option in _OPTIONS))
     return "", ""
 
 
-def _kind(copy: socket.socket) -> tuple[str, str]:
-    if copy.family not in _FAMILIES:
-        return "socket-family", f"has a socket of the family {int(copy.family)}"
-    if copy.family not in _INTERNET or copy.type == socket.SOCK_RAW:
+def _kind(family: int, kind: int, protocol: int) -> tuple[str, str]:
+    if family not in _FAMILIES:
+        return "socket-family", f"has a socket of the family {family}"
+    if family not in _INTERNET or kind == socket.SOCK_RAW:
         return "", ""
     named = {_MPTCP: ("mptcp", "has a Multipath TCP socket"), _SCTP: ("sctp", "has an SCTP socket")}
-    if copy.proto in named:
-        return named[copy.proto]
-    if copy.proto not in _PROTOCOLS:
-        return "ip-protocol", f"has an internet socket of the protocol {copy.proto}"
+    if protocol in named:
+        return named[protocol]
+    if protocol not in _PROTOCOLS:
+        return "ip-protocol", f"has an internet socket of the protocol {protocol}"
     return "", ""
 
 
