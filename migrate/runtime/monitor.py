@@ -248,10 +248,11 @@ class Monitor:
                 self._close_writers()
             case "pages" if descriptors and self._pages:
                 return self._pages.start(request, descriptors[0])
-            case "pages" if self._pages:
-                return self._pages.state()
-            case "fill" if self._pages:
-                self._pages.begin()
+            case "pages" if not descriptors:
+                return self._pages.state() if self._pages else {"ok": True, "pid": 0}
+            case "fill":
+                if self._pages:
+                    self._pages.begin()
             case "drain":
                 self._drain()
             case "leave":

@@ -5,8 +5,10 @@ The files are those of the kernel's Documentation/admin-guide/cgroup-v1 and cgro
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -78,19 +80,28 @@ def _read(root: Path, identifier: str, file: str) -> str:
     return (root / "migrate-oci" / identifier / file).read_text().strip()
 
 
+@functools.cache
 def _offered(controller: str, file: str) -> bool:
-    root = LAYOUT.v1[controller]
-    return any((path / file).exists() for path in (root, *root.glob("*/")))
+    """Whether a group has that file: the root of a hierarchy lacks some."""
+    group = Path(tempfile.mkdtemp(prefix="migrate-oci-look-", dir=LAYOUT.v1[controller]))
+    try:
+        return (group / file).exists()
+    finally:
+        group.rmdir()
 
 
-HERE = [row for row in V1 if row[0] in LAYOUT.v1 and _offered(row[0], row[2])]
-NOT_OFFERED = [row for row in V1 if row[0] in LAYOUT.v1 and not _offered(row[0], row[2])]
+def _here() -> list[tuple[str, dict[str, Any], str, str]]:
+    return [row for row in V1 if row[0] in LAYOUT.v1 and _offered(row[0], row[2])]
+
+
+def _not_offered() -> list[tuple[str, dict[str, Any], str, str]]:
+    return [row for row in V1 if row[0] in LAYOUT.v1 and not _offered(row[0], row[2])]
 
 
 def _rounds() -> list[list[tuple[str, dict[str, Any], str, str]]]:
     """The rows in as few sets as can be, none with two values of one property."""
     rounds: list[list[tuple[str, dict[str, Any], str, str]]] = []
-    for row in HERE:
+    for row in _here():
         keys = {key for part in row[1].values() for key in part}
         for entries in rounds:
             if not keys & {key for other in entries for p in other[1].values() for key in p}:
@@ -131,7 +142,7 @@ def test_each_limit_of_version_1_can_be_updated(oci: Runtime):
 
 
 def test_each_limit_that_this_kernel_has_not_is_refused_by_name(oci: Runtime):
-    for _controller, resources, _file, _told in NOT_OFFERED:
+    for _controller, resources, _file, _told in _not_offered():
         assert "linux.resources." in oci.refused(_limited(oci, _with_disk(resources)))
 
 
