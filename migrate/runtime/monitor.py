@@ -229,6 +229,18 @@ class Monitor:
             for descriptor in descriptors:
                 os.close(descriptor)
 
+    def _obey_about_pages(self, request: Launch, descriptors: list[int]) -> Launch:
+        """Only a restored container has pages that may lack."""
+        if self._pages is None:
+            if descriptors:
+                raise ValueError("a container that was not restored has no page server")
+            return {"ok": True, "pid": 0}
+        if request["do"] == "fill":
+            self._pages.begin()
+        elif descriptors:
+            return self._pages.start(request, descriptors[0])
+        return self._pages.state()
+
     def _obey(self, connection: Any, request: Launch, descriptors: list[int]) -> Launch | None:
         match request["do"]:
             case "wait":
@@ -246,13 +258,8 @@ class Monitor:
                 self.init = int(request["pid"])
                 self.status = self._early.get(self.init)
                 self._close_writers()
-            case "pages" if descriptors and self._pages:
-                return self._pages.start(request, descriptors[0])
-            case "pages" if not descriptors:
-                return self._pages.state() if self._pages else {"ok": True, "pid": 0}
-            case "fill":
-                if self._pages:
-                    self._pages.begin()
+            case "pages" | "fill":
+                return self._obey_about_pages(request, descriptors)
             case "drain":
                 self._drain()
             case "leave":
