@@ -136,9 +136,7 @@ class RefusedByPolicy(MigrateError):
     """The target's policy does not take this container from this sender."""
 
     code = 17
-    mend = (
-        "ask who runs that host; /etc/migrate/policy.toml there says what it takes, and from whom"
-    )
+    mend = "ask who runs that host: /etc/migrate/policy.toml there says what it takes from whom"
 
 
 class PolicyBad(MigrateError):

@@ -1,7 +1,7 @@
 """What this host takes from whom: /etc/migrate/policy.toml, looked at by its agent.
 
-    [senders.web]                       # a key with command="/opt/migrate/bin/migrate agent --as web"
-    images = ["shop/*"]                 # patterns as of the shell; left out: any image, any directory
+    [senders.web]                       # a key with command="... migrate agent --as web"
+    images = ["shop/*"]                 # patterns as of the shell; left out: any, and any rootfs
     networks = ["none", "bridge:br-*"]  # driver, or driver:bridge
     host_paths = ["/srv/web"]           # of this host, mounted in it: these and what is below
     capabilities = ["CAP_NET_ADMIN"]    # beyond the usual set

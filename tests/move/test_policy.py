@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,9 @@ memory = "1m"
 """
 
 
+LIMITED = "containers without a memory limit of at most 1m"
+
+
 def state(spec: dict[str, Any] | None = None, **fields: Any) -> State:
     values: dict[str, Any] = {
         "identifier": "ab12", "name": "web", "created": time.time(), "image": "shop/web:1",
@@ -40,11 +42,11 @@ def state(spec: dict[str, Any] | None = None, **fields: Any) -> State:
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "policy.toml"
     path.write_bytes(WEB)
     monkeypatch.setenv(policy.VARIABLE, str(path))
-    yield path
+    return path
 
 
 def told(sender: str, mode: str, described: State) -> list[str]:
@@ -73,8 +75,7 @@ def test_what_fits_is_taken(place: Path) -> None:
         ({"network": Network(driver="bridge", bridge="lan")}, "the network 'bridge:lan'"),
         ({"binds": (Bind("/srv/webs", "/a"),)}, "a mount of /srv/webs"),
         ({"binds": (Bind("/srv/web/../../etc", "/a"),)}, "a mount of /srv/web/../../etc"),
-        ({"resources": Resources()}, "containers without a memory limit of at most 1m"),
-        ({"resources": Resources(memory=1 << 21)}, "containers without a memory limit of at most 1m"),
+        ({"resources": Resources()}, LIMITED), ({"resources": Resources(memory=1 << 21)}, LIMITED),
     ],
 )  # fmt: skip
 def test_what_does_not_is_told(place: Path, fields: dict[str, Any], words: str) -> None:
@@ -107,8 +108,8 @@ def test_who_is_not_in_it_sends_nothing(place: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [b"[senders.a]\nimage = ['x']", b"[", b"\xff", b"[senders.a]\nmemory = 'much'", b"a = 1",
-             b"#" * (policy._LIMIT + 1)],
+    "text", [b"[senders.a]\nimage = ['x']", b"[", b"\xff", b"[senders.a]\nmemory = 'much'",
+             b"a = 1", b"#" * (policy._LIMIT + 1)],
 )  # fmt: skip
 def test_a_bad_policy_lets_nothing_in(place: Path, text: bytes) -> None:
     place.write_bytes(text)
@@ -120,8 +121,9 @@ def test_only_the_agent_can_be_asked_for() -> None:
     token = "0123456789abcdef" * 2
     assert _asked(agent_command_line()) is None
     assert _asked(agent_command_line("/usr/bin/migrate", ("--data", token))) == token
-    for other in ("", "sh", "rm -rf /", "migrate agent", agent_command_line().replace("agent", "run"),
-                  agent_command_line(None, ("--data", "../x"))):  # fmt: skip
+    run = agent_command_line().replace("agent", "run")
+    outside = agent_command_line(None, ("--data", "../x"))
+    for other in ("", "sh", "rm -rf /", "migrate agent", run, outside):
         with pytest.raises(NotTheAgent):
             _asked(other)
 

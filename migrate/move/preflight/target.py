@@ -25,7 +25,7 @@ MOST = 64  # verdicts and obstacles that are taken from another host
 def verdicts_here(
     paths: Paths, state: State, source_cpu: bytes = b"", *, sender: str = "", mode: str = ""
 ) -> list[Verdict]:
-    """Policy, cordon, name, host paths, network, volumes; and the CPU, where the source's is told."""
+    """Policy, cordon, name, host paths, network, volumes; the CPU, where the source's is told."""
     record = state.record
     others = [r for r in load_all(paths) if not r.moved_to]
     checks: list[tuple[str, str, Callable[[], None]]] = [
