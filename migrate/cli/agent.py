@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 import sys
 from typing import Any
 
@@ -11,10 +13,20 @@ import click
 
 @click.command(hidden=True)
 @click.option("--data", "token", help="Serve a data connection of this move instead.")
-def agent(token: str | None) -> None:
+@click.option(
+    "--as",
+    "sender",
+    default="",
+    metavar="NAME",
+    help='For command="..." in authorized_keys: the key can run nothing else, and is NAME in '
+    "/etc/migrate/policy.toml.",
+)
+def agent(token: str | None, sender: str) -> None:
     """Serve another host over standard input and output (docs/protocol.md)."""
     from migrate.runtime.paths import Paths
 
+    if sender:
+        token = _asked(os.environ.get("SSH_ORIGINAL_COMMAND", ""))
     paths = Paths.from_environment()
     if token is not None:
         from migrate.move.journal import incoming
@@ -30,6 +42,19 @@ def agent(token: str | None) -> None:
         prime_feature_cache()
     session: dict[str, Any] = {}
     serve_stdio(
-        methods.methods(paths), capabilities=methods.CAPABILITIES, session=session,
+        methods.methods(paths, sender), capabilities=methods.CAPABILITIES, session=session,
         on_close=methods.on_close(session),
     )  # fmt: skip
+
+
+def _asked(original: str) -> str | None:
+    """What the client's command line (`transfer/remote.py`) asks for: a data connection's token.
+
+    It is not run, whatever it is; None is for the agent itself. Raises NotTheAgent.
+    """
+    from migrate.move.errors import NotTheAgent
+
+    found = re.search(r'exec "\$p" agent(?: --data ([0-9a-f]{32}))?;', original)
+    if found is None:
+        raise NotTheAgent("this key can run nothing but 'migrate agent'")
+    return found[1]

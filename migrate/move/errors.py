@@ -132,6 +132,27 @@ class MemoryDiffers(MigrateError):
     mend = "tell the developers: this must not happen"
 
 
+class RefusedByPolicy(MigrateError):
+    """The target's policy does not take this container from this sender."""
+
+    code = 17
+    mend = "ask who runs that host: /etc/migrate/policy.toml there says what it takes from whom"
+
+
+class PolicyBad(MigrateError):
+    """The target's policy can't be used; it takes nothing until it can."""
+
+    code = 18
+    mend = "mend or remove the file on that host"
+
+
+class NotTheAgent(MigrateError):
+    """A key that may run nothing but the agent was used for something else."""
+
+    code = 19
+    mend = "use another key for it"
+
+
 def rolled_back(name: str, error: BaseException, *, ended: bool) -> BaseException:
     """What a move that was undone because of `error` tells; an unforeseen error stays as it is.
 

@@ -11,7 +11,7 @@ import msgspec
 
 from migrate.checkpoint.state import decode
 from migrate.kernel.tap import FRAME_LIMIT
-from migrate.move import facts, journal, receiving, steps, survey, todo
+from migrate.move import facts, journal, policy, receiving, steps, survey, todo
 from migrate.move.errors import MoveUnknown
 from migrate.move.journal import Entry
 from migrate.move.modes import MODES
@@ -27,15 +27,15 @@ MOST_TOLD = 100  # pages that differ
 Session = MutableMapping[str, Any]
 
 
-def methods(paths: Paths) -> dict[str, Method]:
-    """The methods, bound to this host's directories."""
+def methods(paths: Paths, sender: str = "") -> dict[str, Method]:
+    """The methods, bound to this host's directories, and to a sender by its name in the policy."""
     work: dict[str, Method] = {
         "host.facts": lambda context: msgspec.to_builtins(facts.gather(paths)),
         "host.survey": lambda context: survey.survey(paths),
         "host.cordon": _cordon(paths),
         "host.uncordon": lambda context: cordon.uncordon(paths),
-        "move.check": _check(paths),
-        "move.prepare": _prepare(paths),
+        "move.check": _check(paths, sender),
+        "move.prepare": _prepare(paths, sender),
         "move.add_layer": _add_layer,
         "move.place": _place,
         "move.images_in_memory": _images_in_memory,
@@ -72,10 +72,12 @@ def _cordon(paths: Paths) -> Method:
     return set_cordon
 
 
-def _check(paths: Paths) -> Method:
-    def check(context: Context, state: bytes, cpu: bytes = b"") -> dict[str, Any]:
+def _check(paths: Paths, by: str) -> Method:
+    def check(
+        context: Context, state: bytes, cpu: bytes = b"", mode: str = ""
+    ) -> dict[str, Any]:  # fmt: skip
         described = decode(state)
-        verdicts = target.verdicts_here(paths, described, cpu)
+        verdicts = target.verdicts_here(paths, described, cpu, sender=by, mode=mode)
         return {
             "obstacles": [error.to_wire() for v in verdicts for error in v.obstacles],
             "verdicts": target.to_wire(verdicts),
@@ -85,7 +87,7 @@ def _check(paths: Paths) -> Method:
     return check
 
 
-def _prepare(paths: Paths) -> Method:
+def _prepare(paths: Paths, by: str) -> Method:
     def prepare(
         context: Context, move: str, generation: int, mode: str, was_running: bool, sender: str,
         state: bytes,
@@ -94,12 +96,13 @@ def _prepare(paths: Paths) -> Method:
         if not re.fullmatch("[0-9a-f]{32}", move) or mode not in MODES or generation < 1:
             raise ArgumentsInvalid("the move is not described well")
         cordon.refuse_if_cordoned(paths, f"take '{described.record.name}'", "the target")
+        policy.refuse(by, mode, described)
         entry = Entry(
             move=move, role="target", state="", container=described.record.identifier,
             name=described.record.name, generation=generation, mode=mode, peer_id=sender[:64],
             was_running=was_running,
         )  # fmt: skip
-        context.session["move"] = Receiving(paths, entry, described)
+        context.session["move"] = Receiving(paths, entry, described, by)
 
     return prepare
 

@@ -21,7 +21,7 @@ from migrate.images.store import Store
 from migrate.kernel import rcu
 from migrate.kernel.blocks import sync_file_system
 from migrate.kernel.files import write_atomically
-from migrate.move import journal, memoryplace, pagestore
+from migrate.move import journal, memoryplace, pagestore, policy
 from migrate.move.errors import MoveAborted, MoveCommitted, MoveUnknown
 from migrate.move.faultpoint import reached
 from migrate.move.journal import Entry
@@ -47,9 +47,12 @@ class Receiving:
     Made by `prepare`; `close` (connection ended) aborts what is not committed.
     """
 
-    def __init__(self, paths: Paths, entry: Entry, state: State) -> None:
-        """Journal `preparing`, the directory for the data, and whatever needs no data."""
-        self.paths = paths
+    def __init__(self, paths: Paths, entry: Entry, state: State, sender: str = "") -> None:
+        """Journal `preparing`, the directory for the data, and whatever needs no data.
+
+        `sender`: who it is by this host's policy.
+        """
+        self.paths, self.sender = paths, sender
         self.entry = journal.write(paths, entry, Target.PREPARING)
         self.state = state
         self.root = journal.incoming(paths) / entry.move
@@ -114,6 +117,7 @@ class Receiving:
         state = decode(_read_bounded(self.root / STATE_FILE))
         if state.record.identifier != self.entry.container:
             raise CheckpointBad("the data is of another container")
+        policy.refuse(self.sender, self.entry.mode, state)  # it is newer than what was prepared for
         record = self.record
         staged = self.root / STAGED if self.entry.mode in LAZY else None
         put_files(self.paths, record, self.root, staged)

@@ -79,7 +79,7 @@ class Move(Outgoing):
         memory = in_use if mode != "cold" else 0
         case = Case(mode, here, self.there, memory, apart, self.process)
         answer = self.agent.call(
-            "move.check", state=state.encode(), cpu=case.cpu(), timeout=CALL_LIMIT
+            "move.check", state=state.encode(), cpu=case.cpu(), mode=mode, timeout=CALL_LIMIT
         )
         verdicts = [
             *verdicts_of(case, state, self.wish.skip),

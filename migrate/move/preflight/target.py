@@ -10,6 +10,7 @@ from migrate.checkpoint.preflight import Verdict
 from migrate.checkpoint.state import State
 from migrate.criu import cpu
 from migrate.errors import MigrateError, from_wire
+from migrate.move import policy
 from migrate.runtime.cordon import refuse_if_cordoned
 from migrate.runtime.errors import NameTaken
 from migrate.runtime.networks import driver_of
@@ -21,11 +22,15 @@ CPU_SUBJECT = "what the CPUs can do"
 MOST = 64  # verdicts and obstacles that are taken from another host
 
 
-def verdicts_here(paths: Paths, state: State, source_cpu: bytes = b"") -> list[Verdict]:
-    """Cordon, name, host paths, network, volumes; and the CPU, where the source's is told."""
+def verdicts_here(
+    paths: Paths, state: State, source_cpu: bytes = b"", *, sender: str = "", mode: str = ""
+) -> list[Verdict]:
+    """Policy, cordon, name, host paths, network, volumes; the CPU, where the source's is told."""
     record = state.record
     others = [r for r in load_all(paths) if not r.moved_to]
     checks: list[tuple[str, str, Callable[[], None]]] = [
+        ("policy", "what the target takes from this sender",
+         lambda: policy.refuse(sender, mode, state)),
         ("cordon", "whether the target takes containers",
          lambda: refuse_if_cordoned(paths, f"take '{record.name}'", "the target")),
         ("name", "whether name and id are free there", lambda: _name_free(record, others)),

@@ -1,0 +1,163 @@
+"""What this host takes from whom: /etc/migrate/policy.toml, looked at by its agent.
+
+    [senders.web]                       # a key with command="... migrate agent --as web"
+    images = ["shop/*"]                 # patterns as of the shell; left out: any, and any rootfs
+    networks = ["none", "bridge:br-*"]  # driver, or driver:bridge
+    host_paths = ["/srv/web"]           # of this host, mounted in it: these and what is below
+    capabilities = ["CAP_NET_ADMIN"]    # beyond the usual set
+    modes = ["cold"]                    # of the move
+    memory = "2g"                       # it must have a limit, and no higher one
+    [senders."*"]                       # everybody else, also who has an ordinary login
+
+Where there is no file everything is taken. Where there is one, who is not in it may send nothing.
+It stands against the mistakes of honest senders. Who forges CRIU's images can restore a process
+with any capability, whatever the specification says: from senders that are not trusted with that,
+take `modes = ["cold"]` alone.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import msgspec
+
+from migrate.checkpoint.state import State
+from migrate.errors import MigrateError
+from migrate.move.errors import PolicyBad, RefusedByPolicy
+from migrate.runtime.spec import namespace_kinds
+from migrate.runtime.usual import DEFAULT_CAPABILITIES
+
+VARIABLE = "MIGRATE_POLICY"
+EVERYBODY = "*"
+_PLACE = "/etc/migrate/policy.toml"
+_LIMIT = 1 << 20
+_SIZE = re.compile(r"(\d+)([kmgt]?)b?", re.IGNORECASE)
+_OWN_NAMESPACES = ("pid", "mount", "ipc", "uts")
+
+
+class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What one sender may send; None: anything of that kind."""
+
+    images: list[str] | None = None
+    networks: list[str] | None = None
+    host_paths: list[str] | None = None
+    capabilities: list[str] | None = None
+    modes: list[str] | None = None
+    memory: str = ""
+
+    @property
+    def most_memory(self) -> int:
+        """Bytes, 0 for any; raises ValueError."""
+        if not self.memory:
+            return 0
+        matched = _SIZE.fullmatch(self.memory)
+        if not matched:
+            raise ValueError(f"memory = {self.memory!r} is no size")
+        return int(matched[1]) << (10 * " kmgt".index(matched[2].lower() or " "))
+
+
+class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The file."""
+
+    senders: dict[str, Rule] = {}
+
+
+def read() -> Policy | None:
+    """This host's policy, None where there is none; raises PolicyBad, and then nothing is taken."""
+    path = Path(os.environ.get(VARIABLE) or _PLACE)
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LIMIT + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise PolicyBad(f"the policy {path} can't be read", cause=str(error)) from error
+    return parse(data, str(path))
+
+
+def parse(data: bytes, name: str) -> Policy:
+    """The policy in a file's content; raises PolicyBad."""
+    import tomllib
+
+    try:
+        if len(data) > _LIMIT:
+            raise ValueError("it is too large")
+        found = msgspec.convert(tomllib.loads(data.decode()), type=Policy)
+        for rule in found.senders.values():
+            rule.most_memory  # noqa: B018 -- raises what is wrong with it
+    except ValueError as error:  # TOML's and msgspec's errors are ValueErrors
+        raise PolicyBad(f"the policy {name} can't be used", cause=str(error)) from error
+    return found
+
+
+def refusals(sender: str, mode: str, state: State) -> list[MigrateError]:
+    """What this host's policy has against such a move from `sender`; raises PolicyBad."""
+    policy = read()
+    if policy is None:
+        return []
+    rule = policy.senders.get(sender) or policy.senders.get(EVERYBODY)
+    if rule is None:
+        who = f"'{sender}'" if sender else "this login"
+        return [RefusedByPolicy(f"the target takes nothing from {who}")]
+    return [
+        RefusedByPolicy(f"the target's policy does not take {words}")
+        for words in _against(rule, mode, state)
+    ]
+
+
+def refuse(sender: str, mode: str, state: State) -> None:
+    """Raise RefusedByPolicy where the policy has something against it; raises PolicyBad.
+
+    `mode` is "" where it is not known yet.
+    """
+    if found := refusals(sender, mode, state):
+        raise RefusedByPolicy.together(f"the target does not take '{state.record.name}'", found)
+
+
+def _against(rule: Rule, mode: str, state: State) -> Iterator[str]:
+    record = state.record
+    if mode and rule.modes is not None and mode not in rule.modes:
+        yield f"moves in mode {mode}"
+    if rule.images is not None and not _matches(record.image, rule.images):
+        yield f"the image '{record.image}'" if record.image else "containers without an image"
+    network = record.network.driver
+    if record.network.bridge:
+        network += f":{record.network.bridge}"
+    if rule.networks is not None and not _matches(network, rule.networks):
+        yield f"the network '{network}'"
+    if rule.most_memory and not 0 < record.resources.memory <= rule.most_memory:
+        yield f"containers without a memory limit of at most {rule.memory}"
+    yield from _paths_against(rule, state)
+    yield from _privileges_against(rule, state.spec)
+
+
+def _paths_against(rule: Rule, state: State) -> Iterator[str]:
+    if rule.host_paths is None:
+        return
+    for bind in state.record.binds:
+        path = PurePosixPath(os.path.normpath(bind.source))
+        if not bind.volume and not any(path.is_relative_to(above) for above in rule.host_paths):
+            yield f"a mount of {bind.source}"
+
+
+def _privileges_against(rule: Rule, spec: dict[str, Any]) -> Iterator[str]:
+    if rule.capabilities is None:
+        return
+    wanted: set[str] = set()
+    for names in (spec.get("process", {}).get("capabilities") or {}).values():
+        wanted |= set(names)
+    if more := sorted(wanted - set(DEFAULT_CAPABILITIES) - set(rule.capabilities)):
+        yield f"the capabilities {', '.join(more)}"
+    if lacking := sorted(set(_OWN_NAMESPACES) - set(namespace_kinds(spec))):
+        yield f"a container in the host's own {', '.join(lacking)} namespace"
+    if spec.get("linux", {}).get("devices"):
+        yield "devices of the host"
+
+
+def _matches(text: str, patterns: list[str]) -> bool:
+    return bool(text) and any(fnmatch.fnmatchcase(text, pattern) for pattern in patterns)
