@@ -1,7 +1,7 @@
 """What this host takes from whom: /etc/migrate/policy.toml, looked at by its agent.
 
     [senders.web]                       # a key with command="... migrate agent --as web"
-    images = ["shop/*"]                 # patterns as of the shell; left out: any, and any rootfs
+    images = ["shop/*:*"]               # patterns, as of the shell; left out: any, and any rootfs
     networks = ["none", "bridge:br-*"]  # driver, or driver:bridge
     host_paths = ["/srv/web"]           # of this host, mounted in it: these and what is below
     capabilities = ["CAP_NET_ADMIN"]    # beyond the usual set
@@ -123,7 +123,7 @@ def _against(rule: Rule, mode: str, state: State) -> Iterator[str]:
     record = state.record
     if mode and rule.modes is not None and mode not in rule.modes:
         yield f"moves in mode {mode}"
-    if rule.images is not None and not _matches(record.image, rule.images):
+    if rule.images is not None and not _matches(_tagged(record.image), rule.images):
         yield f"the image '{record.image}'" if record.image else "containers without an image"
     network = record.network.driver
     if record.network.bridge:
@@ -157,6 +157,11 @@ def _privileges_against(rule: Rule, spec: dict[str, Any]) -> Iterator[str]:
         yield f"a container in the host's own {', '.join(lacking)} namespace"
     if spec.get("linux", {}).get("devices"):
         yield "devices of the host"
+
+
+def _tagged(image: str) -> str:
+    """With its tag, which may have been left away where it was given."""
+    return image if not image or ":" in image.rpartition("/")[2] else f"{image}:latest"
 
 
 def _matches(text: str, patterns: list[str]) -> bool:

@@ -59,6 +59,7 @@ def told(sender: str, mode: str, described: State) -> list[str]:
 def test_what_fits_is_taken(place: Path) -> None:
     assert told("web", "pre-copy", state()) == []
     assert told("web", "", state()) == []  # the mode is not known yet
+    assert told("web", "cold", state(image="shop/web")) == []
     bridge = Network(driver="bridge", bridge="br-lan", address="10.0.0.2/24")
     binds = (Bind("/srv/web/a", "/a"), Bind("/srv/web", "/b"), Bind("data", "/c", volume=True))
     assert told("web", "cold", state(network=bridge, binds=binds)) == []
