@@ -11,7 +11,7 @@ from tests.hosts import Lan
 from tests.move.faults.cells import FAULTS, MODES, Cell, cells, sample
 from tests.move.faults.stage import Stage, Wrong, stage
 
-NUMBER = int(os.environ.get("MIGRATE_FAULT_CELLS", "60"))
+NUMBER = int(os.environ.get("MIGRATE_FAULT_CELLS", "40"))
 SEED = int(os.environ.get("MIGRATE_FAULT_SEED", "20261127"))
 
 
@@ -25,12 +25,12 @@ def test_the_matrix_is_large_and_has_every_fault_in_every_mode() -> None:
 
 def test_a_sample_has_something_of_everything() -> None:
     for seed in range(20):
-        chosen = sample(60, seed)
-        assert len(chosen) == len(set(chosen)) == 60
+        chosen = sample(NUMBER, seed)
+        assert len(chosen) == len(set(chosen)) == NUMBER
         assert {cell.fault for cell in chosen} == set(FAULTS)
         assert {cell.mode for cell in chosen} == set(MODES)
-        assert sum(cell.fault == "cut" for cell in chosen) == 2
-    assert sample(60, 1) == sample(60, 1) != sample(60, 2)
+        assert sum(cell.fault == "cut" for cell in chosen) == 1  # it takes most of a minute
+    assert sample(NUMBER, 1) == sample(NUMBER, 1) != sample(NUMBER, 2)
 
 
 @pytest.fixture(scope="module")
