@@ -13,6 +13,30 @@ from migrate.runtime.errors import SpecInvalid
 from migrate.runtime.records import Bind, Resources
 from migrate.runtime.spec import Spec
 
+# What `migrate-oci` carries out and a container of `migrate run` does not.
+_OF_PROCESS = ("apparmorProfile", "selinuxLabel", "scheduler", "ioPriority", "execCPUAffinity")
+_OF_LINUX = (
+    "seccomp", "devices", "mountLabel", "intelRdt", "personality", "timeOffsets", "netDevices",
+    "memoryPolicy", "uidMappings", "gidMappings",
+)  # fmt: skip
+_AT_TOP = ("hooks", "domainname")
+
+
+def refuse_what_would_be_ignored(spec: Spec) -> None:
+    """Raise SpecInvalid, by name, for what the bundle wants and nobody here would carry out."""
+    process, linux = spec.get("process", {}), spec.get("linux", {})
+    found = [name for name in _AT_TOP if spec.get(name)]
+    found += [f"process.{name}" for name in _OF_PROCESS if process.get(name)]
+    found += [f"linux.{name}" for name in _OF_LINUX if linux.get(name)]
+    if process.get("apparmorProfile") == "unconfined":
+        found.remove("process.apparmorProfile")
+    if found:
+        raise SpecInvalid(
+            "'migrate run' can't carry out all that the bundle wants",
+            cause=f"its config.json has {', '.join(found)}",
+            mend="take it out, or use 'migrate-oci run' ('migrate-oci checkpoint' saves it)",
+        )
+
 
 def separate_binds(spec: Spec, bundle: Path) -> tuple[Bind, ...]:
     """The bind mounts as records; a relative source is below the bundle."""

@@ -10,7 +10,11 @@ from typing import Any
 
 from migrate.images.store import Store
 from migrate.runtime import records, spec
-from migrate.runtime.bundle import resources_of, separate_binds
+from migrate.runtime.bundle import (
+    refuse_what_would_be_ignored,
+    resources_of,
+    separate_binds,
+)
 from migrate.runtime.errors import RootfsBad, SpecInvalid
 from migrate.runtime.lifecycle.create import create
 from migrate.runtime.lifecycle.stop import signal_number
@@ -139,6 +143,7 @@ def _environment(base: Sequence[str], more: Sequence[str]) -> list[str]:
 def _from_bundle(paths: Paths, request: Request, record: Record) -> Record:
     assert request.bundle is not None
     loaded = spec.load(request.bundle / "config.json")
+    refuse_what_would_be_ignored(loaded)
     if loaded["process"].get("terminal"):
         raise SpecInvalid(
             "the bundle wants a terminal", cause="process.terminal is true in its config.json",
