@@ -10,10 +10,9 @@ and to click.)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 TYPE_CHECKING = False  # `typing` takes longer to load than all that is needed here
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any, ClassVar
 
 LOWEST_CODE, HIGHEST_CODE = 3, 124

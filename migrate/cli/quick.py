@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 
 from migrate.cli.attached import Signals, show_until_end
 from migrate.cli.logtext import LogPrinter
+from migrate.kernel.bare import contextlib
 from migrate.runtime.quick import NotQuick, Started, Wanted, make
 from migrate.runtime.waiting import Waiting
 
@@ -70,23 +70,32 @@ def _is_name(name: str) -> bool:
 def _attached(started: Started, wanted: Wanted, signals: Signals) -> int:
     """Start it, show its output until its end; its exit status. What `foreground` does."""
     place = started.place
-    with contextlib.ExitStack() as stack:
-        printer = stack.enter_context(LogPrinter(f"{place.state}/log"))
-        try:
-            waiting = Waiting(
-                f"{place.run}/monitor.sock", removes=wanted.remove_at_exit, output=True
-            )
-            stack.callback(waiting.close)
-            started.let_run()
-        except BaseException:
-            _general(started, "delete")
-            raise
+    with (
+        LogPrinter(f"{place.state}/log") as printer,
+        contextlib.closing(_released(started, wanted)) as waiting,
+    ):
         status = show_until_end(waiting, printer, signals, lambda name: _general(started, name))
         if wanted.remove_at_exit:
             started.remove()
     with contextlib.suppress(ChildProcessError):
         os.waitpid(started.monitor, 0)
     return status
+
+
+def _released(started: Started, wanted: Wanted) -> Waiting:
+    """Let init run, with the wait for its end begun before; on failure all is unmade."""
+    waiting: Waiting | None = None
+    try:
+        waiting = Waiting(
+            f"{started.place.run}/monitor.sock", removes=wanted.remove_at_exit, output=True
+        )
+        started.let_run()
+    except BaseException:
+        if waiting:
+            waiting.close()
+        _general(started, "delete")
+        raise
+    return waiting
 
 
 def _general(started: Started, what: str) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
-import signal
 
+from migrate.kernel.bare import json, signal
 from migrate.kernel.namespaces import (
     CLONE_NEWCGROUP,
     CLONE_NEWIPC,

@@ -6,17 +6,16 @@ library only; it ends by exec or by _exit.
 
 from __future__ import annotations
 
-import json
 import os
-import signal
-from collections.abc import Callable
 
+from migrate.kernel.bare import json, signal
 from migrate.kernel.namespaces import set_host_name
 from migrate.kernel.processes import default_signals
 from migrate.runtime import privileges, rootfs
 
 TYPE_CHECKING = False  # `typing` takes longer to load than all that is needed here
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, NoReturn
 
 EXIT_NOT_FOUND, EXIT_NOT_EXECUTABLE, EXIT_SETUP = 127, 126, 125

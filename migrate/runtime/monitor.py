@@ -19,18 +19,13 @@ background fill may begin).
 
 from __future__ import annotations
 
-import array
-import contextlib
 import fcntl
-import json
 import os
 import select
-import selectors
-import signal
-import socket
 import sys
 import time
 
+from migrate.kernel.bare import accept, contextlib, json, signal, socket
 from migrate.kernel.files import write_atomically
 from migrate.kernel.namespaces import (
     CLONE_NEWPID,
@@ -41,6 +36,7 @@ from migrate.runtime.criustart import be_criu
 from migrate.runtime.first import be_first
 from migrate.runtime.init import EXIT_SETUP
 from migrate.runtime.logs import LogFile, LogWriter
+from migrate.runtime.watched import Watch
 
 TYPE_CHECKING = False  # `typing` takes longer to load than all that is needed here
 if TYPE_CHECKING:
@@ -75,15 +71,13 @@ class Monitor:
         self._waiting: list[socket.socket] = []
         self._remover: socket.socket | None = None
         self._listeners: list[socket.socket] = []
-        self._selector = selectors.DefaultSelector()
+        self._watch = Watch()
         self._early: dict[int, int] = {}
         log = LogFile(launch["log"], *launch["log_limits"])
         self.pipes = {name: os.pipe() for name in ("stdout", "stderr")}
         for name, (reader, _writer) in self.pipes.items():
             os.set_blocking(reader, False)
-            self._selector.register(
-                reader, selectors.EVENT_READ, (self._on_output, LogWriter(log, name))
-            )
+            self._watch.add(reader, self._on_output, LogWriter(log, name))
 
     def run(self) -> None:
         """Serve until init has ended and everybody who waited knows, or until `leave`."""
@@ -94,7 +88,7 @@ class Monitor:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE):
             signal.signal(number, signal.SIG_IGN)
-        self._selector.register(wake_reader, selectors.EVENT_READ, (self._on_child, None))
+        self._watch.add(wake_reader, self._on_child)
         self._listen()
         tell = {"ready": True, "pid": self.init, "pipes": self.pipe_names()}
         if self.launch["mode"] == "create":
@@ -103,9 +97,9 @@ class Monitor:
         if "error" in tell:
             return
         while self.status is None and not self.leaving:
-            for key, _events in self._selector.select():
-                handler, argument = key.data
-                handler(key.fileobj, argument)
+            for entry in self._watch.ready():
+                if entry in self._watch:  # none before it has dropped it
+                    entry.call()
         self._finish()
 
     def pipe_names(self) -> dict[str, str]:
@@ -122,7 +116,7 @@ class Monitor:
         os.umask(old_mask)
         listener.listen(16)
         listener.setblocking(False)
-        self._selector.register(listener, selectors.EVENT_READ, (self._on_connection, None))
+        self._watch.add(listener, self._on_connection)
 
     def _create(self) -> Launch:
         """Fork init into its namespaces; the launcher's answer, with pid or error."""
@@ -165,7 +159,7 @@ class Monitor:
                 log.feed(data)
             self._tell_growth()
         elif self.pipes["stdout"][1] < 0:
-            self._selector.unregister(reader)
+            self._watch.drop(reader)
             with contextlib.suppress(OSError):
                 log.finish()
 
@@ -198,8 +192,7 @@ class Monitor:
             self._criu.discard(pid)
 
     def _on_connection(self, listener: Any, _argument: None) -> None:
-        connection, _address = listener.accept()
-        self._selector.register(connection, selectors.EVENT_READ, (self._on_packet, None))
+        self._watch.add(accept(listener), self._on_packet)
 
     def _on_packet(self, connection: Any, _argument: None) -> None:
         descriptors: list[int] = []
@@ -207,9 +200,7 @@ class Monitor:
             data, ancillary, _flags, _peer = connection.recvmsg(PACKET_LIMIT, 4096)
             for level, kind, raw in ancillary:
                 if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                    received = array.array("i")
-                    received.frombytes(raw[: len(raw) - len(raw) % received.itemsize])
-                    descriptors += received
+                    descriptors += memoryview(raw[: len(raw) & ~3]).cast("i")
             if not data:
                 raise ConnectionResetError
             answer = self._obey(connection, json.loads(data), descriptors)
@@ -219,7 +210,7 @@ class Monitor:
             if not isinstance(error, ConnectionError):
                 with contextlib.suppress(OSError):
                     connection.send(json.dumps({"error": str(error)}).encode())
-            self._selector.unregister(connection)
+            self._watch.drop(connection)
             if connection in self._waiting:
                 self._waiting.remove(connection)
             if connection in self._listeners:
@@ -296,14 +287,12 @@ class Monitor:
 
     def _drain(self) -> None:
         """Read what is in the pipes now."""
-        for key in list(self._selector.get_map().values()):
-            handler, argument = key.data
-            if handler == self._on_output:
+        for entry in self._watch.all():
+            if entry.handler == self._on_output:
                 for _round in range(64):
-                    ready = [k for k, _ in self._selector.select(0) if k.fd == key.fd]
-                    if not ready or key.fd not in self._selector.get_map():
+                    if entry not in self._watch.ready(0):
                         break
-                    self._on_output(key.fd, argument)
+                    entry.call()
 
     def _finish(self) -> None:
         # With the init of a pid namespace all its processes have ended (pid_namespaces(7)).
@@ -312,11 +301,10 @@ class Monitor:
             self._pages.stop(ended=ended or not self.init)
         self._close_writers()
         self._drain()
-        for key in list(self._selector.get_map().values()):
-            handler, log = key.data
-            if handler == self._on_output:  # somebody outside still holds the writing end
+        for entry in self._watch.all():
+            if entry.handler == self._on_output:  # somebody outside still holds the writing end
                 with contextlib.suppress(OSError):
-                    log.finish()
+                    entry.argument.finish()
         if self.status is not None:
             self._hear_who_has_come()
             record = json.dumps({"status": self.status}).encode()
@@ -336,13 +324,12 @@ class Monitor:
     def _hear_who_has_come(self) -> None:
         """Whoever connected before the end gets an answer, though it came in the same moment."""
         for _round in range(64):
-            ready = [key for key, _ in self._selector.select(0)
-                     if key.data[0] in {self._on_connection, self._on_packet}]  # fmt: skip
+            ready = [entry for entry in self._watch.ready(0)
+                     if entry.handler in {self._on_connection, self._on_packet}]  # fmt: skip
             if not ready:
                 return
-            for key in ready:
-                handler, argument = key.data
-                handler(key.fileobj, argument)
+            for entry in ready:
+                entry.call()
 
     def _is_removed(self) -> bool:
         """Whether who has waited for the end is through with the removal: most often it is at once.

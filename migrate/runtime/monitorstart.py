@@ -6,17 +6,15 @@ is taken where that is little (a command that has loaded no libraries), and ther
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import fcntl
 import gc
-import json
 import os
 import select
-import signal
 import sys
 
 import migrate
+from migrate.kernel.bare import contextlib, json, signal
 from migrate.runtime.cgroups.tree import PARENT
 
 TYPE_CHECKING = False  # `typing` takes longer to load than all that is needed here

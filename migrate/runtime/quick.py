@@ -7,14 +7,13 @@ before the program runs, is undone and raises NotQuick; then the general way doe
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import stat
 import time
 
 from migrate.images import quicklook
 from migrate.kernel import mounts, netns
+from migrate.kernel.bare import contextlib, json
 from migrate.kernel.files import write_atomically
 from migrate.kernel.processes import boot_id, start_time
 from migrate.runtime import monitorstart, users, usual
@@ -142,12 +141,12 @@ def _made(
     try:
         with _registration(place, wanted.name):
             os.mkdir(place.state, 0o700)
-            _write(place, "record.json", json.dumps(record, indent=2).encode(), durable=durable)
+            _write(place, "record.json", json.dumps(record).encode(), durable=durable)
         if image:
             quicklook.pin(place.images, place.identifier, image, durable=durable)
         _mount(place, _lower(place, wanted, image))
         spec = _spec(place, wanted, config)
-        _write(place, "config.json", json.dumps(spec, indent=1).encode(), durable=durable)
+        _write(place, "config.json", json.dumps(spec).encode(), durable=durable)
         os.mkfifo(f"{place.run}/exec.fifo", 0o600)
         if wanted.network == "none":
             netns.create(place.netns)

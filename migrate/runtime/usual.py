@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from migrate.runtime.errors import SpecInvalid
 
 TYPE_CHECKING = False  # `typing` takes longer to load than all that is needed here
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from migrate.runtime.records import Bind

@@ -6,12 +6,11 @@ What every start and end of a container needs, and loads no library for; `group`
 from __future__ import annotations
 
 import _thread
-import contextlib
 import errno
 import os
-import signal
 import time
 
+from migrate.kernel.bare import contextlib, signal
 from migrate.runtime.errors import CgroupFailed
 
 TYPE_CHECKING = False  # `typing` takes longer to load than all that is needed here
