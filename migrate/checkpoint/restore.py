@@ -156,6 +156,8 @@ class Restorer:
     def _notify(self, script: str, pid: int) -> None:
         """At setup-namespaces only the root task exists: what it forks is in its cgroup, too.
 
+        With orphan-pts-master comes the other end of the terminal, which was the old monitor's.
+
         At pre-resume all tasks are whole and stopped, and nothing but letting go is left: frozen
         now, they run when the cgroup is thawed (CRIU, criu/cr-restore.c, restore_root_task).
         """
@@ -163,6 +165,8 @@ class Restorer:
             self._group.add(pid)
         elif script == "pre-resume":
             self._group.request_freeze()
+        elif script == "orphan-pts-master":
+            ask(self._own, {"do": "terminal"}, [self._criu.received[-1]])
 
     def _options(self, images: Path, state: State) -> Any:
         options = client.base_options(images, LOG)
@@ -177,8 +181,10 @@ class Restorer:
             )
         if self._netns:
             options.inherit_fd.add(key=NETNS_KEY, fd=self._numbers[1])
-        for stream, number in zip(("stdout", "stderr"), self._numbers[-2:], strict=True):
-            options.inherit_fd.add(key=state.log_pipes[stream], fd=number)
+        ours = [name for name in ("stdin", "stdout", "stderr") if name in self._pipes]
+        for stream, number in zip(ours, self._numbers[-len(ours) :], strict=True):
+            if stream in state.log_pipes:
+                options.inherit_fd.add(key=state.log_pipes[stream], fd=number)
         return options
 
     def _source(self, state: State, kind: str, target: str) -> str:
