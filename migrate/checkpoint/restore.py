@@ -10,6 +10,7 @@ from typing import Any
 
 from migrate.checkpoint import linkremaps
 from migrate.checkpoint.digests import by_inner_pid
+from migrate.checkpoint.dump import UNREAD
 from migrate.checkpoint.eager import EagerPages
 from migrate.checkpoint.errors import PlaceUnfit
 from migrate.checkpoint.state import NETNS_KEY, State, has_own_netns, mask_directory
@@ -124,6 +125,8 @@ class Restorer:
             finally:
                 self._criu.close()
         ask(self._own, {"do": "adopt", "pid": pid})
+        if (images / UNREAD).exists():
+            self._type(images / UNREAD)
         self._check_page_server()
         process = records.process_of(
             pid, started=True, monitor=self._monitor, log_pipes=self._pipes
@@ -139,6 +142,10 @@ class Restorer:
         (images / SOCKET_NAME).unlink(missing_ok=True)
         (images / SOCKET_NAME).symlink_to(self._own.pages_socket)
         return open_still.enter_context(contextlib.closing(EagerPages(self._pages)))
+
+    def _type(self, unread: Path) -> None:
+        with unread.open("rb") as file:
+            ask(self._own, {"do": "type"}, [file.fileno()])
 
     def _check_page_server(self) -> None:
         """Raises ImageBad when it refused the page store; then nothing of the copy is left."""

@@ -139,10 +139,10 @@ class Attachments:
         if not packet:
             self._drop(client)
         elif packet[:1] == INPUT:
-            self._take(packet[1:])
+            self.type(packet[1:])
         elif packet[:1] == END:
             self._ends = not self._terminal
-            self._take(_CTRL_D if self._terminal else b"")
+            self.type(_CTRL_D if self._terminal else b"")
         elif packet[:1] == SIZE:
             self._resize(packet[1:])
 
@@ -151,7 +151,8 @@ class Attachments:
             with contextlib.suppress(OSError):
                 fcntl.ioctl(self.sink, _TIOCSWINSZ, size)
 
-    def _take(self, data: bytes) -> None:
+    def type(self, data: bytes) -> None:
+        """To the container's input, if it has any."""
         if self.sink >= 0:
             self._backlog += data
             self._feed()
@@ -176,6 +177,19 @@ class Attachments:
                 self._watch.change(client.connection, self._events(client))
         if self._ends and not self._full:
             self.close_input()
+
+    def unread(self) -> bytes:
+        """What was typed and the container has not read; all stays. For one that is frozen."""
+        found = []
+        if self.sink >= 0 and not self._terminal:
+            reader = os.open(f"/proc/self/fd/{self.sink}", os.O_RDONLY | os.O_NONBLOCK)
+            with contextlib.suppress(BlockingIOError):
+                while data := os.read(reader, PART):
+                    found.append(data)
+            os.close(reader)
+            for data in found:  # it has room: whole pages take no more than they did
+                os.write(self.sink, data)
+        return b"".join(found) + self._backlog
 
     def close_input(self) -> None:
         """The container reads the end of its input."""

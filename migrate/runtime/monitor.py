@@ -13,7 +13,8 @@ of the log pipes behind them, with what `"environment"` adds, if it is there; an
 `{"pid", "descriptors": [...]}`); `{"do": "adopt", "pid": n}` (a restored init);
 `{"do": "attach", "size": [rows, columns]}` (answers `{"terminal", "input"}`; from then on the
 connection carries output and input, see `attachments`); `{"do": "terminal"}` with a descriptor (the
-other end of a restored terminal);
+other end of a restored terminal); `{"do": "unread"}` and `{"do": "type"}` with a file's descriptor
+(write into it what a frozen container has not read of its input; type what is in it);
 `{"do": "leave"}` (the monitor ends without recording an exit);
 `{"do": "pages", "module", "socket", "filling", "options"}` with a directory (starts the page
 server, see `pagekeeper`; answers `{"pid"}`); `{"do": "pages"}` (its state); `{"do": "fill"}` (its
@@ -243,16 +244,12 @@ class Monitor:
                 self.status = self._early.get(self.init)
                 self._streams.handed_over()
             case "attach":
-                size = [int(number) for number in request.get("size") or ()]
-                connection.send(json.dumps(self._streams.describe()).encode())
-                self._streams.attached.add(connection, size)
+                self._streams.attach(connection, request)
                 return None
-            case "terminal":
-                self._streams.take_terminal(os.dup(descriptors[0]))
+            case "terminal" | "unread" | "type" | "drain" as about:
+                self._streams.obey(about, *descriptors)
             case "pages" | "fill":
                 return self._obey_about_pages(request, descriptors)
-            case "drain":
-                self._streams.drain()
             case "leave":
                 self.leaving = True
             case "ping":

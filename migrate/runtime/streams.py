@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from migrate.kernel.bare import contextlib
+from migrate.kernel.bare import contextlib, json
 from migrate.runtime.attachments import ERRORS, OUTPUT, Attachments
 from migrate.runtime.logs import LogFile, LogWriter
 from migrate.runtime.watched import READ
@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from migrate.kernel.bare import socket
     from migrate.runtime.watched import Watch
 
 _READ_SIZE = 65536
+_TYPED_LIMIT = 1 << 20  # bytes; more than a pipe and a packet have
 _DRAIN_ROUNDS = 64
 _LETTERS = {"stdout": OUTPUT, "stderr": ERRORS}
 
@@ -113,6 +115,20 @@ class Streams:
                     entry.argument[1].finish()
         self.attached.finish()
 
-    def describe(self) -> dict[str, object]:
-        """What somebody who attaches wants to know first."""
-        return {"ok": True, "terminal": self.terminal, "input": self.attached.sink >= 0}
+    def attach(self, connection: socket.socket, request: dict[str, Any]) -> None:
+        """Let a connection of the monitor's socket carry the streams, and nothing else."""
+        size = [int(number) for number in request.get("size") or ()]
+        told = {"ok": True, "terminal": self.terminal, "input": self.attached.sink >= 0}
+        connection.send(json.dumps(told).encode())
+        self.attached.add(connection, size)
+
+    def obey(self, what: str, descriptor: int = -1) -> None:
+        """A request of the monitor's socket, which says what they mean; raises OSError."""
+        if what == "terminal":
+            self.take_terminal(os.dup(descriptor))
+        elif what == "unread":
+            os.write(descriptor, self.attached.unread())
+        elif what == "type":
+            self.attached.type(os.read(descriptor, _TYPED_LIMIT))
+        else:
+            self.drain()

@@ -46,6 +46,7 @@ class Place:
     def make(
         self, name: str, arguments: list[str], *, network: Network | None = None,
         binds: tuple[Bind, ...] = (), user: int = 0, capabilities: tuple[str, ...] = (),
+        terminal: bool = False, interactive: bool = False,
     ) -> Record:  # fmt: skip
         """Create and start a container."""
         binds = (
@@ -55,10 +56,11 @@ class Place:
         record = Record(
             identifier=records.new_identifier(), name=name, created=time.time(),
             rootfs=str(self.rootfs), network=network or Network(), binds=binds,
+            terminal=terminal, interactive=interactive,
         )  # fmt: skip
         options = spec.Options(
             arguments=arguments, host_name=name, binds=binds, user_id=user, group_id=user,
-            add_capabilities=capabilities,
+            add_capabilities=capabilities, terminal=terminal,
             environment=["PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1"],
         )  # fmt: skip
         record = create(self.paths, record, spec.build(options))
