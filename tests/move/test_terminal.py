@@ -32,7 +32,7 @@ def test_a_terminal_moves(lan: Lan, two_hosts: tuple[Host, Host], mode: str) -> 
     alpha.run([MIGRATE, "run", "-dit", "--name", "box", "counter", "/bin/sh"])
     there = _attached(alpha)
     assert there.stdin
-    there.stdin.write("A=kept; stty -echo cols 55\n")
+    there.stdin.write("A=kept; busybox stty -echo cols 55\n")
     there.stdin.write("echo $A before\n")
     there.stdin.flush()
     _sees(there, "kept before")
@@ -42,7 +42,7 @@ def test_a_terminal_moves(lan: Lan, two_hosts: tuple[Host, Host], mode: str) -> 
     assert "has moved to" in told
     here = _attached(beta)
     assert here.stdin
-    here.stdin.write("echo $A after; stty size\nexit 4\n")
+    here.stdin.write("echo $A after; busybox stty size\nexit 4\n")
     here.stdin.flush()
     _sees(here, "kept after")
     _sees(here, " 55")
