@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migrate.cli import run as general
-from migrate.cli.quick import plainly
+from migrate.cli.plain import plainly
 from migrate.runtime import records
 from migrate.runtime.quick import Place
 from tests.engine import CHECKOUT, Engine, eventually
