@@ -114,7 +114,7 @@ def raw(descriptor: int) -> Iterator[None]:
     import tty
 
     try:
-        tty.setraw(descriptor)
+        tty.setraw(descriptor, termios.TCSADRAIN)  # what has been typed already counts
         yield
     finally:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
