@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from migrate.runtime.waiting import Waiting
 
 _END_LIMIT = 5.0  # seconds from the last output to the exit status
-_MOVED_LIMIT = 5.0  # seconds until the record tells of a move that has ended the attachment
+_MOVED_LIMIT = 5.0  # seconds until the record goes with a move that has ended the attachment
 
 
 @click.command()
@@ -65,9 +65,8 @@ def attach(name: str, keys: str, no_stdin: bool) -> int:
 
 
 def _after_the_end(paths: Paths, record: Record, waiting: Waiting) -> int:
-    """The exit status, 0 where it has moved; raises MonitorFailed where it runs on unattached."""
-    from migrate.errors import MigrateError
-    from migrate.runtime.errors import MonitorFailed
+    """The exit status; raises GenerationOld where it has moved, MonitorFailed where it runs on."""
+    from migrate.runtime.errors import ContainerUnknown, GenerationOld, MonitorFailed
     from migrate.runtime.records import reload
 
     with contextlib.suppress(MonitorFailed):  # it has left: most often for a move
@@ -75,12 +74,15 @@ def _after_the_end(paths: Paths, record: Record, waiting: Waiting) -> int:
         if status is not None:
             return status
     deadline = time.monotonic() + _MOVED_LIMIT
-    with contextlib.suppress(MigrateError):  # it is removed
+    try:
         while time.monotonic() < deadline:
-            if target := reload(paths, record).moved_to:
-                click.echo(f"\n'{record.name}' has moved to {target}", err=True)
-                return 0
+            reload(paths, record)
             time.sleep(0.05)
+    except ContainerUnknown:
+        raise GenerationOld(
+            f"'{record.name}' is not on this host any more", cause="it was moved, or removed",
+            mend="'migrate attach' on the host that has it comes back",
+        ) from None  # fmt: skip
     raise MonitorFailed(
         f"the attachment to '{record.name}' has ended, and the container has not",
         cause="its output was not taken for 10 s, or its monitor has died",

@@ -50,7 +50,11 @@ def test_a_shell_at_a_terminal_goes_on(place: Place) -> None:
     with attached(place, record) as again:
         again.type(b"stty size; tty; echo $A two\n")
         assert b"33 77\r\n/dev/pts/0\r\n" in sees(again, b"kept two\r\n")
-        again.type(b"sleep 1000\n\x03echo $(($? > 128))-ended\n")
+        again.type(b"sh -c 'echo sleeps; exec sleep 1000'\n")
+        sees(again, b"sleeps\r\n")
+        again.type(b"\x03")
+        sees(again, b"# ")
+        again.type(b"echo $(($? > 128))-ended\n")
         sees(again, b"1-ended")
         again.type(b"exit 5\n")
         while again.receive()[0]:
