@@ -41,7 +41,7 @@ def test_a_terminal_moves(lan: Lan, two_hosts: tuple[Host, Host], mode: str) -> 
     alpha.run([MIGRATE, "run", "-dit", "--name", "box", "counter", "/bin/sh"])
     there = _attached(alpha)
     assert there.stdin
-    there.stdin.write("A=kept; busybox stty -echo cols 55\n")
+    there.stdin.write("A=kept; busybox stty -echo rows 20 cols 55\n")
     there.stdin.write("echo $A before\n")
     there.stdin.flush()
     _sees(there, "kept before")
@@ -54,6 +54,6 @@ def test_a_terminal_moves(lan: Lan, two_hosts: tuple[Host, Host], mode: str) -> 
     here.stdin.write("echo $A after; busybox stty size\nexit 4\n")
     here.stdin.flush()
     _sees(here, "kept after")
-    _sees(here, " 55")
+    _sees(here, "20 55")
     here.communicate(timeout=20)
     assert here.returncode == 4
