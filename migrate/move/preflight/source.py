@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from migrate.checkpoint import preflight
 from migrate.checkpoint.preflight import Verdict
+from migrate.checkpoint.preflight.container import Container
 from migrate.checkpoint.state import State
 from migrate.criu import cpu
 from migrate.errors import MigrateError
@@ -87,25 +89,24 @@ def _lacking(case: Case) -> Iterator[MigrateError]:
 
 
 def _connections(state: State, process: Process) -> Iterator[MigrateError]:
-    if state.record.network.driver == "host" and _has_connections(process):
-        yield ContainerUnfit(
-            "the container has TCP connections on the host's own address",
-            cause="with --network host its connections can't go to another address",
-            mend="close them first, use --network bridge, or --mode cold",
-        )
+    """Every process of it that owns an established TCP socket of the host's namespace."""
+    if state.record.network.driver != "host":
+        return
+    established = _established(process)
+    for task in Container.seen(state.record, state.spec, process).own_tasks:
+        if any(descriptor.socket in established for descriptor in task.descriptors):
+            yield ContainerUnfit(
+                f"{task.title} has a TCP connection on the host's own address",
+                cause="with --network host its connections can't go to another address",
+                mend="close it first, use --network bridge, or --mode cold",
+            )
 
 
-def _has_connections(process: Process) -> bool:
-    """Whether any process of init's network namespace view owns an established TCP socket."""
-    established = set()
+def _established(process: Process) -> frozenset[int]:
+    """The inode numbers of the established TCP sockets in its network namespace."""
+    found = set()
     for table in ("tcp", "tcp6"):
-        lines = Path(f"/proc/{process.pid}/net/{table}").read_text().splitlines()[1:]
-        established |= {f.split()[9] for f in lines if f.split()[3] == "01"}
-    for descriptor in Path(f"/proc/{process.pid}/fd").iterdir():
-        try:
-            name = str(descriptor.readlink())
-        except OSError:
-            continue
-        if name.startswith("socket:[") and name[8:-1] in established:
-            return True
-    return False
+        with contextlib.suppress(FileNotFoundError):  # a kernel without IPv6
+            lines = Path(f"/proc/{process.pid}/net/{table}").read_text().splitlines()[1:]
+            found |= {int(f.split()[9]) for f in lines if f.split()[3] == "01"}
+    return frozenset(found)
