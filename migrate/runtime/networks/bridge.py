@@ -90,9 +90,10 @@ class Bridge:
 
     def check(self, own: ContainerPaths, network: Network, others: Iterable[Record]) -> None:
         """The bridge must exist (or be the default one), the address be free among our own."""
-        addresses.check(network)
         others = list(others)
-        addresses.refuse_taken(network, others)
+        if network.address:
+            addresses.check(network)
+            addresses.refuse_taken(network, others)
         ports.check(network, others)
         if network.name:
             definition.require(own.paths, network)

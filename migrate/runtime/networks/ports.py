@@ -68,7 +68,7 @@ def _check_address(port: Port, network: Network) -> None:
         raise NetworkFailed(
             f"the port {port} can't be published", cause=str(error), mend="mend its address"
         ) from error
-    if not (network.address if version == 4 else network.address6):
+    if network.address and not (network.address if version == 4 else network.address6):
         raise NetworkFailed(
             f"the port {port} can't be published",
             cause=f"the container has no IPv{version} address",
