@@ -193,3 +193,45 @@ def test_a_move_that_fails_leaves_port_and_lease_at_the_source(clean, client, bu
     assert leases_and_containers(beta) == ({}, [])
     (told,) = talk.end()
     assert told["errors"] == []
+
+
+def test_connections_may_be_refused_or_closed_and_addresses_be_new(clean, client, busybox):
+    alpha, beta = clean
+    serve(alpha, busybox, "--ip", ADDRESS, "-p", "8080:80")
+    talk = Talk(client, (ADDRESS, 80))
+    done = move(alpha, beta, "--tcp", "refuse")
+    told = json.loads(done.stdout.splitlines()[-1])["error"]
+    assert "--tcp refuse" in told["what"]
+    assert client.address in told["cause"]
+    assert move(alpha, beta, "--tcp", "close").returncode == 0
+    assert talk.end()[0]["errors"] != []
+    assert seen_as(client, ADDRESS, 80) == client.address
+    assert move(beta, alpha, "--tcp", "refuse").returncode == 0
+    done = move(alpha, beta, "--address", "new")
+    assert done.returncode == 0, done.stdout + done.stderr
+    leases, _ = leases_and_containers(beta)
+    (address,) = (a for a in leases if ":" not in a)
+    assert address != ADDRESS
+    assert f"its address there is {address}/24" in done.stdout
+    assert seen_as(client, address, 80) == client.address
+    assert seen_as(client, beta.address, 8080)
+    assert leases_and_containers(alpha)[0] == {}
+
+
+def test_names_go_along(clean, client, busybox):
+    alpha, beta = clean
+    serve(alpha, busybox)
+    for host, name in ((alpha, "stays"), (beta, "waits")):
+        host.run([MIGRATE, "run", "-d", "--name", name, "--rootfs", str(busybox), "--network",
+                  "front", "sleep", "99"])  # fmt: skip
+
+    def known(host: Host, name: str) -> set[str]:
+        lines = host.run([MIGRATE, "exec", name, "cat", "/etc/hosts"]).stdout.splitlines()
+        return {line.split()[1] for line in lines[3:-1]}
+
+    assert known(alpha, "web") == known(alpha, "stays") == {"web", "stays"}
+    assert move(alpha, beta).returncode == 0
+    assert known(alpha, "stays") == {"web", "stays"}
+    assert known(beta, "web") == known(beta, "waits") == {"web", "stays", "waits"}
+    beta.run([MIGRATE, "rm", "-f", "web"])
+    assert "web" not in known(beta, "waits")
