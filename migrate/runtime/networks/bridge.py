@@ -159,6 +159,9 @@ class Bridge:
         kernel's link watch has run, and the ARP would be lost.
         """
         self._switch(own, interfaces.join_bridge, network, done=errno.EBUSY)
+        if network.ports:
+            with contextlib.suppress(OSError):
+                device.reflect(port_of(own.identifier))
         with contextlib.suppress(OSError):
             netlink.announce(own.netns, INSIDE, plain(network.address), plain(network.address6))
 
