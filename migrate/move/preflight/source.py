@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from migrate.checkpoint import preflight
 from migrate.checkpoint.preflight import Verdict
-from migrate.checkpoint.preflight.container import Container
 from migrate.checkpoint.state import State
 from migrate.criu import cpu
 from migrate.errors import MigrateError
 from migrate.move.errors import ContainerUnfit, TargetUnfit
 from migrate.move.facts import Facts
 from migrate.move.modes import LATE, LAZY, lacking_for_late, lacking_for_pre_copy
-from migrate.move.preflight import hosts
+from migrate.move.preflight import connections, hosts
 from migrate.move.sharing import Apart
 from migrate.runtime.records import Process
 
@@ -39,6 +36,8 @@ class Case:
     memory: int
     apart: Apart
     process: Process | None = None  # None when it does not run
+    tcp: str = connections.KEEP
+    address: str = "keep"
 
     @property
     def keeps_memory(self) -> bool:
@@ -57,13 +56,19 @@ def verdicts_of(case: Case, state: State, skip: Collection[str]) -> list[Verdict
     same = hosts.same_host(case.here, case.there)
     if not same.passed:
         return [same]
+    if case.address == connections.NEW:
+        found = tuple(connections.of_a_new_address(state.record))
+        new = [Verdict("address", "whether it can have a new address", found, skippable=False)]
+    else:
+        new = []
     if not case.keeps_memory:
-        return [same, *hosts.room(case.there, memory=case.memory, disk=ROOM, skip=skip)]
+        return [same, *new, *hosts.room(case.there, memory=case.memory, disk=ROOM, skip=skip)]
     assert case.process
     lazy = case.mode in LAZY
     needed = case.memory + ROOM
     return [
         same,
+        *new,
         *hosts.with_memory(case.here, case.there, skip),
         *hosts.room(
             case.there, memory=needed + (case.apart.more if lazy else 0),
@@ -71,8 +76,9 @@ def verdicts_of(case: Case, state: State, skip: Collection[str]) -> list[Verdict
         ),
         Verdict("mode", "what the mode needs", tuple(_lacking(case)), skippable=False),
         *preflight.look(state.record, state.spec, case.process, skip),
-        Verdict("connections", "connections on the host's own address",
-                tuple(_connections(state, case.process)), skipped="connections" in skip),
+        Verdict("connections", "TCP connections that can't follow, or may not",
+                tuple(connections.obstacles(state, case.process, case.tcp)),
+                skipped="connections" in skip),
     ]  # fmt: skip
 
 
@@ -86,27 +92,3 @@ def _lacking(case: Case) -> Iterator[MigrateError]:
     lacks = lacking_for_late if case.mode in LATE else lacking_for_pre_copy
     if lacking := lacks(case.here, case.there):
         yield TargetUnfit(f"{case.mode} is not possible", cause=lacking, mend="use --mode auto")
-
-
-def _connections(state: State, process: Process) -> Iterator[MigrateError]:
-    """Every process of it that owns an established TCP socket of the host's namespace."""
-    if state.record.network.driver != "host":
-        return
-    established = _established(process)
-    for task in Container.seen(state.record, state.spec, process).own_tasks:
-        if any(descriptor.socket in established for descriptor in task.descriptors):
-            yield ContainerUnfit(
-                f"{task.title} has a TCP connection on the host's own address",
-                cause="with --network host its connections can't go to another address",
-                mend="close it first, use --network bridge, or --mode cold",
-            )
-
-
-def _established(process: Process) -> frozenset[int]:
-    """The inode numbers of the established TCP sockets in its network namespace."""
-    found = set()
-    for table in ("tcp", "tcp6"):
-        with contextlib.suppress(FileNotFoundError):  # a kernel without IPv6
-            lines = Path(f"/proc/{process.pid}/net/{table}").read_text().splitlines()[1:]
-            found |= {int(f.split()[9]) for f in lines if f.split()[3] == "01"}
-    return frozenset(found)
