@@ -14,7 +14,7 @@ from migrate.checkpoint.dump import UNREAD
 from migrate.checkpoint.eager import EagerPages
 from migrate.checkpoint.errors import PlaceUnfit
 from migrate.checkpoint.state import NETNS_KEY, State, has_own_netns, mask_directory
-from migrate.criu import client, cpu, pagemap_images
+from migrate.criu import client, cpu, pagemap_images, timer_images
 from migrate.criu.diagnosis import explain
 from migrate.criu.errors import CriuDied, CriuFailed, ImageBad
 from migrate.criu.lazypages.protocol import SOCKET_NAME
@@ -107,6 +107,7 @@ class Restorer:
         with contextlib.ExitStack() as open_still:
             try:
                 linkremaps.put_in_place(self._paths, state, images, self._own.rootfs)
+                timer_images.revive(images)
                 eager = self._prepare_lazy(images, open_still) if self._pages else None
                 response = self._criu.request(
                     "RESTORE", self._options(images, state), self._notify, SILENCE_LIMIT
@@ -179,6 +180,8 @@ class Restorer:
         options = client.base_options(images, LOG)
         if (images / cpu.IMAGE).exists():
             options.cpu_cap = cpu.REQUIREMENTS
+        if state.close_connections:
+            client.close_connections(options)
         options.root = str(self._own.rootfs)
         options.rst_sibling = True
         options.lazy_pages = self._lazy

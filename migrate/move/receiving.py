@@ -31,9 +31,14 @@ from migrate.runtime import records
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.errors import ContainerUnknown
 from migrate.runtime.filling import is_filling
-from migrate.runtime.lifecycle.create import make_place, prepare_and_launch, unmake
+from migrate.runtime.lifecycle.create import (
+    forget_network,
+    make_place,
+    prepare_and_launch,
+    unmake,
+)
 from migrate.runtime.lifecycle.delete import dismiss_monitor
-from migrate.runtime.networks import driver_of
+from migrate.runtime.networks import driver_of, names, takes_addresses
 from migrate.runtime.networks.standin import StandIn
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import Record, load_process, save_process
@@ -47,12 +52,11 @@ class Receiving:
     Made by `prepare`; `close` (connection ended) aborts what is not committed.
     """
 
-    def __init__(self, paths: Paths, entry: Entry, state: State, sender: str = "") -> None:
-        """Journal `preparing`, the directory for the data, and whatever needs no data.
-
-        `sender`: who it is by this host's policy.
-        """
-        self.paths, self.sender = paths, sender
+    def __init__(
+        self, paths: Paths, entry: Entry, state: State, permission: policy.Permission
+    ) -> None:
+        """Journal `preparing`, the directory for the data, and whatever needs no data."""
+        self.paths, self.permission = paths, permission
         self.entry = journal.write(paths, entry, Target.PREPARING)
         self.state = state
         self.root = journal.incoming(paths) / entry.move
@@ -87,7 +91,10 @@ class Receiving:
             self.state.record, generation=self.entry.generation + 1, held=self.entry.move,
             moved_to="", storage=driver_for(self.paths),
         )  # fmt: skip
-        records.save(self.paths, self.record)
+        with records.locked(self.paths.container("registration"), "move", wait=30):
+            self._take_addresses()
+            records.save(self.paths, self.record)
+        names.learn(self.paths, self.record.network.name, self.state.names)
         write_atomically(own.spec, msgspec.json.format(msgspec.json.encode(self.state.spec)))
         if self.entry.mode == "cold":
             return
@@ -98,6 +105,20 @@ class Receiving:
         network = self.state.record.network
         self.stand_in = driver_of(network.driver).stand_in(own, network)
         reached(self.paths, "placed")
+
+    def _take_addresses(self) -> None:
+        """Those that it comes with, or new ones where it comes without; raises AddressTaken."""
+        own = self.paths.container(self.entry.container)
+        network = self.record.network
+        driver = driver_of(network.driver)
+        if network.address or not takes_addresses(network):
+            driver.claim(own, network)
+            return
+        others = [r for r in records.load_all(self.paths) if r.identifier != own.identifier]
+        network = driver.settle(own, network, others)
+        self.record = msgspec.structs.replace(self.record, network=network)
+        described = msgspec.structs.replace(self.state.record, network=network)
+        self.state = msgspec.structs.replace(self.state, record=described)
 
     def take_over_address(self) -> None:
         """The source's copy is held: take its packets, to deliver them after COMMIT."""
@@ -117,7 +138,7 @@ class Receiving:
         state = decode(_read_bounded(self.root / STATE_FILE))
         if state.record.identifier != self.entry.container:
             raise CheckpointBad("the data is of another container")
-        policy.refuse(self.sender, self.entry.mode, state)  # it is newer than what was prepared for
+        self.permission.refuse(self.entry.mode, state)  # it is newer than what was prepared for
         record = self.record
         staged = self.root / STAGED if self.entry.mode in LAZY else None
         put_files(self.paths, record, self.root, staged)
@@ -217,7 +238,9 @@ def finish(paths: Paths, entry: Entry) -> None:
         record = let_run(paths, entry)
         reached(paths, "thawed-there")
         if record.held:
-            records.save(paths, msgspec.structs.replace(record, held=""))
+            record = msgspec.structs.replace(record, held="")
+            records.save(paths, record)
+        names.refresh(paths, record)
     if owed(paths, entry):
         return
     sync_file_system(paths.state)
@@ -250,6 +273,7 @@ def abort(paths: Paths, entry: Entry) -> None:
     record = _record_of(paths, current)
     own = paths.container(current.container)
     unmake(paths, record)
+    forget_network(paths, record)
     dismiss_monitor(paths, record)
     for name in volume_names(record):
         if (paths.volumes / name).is_dir():

@@ -16,7 +16,7 @@ from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.control import launch_monitor
 from migrate.runtime.cordon import refuse_if_cordoned
 from migrate.runtime.debris import clear_debris
-from migrate.runtime.networks import driver_of
+from migrate.runtime.networks import driver_of, names
 from migrate.runtime.paths import ContainerPaths, Paths
 from migrate.runtime.records import Record, load_all, process_of, save_process
 from migrate.runtime.spec import Spec, load, validate
@@ -61,8 +61,10 @@ def create(
             write_atomically(own.spec, json.dumps(spec, indent=1).encode())
             prepare_and_launch(paths, record, spec)
             driver.release(own, record.network)
+            names.refresh(paths, record)
         except BaseException:
             unmake(paths, record)
+            forget_network(paths, record)
             remove_storage(own)
             raise
     return record
@@ -79,7 +81,7 @@ def _registered(paths: Paths, record: Record) -> Record:
             clear_debris(paths)
             records.claim_name(paths, record.name)
             storage = driver_for(paths, record.storage)
-            network = driver.settle(record.network, load_all(paths))
+            network = driver.settle(own, record.network, load_all(paths))
             record = msgspec.structs.replace(record, network=network, storage=storage)
             records.save(paths, record)
         except BaseException:
@@ -141,6 +143,11 @@ def unmake(paths: Paths, record: Record) -> None:
     driver_of(record.network.driver).detach(own)
     unmount_rootfs(own)
     own.process.unlink(missing_ok=True)
+
+
+def forget_network(paths: Paths, record: Record) -> None:
+    """The container is gone from this host: what it had of its network is free for others."""
+    driver_of(record.network.driver).forget(paths.container(record.identifier), record.network)
 
 
 def mark_stopped(own: ContainerPaths) -> None:

@@ -6,10 +6,16 @@ from migrate.runtime.errors import SpecInvalid
 from migrate.runtime.networks.bridge import Bridge
 from migrate.runtime.networks.driver import Driver
 from migrate.runtime.networks.simple import HostNetwork, NoNetwork
+from migrate.runtime.records import Network
 
-__all__ = ["DRIVERS", "Driver", "driver_of"]
+__all__ = ["DRIVERS", "Driver", "driver_of", "takes_addresses"]
 
 DRIVERS: dict[str, Driver] = {"none": NoNetwork(), "host": HostNetwork(), "bridge": Bridge()}
+
+
+def takes_addresses(network: Network) -> bool:
+    """Whether the container has addresses of its own, that somebody hands out."""
+    return network.driver not in {"none", "host"}
 
 
 def driver_of(name: str) -> Driver:
@@ -18,5 +24,6 @@ def driver_of(name: str) -> Driver:
         return DRIVERS[name]
     except KeyError:
         raise SpecInvalid(
-            f"there is no network driver '{name}'", mend=f"choose one of {', '.join(DRIVERS)}"
+            f"this migrate has no network driver '{name}'",
+            mend=f"choose one of {', '.join(DRIVERS)}",
         ) from None
