@@ -10,6 +10,7 @@ from typing import Any
 
 from migrate.checkpoint import linkremaps
 from migrate.checkpoint.digests import by_inner_pid
+from migrate.checkpoint.dump import UNREAD
 from migrate.checkpoint.eager import EagerPages
 from migrate.checkpoint.errors import PlaceUnfit
 from migrate.checkpoint.state import NETNS_KEY, State, has_own_netns, mask_directory
@@ -135,6 +136,8 @@ class Restorer:
             finally:
                 self._criu.close()
         ask(self._own, {"do": "adopt", "pid": pid})
+        if (images / UNREAD).exists():
+            self._type(images / UNREAD)
         self._check_page_server()
         process = records.process_of(
             pid, started=True, monitor=self._monitor, log_pipes=self._pipes
@@ -150,6 +153,10 @@ class Restorer:
         (images / SOCKET_NAME).unlink(missing_ok=True)
         (images / SOCKET_NAME).symlink_to(self._own.pages_socket)
         return open_still.enter_context(contextlib.closing(EagerPages(self._pages)))
+
+    def _type(self, unread: Path) -> None:
+        with unread.open("rb") as file:
+            ask(self._own, {"do": "type"}, [file.fileno()])
 
     def _check_page_server(self) -> None:
         """Raises ImageBad when it refused the page store; then nothing of the copy is left."""
@@ -169,6 +176,8 @@ class Restorer:
 
         At post-restore every socket is there, and none sends yet: what one end of a connection
         within the container sends, and the other were not there to take, would end it.
+        With orphan-pts-master comes the other end of the terminal, which was the old monitor's.
+
         At pre-resume all tasks are whole and stopped, and nothing but letting go is left: frozen
         now, they run when the cgroup is thawed (CRIU, criu/cr-restore.c, restore_root_task).
         """
@@ -178,6 +187,8 @@ class Restorer:
             self._closed.open()
         elif script == "pre-resume":
             self._group.request_freeze()
+        elif script == "orphan-pts-master":
+            ask(self._own, {"do": "terminal"}, [self._criu.received[-1]])
 
     def _options(self, images: Path, state: State) -> Any:
         options = client.base_options(images, LOG)
@@ -194,8 +205,10 @@ class Restorer:
             )
         if self._netns:
             options.inherit_fd.add(key=NETNS_KEY, fd=self._numbers[1])
-        for stream, number in zip(("stdout", "stderr"), self._numbers[-2:], strict=True):
-            options.inherit_fd.add(key=state.log_pipes[stream], fd=number)
+        ours = [name for name in ("stdin", "stdout", "stderr") if name in self._pipes]
+        for stream, number in zip(ours, self._numbers[-len(ours) :], strict=True):
+            if stream in state.log_pipes:
+                options.inherit_fd.add(key=state.log_pipes[stream], fd=number)
         return options
 
     def _source(self, state: State, kind: str, target: str) -> str:
