@@ -20,6 +20,7 @@ from migrate.errors import MigrateError
 from migrate.kernel.files import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2, write_atomically
 from migrate.runtime import locks
 from migrate.runtime.networks import definition
+from migrate.runtime.networks.definition import Definition
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import NAME_PATTERN, Record, load_all
 
@@ -48,12 +49,14 @@ def learn(paths: Paths, network: str, told: Mapping[str, tuple[str, ...]]) -> No
 
     It is checked, and what is wrong is left out. Raises OSError.
     """
-    if not _is_shared(paths, network):
+    found = _shared(paths, network)
+    if found is None:
         return
+    subnets = [ipaddress.ip_network(text) for text in (found.subnet, found.subnet6) if text]
     checked = {
         name: addresses
         for name, addresses in list(told.items())[:MOST]
-        if NAME_PATTERN.fullmatch(name) and all(map(_is_address, addresses))
+        if NAME_PATTERN.fullmatch(name) and all(_is_of(subnets, text) for text in addresses)
     }
     with _locked(paths, network):
         merged = dict(list((_elsewhere(paths, network) | checked).items())[-MOST:])
@@ -106,19 +109,20 @@ def _elsewhere(paths: Paths, network: str) -> Names:
         return {}
 
 
-def _is_shared(paths: Paths, network: str) -> bool:
-    """Whether containers reach each other over hosts."""
+def _shared(paths: Paths, network: str) -> Definition | None:
+    """The network, if its containers reach each other over hosts."""
     with contextlib.suppress(MigrateError):
         found = definition.find(paths, network)
-        return bool(found.parent) or found.driver != "bridge"
-    return False
+        return found if found.parent or found.driver != "bridge" else None
+    return None
 
 
-def _is_address(text: str) -> bool:
+def _is_of(subnets: list[definition.Subnet], text: str) -> bool:
     try:
-        return str(ipaddress.ip_address(text)) == text
+        found = ipaddress.ip_address(text)
     except ValueError:
         return False
+    return str(found) == text and any(found in subnet for subnet in subnets)
 
 
 def _locked(paths: Paths, network: str) -> contextlib.AbstractContextManager[None]:

@@ -90,7 +90,8 @@ def test_who_has_left_a_link_of_this_host_alone_is_not(paths):
 def test_what_another_host_tells_is_checked(paths):
     web = member(paths, "web", "10.0.0.2/24")
     told = {"db": ("10.0.0.3",), "a\nb": ("10.0.0.4",), "evil": ("10.0.0.5 google.com",),
-            "web": ("6.6.6.6",)}  # fmt: skip
+            "far": ("6.6.6.6",),
+            "web": ("10.0.0.9",)}  # fmt: skip
     names.learn(paths, "shared", told)
     names.learn(paths, "no-such", told)
     assert names.known(paths, "shared") == {"db": ("10.0.0.3",), "web": ("10.0.0.2",)}
