@@ -6,6 +6,7 @@ import re
 import sys
 import time
 
+from tests.hosts import Lan, network
 from tests.hosts.host import CHECKOUT, Machine
 
 _SCRIPT = """
@@ -31,10 +32,16 @@ _FLEETING = re.compile(
 _LEARNED = re.compile(r"lladdr 02:4d:00:00:00|^02:4d:00:00:00|dev eth0 master br-lan *$|FAILED")
 
 
-def macs(*machines: Machine) -> frozenset[str]:
-    """The MAC addresses of their own interfaces."""
-    told = [m.run(["sh", "-c", "cat /sys/class/net/*/address"]).stdout.split() for m in machines]
-    return frozenset(mac for each in told for mac in each)
+def macs(lan: Lan) -> frozenset[str]:
+    """The MAC addresses of all machines, and of the network between them."""
+    told = [
+        machine.run(["sh", "-c", "cat /sys/class/net/*/address"]).stdout.split()
+        for machine in lan.machines
+    ]
+    own = network.within(
+        lan.net, lambda handle: [link.get_attr("IFLA_ADDRESS") for link in handle.get_links()]
+    )
+    return frozenset(mac for each in (*told, own) for mac in each)
 
 
 def netdump(host: Machine, others: frozenset[str] = frozenset()) -> set[str]:

@@ -55,7 +55,7 @@ def pair(lan: Lan, client: Client) -> tuple[Host, Host]:
         host.run([MIGRATE, "network", "create", "first", "--subnet6", "fd00:1::/64"])
         host.run([MIGRATE, "network", "rm", "first"])
         await_ipv6(host)
-    MACHINES.update(macs(alpha, beta, client))
+    MACHINES.update(macs(lan))
     return alpha, beta
 
 
