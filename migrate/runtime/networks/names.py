@@ -59,9 +59,8 @@ def learn(paths: Paths, network: str, told: Mapping[str, tuple[str, ...]]) -> No
         if NAME_PATTERN.fullmatch(name) and all(_is_of(subnets, text) for text in addresses)
     }
     with _locked(paths, network):
-        merged = dict(list((_elsewhere(paths, network) | checked).items())[-MOST:])
-        paths.networks.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_atomically(paths.networks / f"{network}.names", msgspec.json.encode(merged))
+        merged = list((_elsewhere(paths, network) | checked).items())[-MOST:]
+        _write_elsewhere(paths, network, dict(merged))
 
 
 def moved_away(paths: Paths, record: Record) -> None:
@@ -69,6 +68,18 @@ def moved_away(paths: Paths, record: Record) -> None:
     if record.network.name:
         with contextlib.suppress(OSError, MigrateError):
             learn(paths, record.network.name, {record.name: _addresses(record)})
+            refresh(paths, record)
+
+
+def removed(paths: Paths, record: Record) -> None:
+    """The container is no more: nothing is called so."""
+    network = record.network.name
+    if network:
+        with contextlib.suppress(OSError, MigrateError):
+            with _locked(paths, network):
+                there = _elsewhere(paths, network)
+                if there.pop(record.name, None):
+                    _write_elsewhere(paths, network, there)
             refresh(paths, record)
 
 
@@ -107,6 +118,11 @@ def _elsewhere(paths: Paths, network: str) -> Names:
         return msgspec.json.decode((paths.networks / f"{network}.names").read_bytes(), type=Names)
     except (FileNotFoundError, msgspec.DecodeError):
         return {}
+
+
+def _write_elsewhere(paths: Paths, network: str, there: Names) -> None:
+    paths.networks.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_atomically(paths.networks / f"{network}.names", msgspec.json.encode(there))
 
 
 def _shared(paths: Paths, network: str) -> Definition | None:
