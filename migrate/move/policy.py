@@ -22,6 +22,7 @@ import fnmatch
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -97,28 +98,38 @@ def parse(data: bytes, name: str) -> Policy:
     return found
 
 
-def refusals(sender: str, mode: str, state: State) -> list[MigrateError]:
-    """What this host's policy has against such a move from `sender`; raises PolicyBad."""
+@dataclass(frozen=True)
+class Permission:
+    """What one sender may send, as the policy had it when it was read."""
+
+    sender: str
+    known: bool  # False: it may send nothing
+    rule: Rule = Rule()  # noqa: RUF009 -- frozen
+
+    def refusals(self, mode: str, state: State) -> list[MigrateError]:
+        """What stands against such a move; `mode` is "" where it is not known yet."""
+        if not self.known:
+            who = f"'{self.sender}'" if self.sender else "this login"
+            return [RefusedByPolicy(f"the target takes nothing from {who}")]
+        return [
+            RefusedByPolicy(f"the target's policy does not take {words}")
+            for words in _against(self.rule, mode, state)
+        ]
+
+    def refuse(self, mode: str, state: State) -> None:
+        """Raise RefusedByPolicy where something stands against it."""
+        if found := self.refusals(mode, state):
+            name = state.record.name
+            raise RefusedByPolicy.together(f"the target does not take '{name}'", found)
+
+
+def permission(sender: str) -> Permission:
+    """What this host's policy permits to `sender`; raises PolicyBad."""
     policy = read()
     if policy is None:
-        return []
+        return Permission(sender, known=True)
     rule = policy.senders.get(sender) or policy.senders.get(EVERYBODY)
-    if rule is None:
-        who = f"'{sender}'" if sender else "this login"
-        return [RefusedByPolicy(f"the target takes nothing from {who}")]
-    return [
-        RefusedByPolicy(f"the target's policy does not take {words}")
-        for words in _against(rule, mode, state)
-    ]
-
-
-def refuse(sender: str, mode: str, state: State) -> None:
-    """Raise RefusedByPolicy where the policy has something against it; raises PolicyBad.
-
-    `mode` is "" where it is not known yet.
-    """
-    if found := refusals(sender, mode, state):
-        raise RefusedByPolicy.together(f"the target does not take '{state.record.name}'", found)
+    return Permission(sender, known=rule is not None, rule=rule or Rule())
 
 
 def _against(rule: Rule, mode: str, state: State) -> Iterator[str]:

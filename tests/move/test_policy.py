@@ -53,7 +53,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def told(sender: str, mode: str, described: State) -> list[str]:
     return [
         error.what.removeprefix("the target's policy does not take ")
-        for error in policy.refusals(sender, mode, described)
+        for error in policy.permission(sender).refusals(mode, described)
     ]
 
 
@@ -88,7 +88,7 @@ def test_what_fits_is_taken(place: Path) -> None:
 def test_what_does_not_is_told(place: Path, fields: dict[str, Any], words: str) -> None:
     assert told("web", "cold", state(**fields)) == [words]
     with pytest.raises(RefusedByPolicy):
-        policy.refuse("web", "cold", state(**fields))
+        policy.permission("web").refuse("cold", state(**fields))
 
 
 def test_privileges_are_told(place: Path) -> None:
@@ -121,7 +121,7 @@ def test_who_is_not_in_it_sends_nothing(place: Path) -> None:
 def test_a_bad_policy_lets_nothing_in(place: Path, text: bytes) -> None:
     place.write_bytes(text)
     with pytest.raises(PolicyBad):
-        policy.refusals("web", "cold", state())
+        policy.permission("web")
 
 
 def test_only_the_agent_can_be_asked_for() -> None:

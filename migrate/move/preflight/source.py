@@ -77,7 +77,7 @@ def verdicts_of(case: Case, state: State, skip: Collection[str]) -> list[Verdict
         Verdict("mode", "what the mode needs", tuple(_lacking(case)), skippable=False),
         *preflight.look(state.record, state.spec, case.process, skip),
         Verdict("connections", "TCP connections that can't follow, or may not",
-                tuple(connections.obstacles(state.record, case.process, case.tcp)),
+                tuple(connections.obstacles(state, case.process, case.tcp)),
                 skipped="connections" in skip),
     ]  # fmt: skip
 

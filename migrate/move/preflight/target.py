@@ -31,7 +31,7 @@ def verdicts_here(
     others = [r for r in load_all(paths) if not r.moved_to]
     checks: list[tuple[str, str, Callable[[], None]]] = [
         ("policy", "what the target takes from this sender",
-         lambda: policy.refuse(sender, mode, state)),
+         lambda: policy.permission(sender).refuse(mode, state)),
         ("cordon", "whether the target takes containers",
          lambda: refuse_if_cordoned(paths, f"take '{record.name}'", "the target")),
         ("name", "whether name and id are free there", lambda: _name_free(record, others)),
