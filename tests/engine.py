@@ -17,7 +17,7 @@ from migrate.cli import execute, foreground, lifecycle, run, show  # noqa: F401 
 from migrate.cli.main import main
 from migrate.kernel.mountinfo import read_mountinfo
 from migrate.runtime.cgroups.layout import detect
-from migrate.runtime.networks.bridge import port_of
+from migrate.runtime.networks.device import port_of
 from migrate.runtime.paths import Paths
 
 CHECKOUT = Path(__file__).resolve().parents[1]

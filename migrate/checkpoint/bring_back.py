@@ -26,7 +26,7 @@ from migrate.kernel.signals import Signals
 from migrate.runtime import records
 from migrate.runtime.cordon import refuse_if_cordoned
 from migrate.runtime.errors import ContainerUnknown, GenerationOld, NameTaken
-from migrate.runtime.lifecycle.create import making_place, unmake
+from migrate.runtime.lifecycle.create import forget_network, making_place, unmake
 from migrate.runtime.lifecycle.delete import dismiss_monitor
 from migrate.runtime.networks import driver_of
 from migrate.runtime.paths import Paths
@@ -139,6 +139,7 @@ class Restore:
                     dismiss_monitor(paths, existing)
                 with self.signals.held():
                     replacement.swap()
+                self._lease(record)
                 with self.signals.held():
                     self._bring_to_life(unpacked / "criu", state, replacement)
                     self.signals.deafen()
@@ -148,10 +149,17 @@ class Restore:
             dismiss_monitor(paths, record)
             replacement.put_back()
             if existing is None:
+                forget_network(paths, record)
                 remove_storage(paths.container(record.identifier))
             raise
         replacement.clear()
         return time.monotonic() - begun
+
+    def _lease(self, record: Record) -> None:
+        """The container's addresses are its own here; raises AddressTaken."""
+        own = self.paths.container(record.identifier)
+        with records.locked(self.paths.container("registration"), "restore", wait=30):
+            driver_of(record.network.driver).claim(own, record.network)
 
     def _stage(self, staged: Paths, state: State, unpacked: Path) -> None:
         """Everything that will be renamed into its place, on the same file system."""
@@ -217,9 +225,10 @@ class Restore:
         for bind in record.binds:
             if not bind.volume:
                 bind_source(self.paths, bind)
-        driver_of(record.network.driver).check(record.network, others)
-        own = volume_names(existing) if existing else []
-        refuse_foreign_volumes(self.paths, record, others, own)
+        own = self.paths.container(record.identifier)
+        driver_of(record.network.driver).check(own, record.network, others)
+        volumes = volume_names(existing) if existing else []
+        refuse_foreign_volumes(self.paths, record, others, volumes)
 
 
 def _check_machine(manifest: Manifest) -> None:

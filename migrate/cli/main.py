@@ -36,6 +36,7 @@ COMMANDS = {
     "rename": ("change", "rename", "Give a container another name."),
     "commit": ("commit", "commit", "Make an image of what a container has become."),
     "image": ("image", "image", "Import, list and export images."),
+    "network": ("network", "network", "Create, list and remove networks."),
     "checkpoint": ("checkpoint", "checkpoint", "Save a running container to a file or directory."),
     "restore": ("checkpoint", "restore", "Bring a checkpointed container back."),
     "check": ("check", "check", "Say what stands against a move or a checkpoint."),

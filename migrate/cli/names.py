@@ -30,6 +30,19 @@ def complete_containers(
     ]
 
 
+def complete_networks(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """The networks of this host that begin so, for `shell_complete=`."""
+    from migrate.runtime.networks import definition
+    from migrate.runtime.paths import Paths
+
+    built_in = [CompletionItem(n) for n in definition.BUILT_IN if param.name == "network_name"]
+    known = definition.load_all(Paths.from_environment())
+    items = built_in + [CompletionItem(d.name, help=f"{d.driver} {d.subnet}") for d in known]
+    return [item for item in items if item.value.startswith(incomplete)]
+
+
 def name_argument(function: _Function) -> _Function:
     """The argument NAME: one container, by name, id, or unique beginning of its id."""
     return click.argument("name", shell_complete=complete_containers)(function)

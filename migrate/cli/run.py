@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from migrate.cli.names import complete_networks
 from migrate.cli.values import (
     Size,
     environment_value,
@@ -17,8 +18,10 @@ from migrate.cli.values import (
 )
 
 if TYPE_CHECKING:
+    from migrate.runtime.records import Network
     from migrate.runtime.request import Request
 
+_OF_THE_NETWORK = ("bridge", "address", "address6", "mac", "gateway")
 _SETTINGS = {"ignore_unknown_options": False, "allow_interspersed_args": False}
 _DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
 _OPTIONS = (
@@ -33,10 +36,13 @@ _OPTIONS = (
                  help="Names of its own /etc/passwd and /etc/group, or numbers."),
     click.option("-v", "--volume", "binds", multiple=True, callback=volume_value,
                  metavar="SRC:DST[:ro]", help="Mount a path of this host, or a named volume."),
-    click.option("--network", "driver", type=click.Choice(["none", "host", "bridge"]),
-                 default="none", help="Its network (none)."),
-    click.option("--bridge", default="", help="A port of this bridge."),
-    click.option("--ip", "address", default="", metavar="ADDR/PREFIX", help="Its own address."),
+    click.option("--network", "network_name", default="none", metavar="none|host|bridge|NAME",
+                 shell_complete=complete_networks,
+                 help="Its network: one of 'migrate network ls' (none)."),
+    click.option("--bridge", default="", help="A port of this bridge, with --network bridge."),
+    click.option("--ip", "address", default="", metavar="ADDR[/PREFIX]", help="Its own address."),
+    click.option("--ip6", "address6", default="", metavar="ADDR[/PREFIX]",
+                 help="Its own IPv6 address."),
     click.option("--mac", default="", help="Its own MAC address."),
     click.option("--gateway", default="", metavar="ADDR", help="Its default route."),
     click.option("-m", "--memory", type=Size(), default=0, metavar="SIZE",
@@ -122,7 +128,7 @@ def run(detach: bool, **given: Any) -> int:
 
 def _request(given: dict[str, Any]) -> Request:
     """The request in the options; raises UsageError where they do not fit together."""
-    from migrate.runtime.records import Network, Resources
+    from migrate.runtime.records import Resources
     from migrate.runtime.request import Request
 
     words = given.pop("words")
@@ -134,10 +140,7 @@ def _request(given: dict[str, Any]) -> Request:
         if not words:
             raise click.UsageError("give an IMAGE, --rootfs DIR or --bundle DIR")
         image, *words = words
-    network = Network(**{key: given.pop(key) for key in ("driver", "bridge", "address", "mac",
-                                                         "gateway")})  # fmt: skip
-    if network.driver != "bridge" and network != Network(driver=network.driver):
-        raise click.UsageError("--bridge, --ip, --mac and --gateway need --network bridge")
+    network = _network(given)
     resources = Resources(
         memory=given.pop("memory"), cpus=given.pop("cpus") or 0.0, pids=given.pop("pids") or 0
     )
@@ -146,6 +149,30 @@ def _request(given: dict[str, Any]) -> Request:
     )
     _check_bundle(request)
     return request
+
+
+def _network(given: dict[str, Any]) -> Network:
+    """The network in the options; raises UsageError, NetworkUnknown."""
+    from migrate.runtime.networks import definition
+    from migrate.runtime.paths import Paths
+    from migrate.runtime.records import Network
+
+    name = given.pop("network_name")
+    wanted = Network(**{key: given.pop(key) for key in _OF_THE_NETWORK})
+    if name in {"none", "host"}:
+        if wanted != Network():
+            raise click.UsageError(f"with --network {name} it has no address of its own")
+        return Network(driver=name)
+    if name == "bridge":
+        return Network(**_fields(wanted) | {"driver": "bridge"})
+    if wanted.bridge:
+        raise click.UsageError("--bridge is for --network bridge: a network has its own")
+    found = definition.find(Paths.from_environment(), name)
+    return Network(**_fields(wanted) | {"driver": found.driver, "name": name})
+
+
+def _fields(network: Network) -> dict[str, Any]:
+    return {name: getattr(network, name) for name in network.__struct_fields__}
 
 
 def _check_bundle(request: Request) -> None:

@@ -31,6 +31,10 @@ class Guest(msgspec.Struct, frozen=True, omit_defaults=True):
     network: str = "none"  # the driver: none, host, bridge
     bridge: str = ""
     address: str = ""  # with prefix length
+    address6: str = ""
+    network_name: str = ""  # "" for the default one of the driver
+    network_like: str = ""  # what the target's network of that name must be, too
+    ports: tuple[str, ...] = ()  # that it publishes, as [ADDRESS:]HOST:CONTAINER/PROTOCOL
     host_paths: tuple[str, ...] = ()  # of the host, mounted in it
     held: str = ""  # the id of an unsettled move
 
@@ -50,6 +54,7 @@ class HostState(msgspec.Struct, frozen=True, omit_defaults=True):
     cordoned: bool = False
     labels: dict[str, str] = {}
     bridges: tuple[str, ...] = ()
+    networks: dict[str, str] = {}  # by name, what they are
     guests: tuple[Guest, ...] = ()
 
 

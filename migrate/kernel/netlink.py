@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import ipaddress
 import os
 import socket
 import struct
@@ -16,10 +17,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from migrate.kernel import icmpv6
 from migrate.kernel.namespaces import CLONE_NEWNET, setns
 
 _ETH_P_ARP = 0x0806
 _NUD_STALE = 0x04
+_NUD_KNOWN = 0x02 | 0x04 | 0x08 | 0x10 | 0x80  # reachable, stale, delay, probe, permanent
+_IFA_F_NODAD = 0x02  # include/uapi/linux/if_addr.h
 _IFA_F_PERMANENT = 0x80  # include/uapi/linux/if_addr.h
 _ARP_RETRY_MS = 100
 """The kernel asks again after 1000 by default: an answer lost in a pause would cost as much."""
@@ -72,11 +76,53 @@ def bridges() -> list[str]:
         return sorted(link.get_attr("IFLA_IFNAME") for link in handle.get_links(kind="bridge"))
 
 
-def neighbours(netns: Path, interface: str) -> tuple[tuple[str, str], ...]:
-    """The IPv4 neighbours of `interface` that are known: pairs of address and MAC."""
+def all_addresses() -> list[str]:
+    """Every address of this namespace with its prefix length, IPv4 and IPv6; raises OSError."""
+    with route() as handle:
+        return [f"{e.get_attr('IFA_ADDRESS')}/{e['prefixlen']}" for e in handle.get_addr()]
+
+
+def configure(netns: Path, interface: str, pairs: Iterable[tuple[str, str]]) -> None:
+    """Set an interface of `netns` up with addresses and default routes.
+
+    `pairs` of an address with its prefix length and a gateway; either may be "". IPv6 addresses
+    are usable at once: there is no duplicate address detection (RFC 4862, 5.4), and no router
+    advertisement changes what is set here.
+    """
+    wanted = [(ipaddress.ip_interface(address), gateway) for address, gateway in pairs if address]
+    _quieten(netns, interface, with_ipv6=any(found.version == 6 for found, _ in wanted))
     with route(netns) as handle:
         index = handle.link_lookup(ifname=interface)[0]
-        entries = list(handle.get_neighbours(ifindex=index, family=socket.AF_INET))
+        for found, _ in wanted:
+            length = found.network.prefixlen
+            flags = {"flags": _IFA_F_NODAD} if found.version == 6 else {}
+            handle.addr("add", index=index, address=str(found.ip), prefixlen=length, **flags)
+        handle.link("set", index=index, state="up")
+        for found, gateway in wanted:
+            if gateway:
+                family = socket.AF_INET6 if found.version == 6 else socket.AF_INET
+                handle.route("add", family=family, dst="default", gateway=gateway, oif=index)
+
+
+def _quieten(netns: Path, interface: str, *, with_ipv6: bool) -> None:
+    settings = {"accept_dad": "0", "dad_transmits": "0"}
+    if with_ipv6:
+        settings |= {"accept_ra": "0", "autoconf": "0"}
+    with inside(netns), contextlib.suppress(FileNotFoundError):  # a kernel without IPv6
+        for name, value in settings.items():
+            Path(f"/proc/sys/net/ipv6/conf/{interface}/{name}").write_text(value)
+
+
+def neighbours(netns: Path, interface: str) -> tuple[tuple[str, str], ...]:
+    """The neighbours of `interface` that are known, IPv4 and IPv6: pairs of address and MAC."""
+    with route(netns) as handle:
+        index = handle.link_lookup(ifname=interface)[0]
+        entries = [
+            entry
+            for family in (socket.AF_INET, socket.AF_INET6)
+            for entry in handle.get_neighbours(ifindex=index, family=family)
+            if entry["state"] & _NUD_KNOWN
+        ]
     pairs = [(e.get_attr("NDA_DST"), e.get_attr("NDA_LLADDR")) for e in entries]
     return tuple((ip, mac) for ip, mac in pairs if ip and mac and mac != "00:00:00:00:00:00")
 
@@ -118,12 +164,12 @@ def _errors_of_netlink() -> Iterator[None]:
 
 
 def own_addresses(interface: str) -> tuple[tuple[str, str], ...]:
-    """The IPv4 addresses of an interface of this namespace, each with the interface's MAC."""
+    """The addresses of an interface of this namespace, each with the interface's MAC."""
     with route() as handle:
         index = handle.link_lookup(ifname=interface)[0]
         mac = handle.get_links(index)[0].get_attr("IFLA_ADDRESS")
-        found = list(handle.get_addr(index=index, family=socket.AF_INET))
-    return tuple((entry.get_attr("IFA_LOCAL"), mac) for entry in found)
+        found = list(handle.get_addr(index=index))
+    return tuple((entry.get_attr("IFA_ADDRESS"), mac) for entry in found)
 
 
 def teach(netns: Path, interface: str, known: Iterable[tuple[str, str]]) -> None:
@@ -132,19 +178,29 @@ def teach(netns: Path, interface: str, known: Iterable[tuple[str, str]]) -> None
         index = handle.link_lookup(ifname=interface)[0]
         for ip, mac in known:
             handle.neigh("replace", ifindex=index, dst=ip, lladdr=mac, state=_NUD_STALE)
-    with inside(netns):
-        path = Path(f"/proc/sys/net/ipv4/neigh/{interface}/retrans_time_ms")
-        path.write_text(str(_ARP_RETRY_MS))
+    with inside(netns), contextlib.suppress(FileNotFoundError):  # a kernel without IPv6
+        for version in ("ipv4", "ipv6"):
+            path = Path(f"/proc/sys/net/{version}/neigh/{interface}/retrans_time_ms")
+            path.write_text(str(_ARP_RETRY_MS))
 
 
-def announce(netns: Path, interface: str, address: str) -> None:
-    """Send a gratuitous ARP for `address` from `interface` of `netns`; raises OSError."""
+def announce(netns: Path, interface: str, address: str, address6: str = "") -> None:
+    """Tell the link of `interface` of `netns` who has the addresses; raises OSError.
+
+    "" for none of a kind.
+    """
     with inside(netns):
         packet = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     with _closed_aside(packet):
         packet.bind((interface, 0))
-        for frame in gratuitous_arp(packet.getsockname()[4], address):
+        for frame in announcements(packet.getsockname()[4], address, address6):
             packet.send(frame)
+
+
+def announcements(mac: bytes, address: str, address6: str) -> list[bytes]:
+    """The frames that tell a link who has an IPv4 and an IPv6 address, "" for none."""
+    frames = gratuitous_arp(mac, address) if address else []
+    return [*frames, icmpv6.unsolicited_advertisement(mac, address6)] if address6 else frames
 
 
 def gratuitous_arp(mac: bytes, address: str) -> list[bytes]:

@@ -126,8 +126,8 @@ def _against(rule: Rule, mode: str, state: State) -> Iterator[str]:
     if rule.images is not None and not _matches(_tagged(record.image), rule.images):
         yield f"the image '{record.image}'" if record.image else "containers without an image"
     network = record.network.driver
-    if record.network.bridge:
-        network += f":{record.network.bridge}"
+    if place := record.network.name or record.network.bridge:
+        network += f":{place}"
     if rule.networks is not None and not _matches(network, rule.networks):
         yield f"the network '{network}'"
     if rule.most_memory and not 0 < record.resources.memory <= rule.most_memory:

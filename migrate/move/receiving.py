@@ -31,7 +31,12 @@ from migrate.runtime import records
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.errors import ContainerUnknown
 from migrate.runtime.filling import is_filling
-from migrate.runtime.lifecycle.create import make_place, prepare_and_launch, unmake
+from migrate.runtime.lifecycle.create import (
+    forget_network,
+    make_place,
+    prepare_and_launch,
+    unmake,
+)
 from migrate.runtime.lifecycle.delete import dismiss_monitor
 from migrate.runtime.networks import driver_of
 from migrate.runtime.networks.standin import StandIn
@@ -87,7 +92,9 @@ class Receiving:
             self.state.record, generation=self.entry.generation + 1, held=self.entry.move,
             moved_to="", storage=driver_for(self.paths),
         )  # fmt: skip
-        records.save(self.paths, self.record)
+        with records.locked(self.paths.container("registration"), "move", wait=30):
+            driver_of(self.record.network.driver).claim(own, self.record.network)
+            records.save(self.paths, self.record)
         write_atomically(own.spec, msgspec.json.format(msgspec.json.encode(self.state.spec)))
         if self.entry.mode == "cold":
             return
@@ -250,6 +257,7 @@ def abort(paths: Paths, entry: Entry) -> None:
     record = _record_of(paths, current)
     own = paths.container(current.container)
     unmake(paths, record)
+    forget_network(paths, record)
     dismiss_monitor(paths, record)
     for name in volume_names(record):
         if (paths.volumes / name).is_dir():

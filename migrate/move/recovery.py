@@ -26,7 +26,12 @@ from migrate.move.transaction import Source, Step, Target, source_alone, source_
 from migrate.runtime import records
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.errors import ContainerUnknown
-from migrate.runtime.lifecycle.create import load_spec, prepare_and_launch, unmake
+from migrate.runtime.lifecycle.create import (
+    forget_network,
+    load_spec,
+    prepare_and_launch,
+    unmake,
+)
 from migrate.runtime.lifecycle.delete import dismiss_monitor
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import load_process
@@ -189,6 +194,7 @@ def destroy_source(paths: Paths, entry: Entry) -> None:
             dismiss_monitor(paths, record)
             ControlGroup.of(record.identifier).kill()
             unmake(paths, record)
+            forget_network(paths, record)
             remove_volumes(paths, record)
             remove_storage(own)
     _remove_outgoing(paths, entry)

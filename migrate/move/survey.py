@@ -12,19 +12,23 @@ from collections.abc import Iterator
 from typing import Any
 
 from migrate.checkpoint.files import volume_names
+from migrate.errors import MigrateError
 from migrate.kernel import netlink
 from migrate.move import facts
 from migrate.runtime import cordon
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.diskuse import disk_use
+from migrate.runtime.networks.definition import belonging, likeness
+from migrate.runtime.networks.definition import load_all as load_networks
 from migrate.runtime.paths import Paths
-from migrate.runtime.records import Record, load_all
+from migrate.runtime.records import Network, Record, load_all
 from migrate.runtime.status import status_of
 from migrate.runtime.storage import own_files
 
 COUNT_SECONDS = 10.0
 """For counting disk space of all containers together."""
 LABELS_LIMIT = 100
+NETWORKS_LIMIT = 1000
 TEXT_LIMIT = 4096
 _HEEDED = "migrate."
 """Labels that begin so mean something to migrate: they are told before others."""
@@ -42,6 +46,7 @@ def survey(paths: Paths) -> dict[str, Any]:
         "criu": found.criu, "cpu_flags": list(found.cpu_flags),
         "memory_free": found.memory_free, "disk_free": found.disk_free,
         "cordoned": cordon.read(paths) is not None, "bridges": _bridges(),
+        "networks": _networks(paths),
         "guests": list(_guests(paths)),
     }  # fmt: skip
 
@@ -61,6 +66,16 @@ def _bridges() -> list[str]:
     return []
 
 
+def _networks(paths: Paths) -> dict[str, str]:
+    """This host's networks by name, each as `definition.likeness` tells it."""
+    with contextlib.suppress(MigrateError):
+        return {
+            found.name: likeness(belonging(Network(), found))
+            for found in load_networks(paths)[:NETWORKS_LIMIT]
+        }
+    return {}
+
+
 def _guest(paths: Paths, record: Record, seconds: float) -> dict[str, Any]:
     status = status_of(paths, record)
     volumes = [paths.volumes / name for name in volume_names(record)]
@@ -71,7 +86,9 @@ def _guest(paths: Paths, record: Record, seconds: float) -> dict[str, Any]:
         "memory": memory, "limit": record.resources.memory, "disk": disk,
         "disk_counted": counted, "labels": _labels(record.labels),
         "network": record.network.driver, "bridge": record.network.bridge,
-        "address": record.network.address, "held": record.held,
+        "address": record.network.address, "address6": record.network.address6,
+        "network_name": record.network.name, "network_like": likeness(record.network),
+        "ports": [str(port) for port in record.network.ports], "held": record.held,
         "host_paths": [bind.source for bind in record.binds if not bind.volume],
     }  # fmt: skip
 

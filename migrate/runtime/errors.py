@@ -1,4 +1,4 @@
-"""What can go wrong with containers on this host (codes 35-54, and 14)."""
+"""What can go wrong with containers on this host (codes 31-33, 35-49, 64 and 14)."""
 
 from __future__ import annotations
 
@@ -61,6 +61,27 @@ class AddressTaken(MigrateError):
 
     code = 43
     mend = "choose another address with --ip, or remove what holds it"
+
+
+class NetworkUnknown(MigrateError):
+    """This host has no network of this name, or another one."""
+
+    code = 31
+    mend = "'migrate network ls' lists the networks of this host"
+
+
+class NetworkInUse(MigrateError):
+    """Containers use the network."""
+
+    code = 32
+    mend = "remove those containers first, or move them away"
+
+
+class PortTaken(MigrateError):
+    """A port of this host is published, or listened on, already."""
+
+    code = 33
+    mend = "publish another port with -p, or end what has this one"
 
 
 class MonitorFailed(MigrateError):

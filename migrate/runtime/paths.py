@@ -39,6 +39,11 @@ class Paths:
         return self.state / "volumes"
 
     @property
+    def networks(self) -> Path:
+        """The networks of this host, a file each, and who has which address."""
+        return self.state / "networks"
+
+    @property
     def moves(self) -> Path:
         """The journals of moves and what they have received."""
         return self.state / "moves"
@@ -53,6 +58,7 @@ class Paths:
         for path in (
             self.state, self.run, self.state / "containers", self.run / "containers",
             self.run / "netns", self.volumes, self.moves, self.images,
+            self.networks,
         ):  # fmt: skip
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -20,14 +20,43 @@ NAME_PATTERN = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
 RECORD_LIMIT = 1 << 20
 
 
+class Port(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A port of the host that leads to one of the container's."""
+
+    host: Annotated[int, msgspec.Meta(ge=1, le=65535)]
+    container: Annotated[int, msgspec.Meta(ge=1, le=65535)]
+    protocol: Literal["tcp", "udp"] = "tcp"
+    address: str = ""  # of the host; "" is every one that it has
+
+    def __str__(self) -> str:
+        """As `run -p` takes it, the protocol always told: 127.0.0.1:8080:80/tcp."""
+        address = f"[{self.address}]" if ":" in self.address else self.address
+        where = f"{address}:" if address else ""
+        return f"{where}{self.host}:{self.container}/{self.protocol}"
+
+
 class Network(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the container keeps of its network wherever it runs."""
+    """What the container keeps of its network wherever it runs.
+
+    `subnet`, `subnet6`, `mtu` and `vni` are those of the network of that name, so that the host to
+    which it moves can tell whether its own network of that name is the same one.
+    """
 
     driver: str = "none"
-    bridge: str = ""
+    bridge: str = ""  # an interface of the host, where the user has chosen one and no network
     address: str = ""  # with prefix length, 10.77.0.50/24
     mac: str = ""
     gateway: str = ""
+    name: str = ""  # of the network; "" is the default one of the driver
+    address6: str = ""  # with prefix length, fd00:77::50/64
+    gateway6: str = ""
+    subnet: str = ""
+    subnet6: str = ""
+    mtu: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0  # bytes; 0 is the kernel's choice
+    vni: Annotated[int, msgspec.Meta(ge=0, lt=1 << 24)] = 0
+    ports: Annotated[tuple[Port, ...], msgspec.Meta(max_length=1000)] = ()
+    rate_in: Annotated[int, msgspec.Meta(ge=0, lt=1 << 44)] = 0  # bits a second, 0: any
+    rate_out: Annotated[int, msgspec.Meta(ge=0, lt=1 << 44)] = 0
 
 
 class Bind(msgspec.Struct, frozen=True, omit_defaults=True):

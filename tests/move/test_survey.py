@@ -16,7 +16,7 @@ from migrate.move.methods import methods
 from migrate.runtime import cordon, records
 from migrate.runtime.errors import HostCordoned
 from migrate.runtime.paths import Paths
-from migrate.runtime.records import Bind, Network, Record, Resources
+from migrate.runtime.records import Bind, Network, Port, Record, Resources
 from migrate.runtime.spec import Options, build
 from migrate.transfer.client import AgentClient
 from migrate.transfer.errors import ArgumentsInvalid
@@ -24,7 +24,8 @@ from migrate.transfer.errors import ArgumentsInvalid
 pytestmark = pytest.mark.root
 WEB = Record(
     "0123456789ab", "web", created=1.0, layers=("sha256:" + "0" * 64,),
-    network=Network("bridge", "migrate0", "10.88.0.7/16", "02:00:00:00:00:01"),
+    network=Network("bridge", "migrate0", "10.88.0.7/16", "02:00:00:00:00:01",
+                    ports=(Port(8080, 80),)),
     binds=(Bind("/srv/www", "/www"), Bind("things", "/things", volume=True)),
     resources=Resources(memory=1 << 28), labels={"b": "x" * 5000, "a": "1", "migrate.apart": "w"},
     held="ab" * 16,
@@ -53,7 +54,7 @@ def test_a_survey_is_of_builtins_only(paths, agent):
     told = agent.call("host.survey", timeout=60)
     assert told.keys() == {
         "host_id", "machine", "kernel", "criu", "cpu_flags", "memory_free", "disk_free",
-        "cordoned", "bridges", "guests",
+        "cordoned", "bridges", "networks", "guests",
     }  # fmt: skip
     assert told["cordoned"] is False
     (guest,) = told["guests"]
@@ -62,7 +63,8 @@ def test_a_survey_is_of_builtins_only(paths, agent):
         "identifier": "0123456789ab", "name": "web", "status": "stopped", "memory": 0,
         "limit": 1 << 28, "disk": 0, "disk_counted": True,
         "labels": {"migrate.apart": "w", "a": "1"}, "network": "bridge", "bridge": "migrate0",
-        "address": "10.88.0.7/16", "held": "ab" * 16, "host_paths": ["/srv/www"],
+        "address": "10.88.0.7/16", "address6": "", "network_name": "", "network_like": "",
+        "ports": ["8080:80/tcp"], "held": "ab" * 16, "host_paths": ["/srv/www"],
     }  # fmt: skip
 
 

@@ -48,6 +48,10 @@ class _Guest(msgspec.Struct, frozen=True):
     network: _Word = "none"
     bridge: _Word = ""
     address: _Word = ""
+    address6: _Word = ""
+    network_name: _Word = ""
+    network_like: _Word = ""
+    ports: Annotated[tuple[_Word, ...], msgspec.Meta(max_length=1000)] = ()
     host_paths: Annotated[tuple[_Text, ...], msgspec.Meta(max_length=1000)] = ()
     held: _Word = ""
 
@@ -64,6 +68,7 @@ class _Answer(msgspec.Struct, frozen=True):
     disk_free: _Size = 0
     cordoned: bool = False
     bridges: Annotated[tuple[_Word, ...], msgspec.Meta(max_length=2000)] = ()
+    networks: Annotated[dict[_Word, _Word], msgspec.Meta(max_length=2000)] = {}
     guests: Annotated[tuple[_Guest, ...], msgspec.Meta(max_length=5000)] = ()
 
 

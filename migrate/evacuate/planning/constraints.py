@@ -22,7 +22,7 @@ from migrate.evacuate.model import (
 )
 from migrate.evacuate.planning.room import WITH_PROCESSES, room_of
 from migrate.move.preflight.hosts import version_numbers
-from migrate.runtime.networks.bridge import DEFAULT_BRIDGE
+from migrate.runtime.networks.device import DEFAULT_BRIDGE
 
 MOVABLE = frozenset({"running", "created", "stopped"})
 FLAGS_SHOWN = 6
@@ -115,6 +115,7 @@ class Prospect:
         self.room = room_of(target, at_once)
         self._names: dict[str, str] = {}
         self._addresses: dict[str, str] = {}
+        self._ports: dict[tuple[str, str], str] = {}
         self._groups: dict[str, str] = {}
         for guest in target.guests:
             self._note(guest)
@@ -126,8 +127,8 @@ class Prospect:
 
     def _note(self, guest: Guest) -> None:
         self._names[guest.name] = self._names[guest.identifier] = guest.name
-        if address := _ip(guest):
-            self._addresses[address] = guest.name
+        self._addresses.update(dict.fromkeys(_addresses_of(guest), guest.name))
+        self._ports.update(dict.fromkeys(map(_published, guest.ports), guest.name))
         if group := group_of(guest):
             self._groups[group] = guest.name
 
@@ -142,14 +143,30 @@ class Prospect:
         for word in (guest.identifier, guest.name):
             if word in self._names:
                 return f"'{shown(word)}' is taken there: rename or remove one of the two"
-        if guest.network == "bridge":
-            if guest.bridge not in {"", DEFAULT_BRIDGE, *self.host.bridges}:
-                return f"it has no bridge '{shown(guest.bridge)}': make it there"
-            if holder := self._addresses.get(_ip(guest)):
-                return f"'{shown(holder)}' there has the address {shown(_ip(guest))}"
+        if why := self._network(guest):
+            return why
         if holder := self._groups.get(group_of(guest)):
             group = shown(group_of(guest))
             return f"'{shown(holder)}' of the same group {APART_LABEL}={group} is there"
+        return ""
+
+    def _network(self, guest: Guest) -> str:
+        """What stands against its network, its addresses and its published ports."""
+        name = guest.network_name
+        if name and name not in self.host.networks:
+            return f"it has no network '{shown(name)}': make it there ('migrate network create')"
+        if name and self.host.networks[name] != guest.network_like:
+            return f"its network '{shown(name)}' is another one: {shown(self.host.networks[name])}"
+        if not name and guest.network == "bridge" and guest.bridge not in {
+            "", DEFAULT_BRIDGE, *self.host.bridges
+        }:  # fmt: skip
+            return f"it has no bridge '{shown(guest.bridge)}': make it there"
+        for address in _addresses_of(guest):
+            if holder := self._addresses.get(address):
+                return f"'{shown(holder)}' there has the address {shown(address)}"
+        for port in guest.ports:
+            if holder := self._ports.get(_published(port)):
+                return f"'{shown(holder)}' there publishes the port {shown(port)}"
         return ""
 
     def why_cold(self, guest: Guest) -> str:
@@ -197,5 +214,11 @@ def _why_never(source: HostState, target: HostState) -> str:
     return "it is cordoned" if target.cordoned else ""
 
 
-def _ip(guest: Guest) -> str:
-    return guest.address.partition("/")[0] if guest.network == "bridge" else ""
+def _addresses_of(guest: Guest) -> list[str]:
+    return [text.partition("/")[0] for text in (guest.address, guest.address6) if text]
+
+
+def _published(port: str) -> tuple[str, str]:
+    """The host's port and the protocol: two addresses of a host are not told apart here."""
+    where, _, protocol = port.rpartition("/")
+    return where.rpartition(":")[0].rpartition(":")[2], protocol

@@ -27,6 +27,7 @@ def verdicts_here(
 ) -> list[Verdict]:
     """Policy, cordon, name, host paths, network, volumes; the CPU, where the source's is told."""
     record = state.record
+    own = paths.container(record.identifier)
     others = [r for r in load_all(paths) if not r.moved_to]
     checks: list[tuple[str, str, Callable[[], None]]] = [
         ("policy", "what the target takes from this sender",
@@ -35,8 +36,8 @@ def verdicts_here(
          lambda: refuse_if_cordoned(paths, f"take '{record.name}'", "the target")),
         ("name", "whether name and id are free there", lambda: _name_free(record, others)),
         ("paths", "the host's paths that it mounts", lambda: _binds_there(paths, record)),
-        ("network", "its bridge, and whether its address is free",
-         lambda: driver_of(record.network.driver).check(record.network, others)),
+        ("network", "its network, and whether its addresses and ports are free",
+         lambda: driver_of(record.network.driver).check(own, record.network, others)),
         ("storage", "whether a storage driver works there", lambda: _storage_works(paths)),
         ("volumes", "volumes of other containers by these names",
          lambda: refuse_foreign_volumes(paths, record, others)),

@@ -63,6 +63,7 @@ def create(
             driver.release(own, record.network)
         except BaseException:
             unmake(paths, record)
+            forget_network(paths, record)
             remove_storage(own)
             raise
     return record
@@ -79,7 +80,7 @@ def _registered(paths: Paths, record: Record) -> Record:
             clear_debris(paths)
             records.claim_name(paths, record.name)
             storage = driver_for(paths, record.storage)
-            network = driver.settle(record.network, load_all(paths))
+            network = driver.settle(own, record.network, load_all(paths))
             record = msgspec.structs.replace(record, network=network, storage=storage)
             records.save(paths, record)
         except BaseException:
@@ -141,6 +142,11 @@ def unmake(paths: Paths, record: Record) -> None:
     driver_of(record.network.driver).detach(own)
     unmount_rootfs(own)
     own.process.unlink(missing_ok=True)
+
+
+def forget_network(paths: Paths, record: Record) -> None:
+    """The container is gone from this host: what it had of its network is free for others."""
+    driver_of(record.network.driver).forget(paths.container(record.identifier), record.network)
 
 
 def mark_stopped(own: ContainerPaths) -> None:

@@ -9,7 +9,7 @@ from migrate.runtime import records
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.control import ask
 from migrate.runtime.errors import MonitorFailed
-from migrate.runtime.lifecycle.create import mark_stopped, unmake
+from migrate.runtime.lifecycle.create import forget_network, mark_stopped, unmake
 from migrate.runtime.monitorstart import serves
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import Record
@@ -29,6 +29,7 @@ def delete(paths: Paths, record: Record, *, force: bool = False) -> None:
         mark_stopped(own)
         _end_monitor(paths, record)
         unmake(paths, record)
+        forget_network(paths, record)
         remove_storage(own)
 
 

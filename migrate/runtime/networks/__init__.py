@@ -18,5 +18,6 @@ def driver_of(name: str) -> Driver:
         return DRIVERS[name]
     except KeyError:
         raise SpecInvalid(
-            f"there is no network driver '{name}'", mend=f"choose one of {', '.join(DRIVERS)}"
+            f"this migrate has no network driver '{name}'",
+            mend=f"choose one of {', '.join(DRIVERS)}",
         ) from None

@@ -5,37 +5,27 @@ from __future__ import annotations
 import contextlib
 import errno
 import ipaddress
-import re
-import secrets
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from migrate.kernel import interfaces, netlink, netns
-from migrate.runtime.errors import AddressTaken, NetworkFailed
+from migrate.runtime.errors import NetworkFailed
+from migrate.runtime.networks import addresses, definition, device, leases
+from migrate.runtime.networks.addresses import plain
+from migrate.runtime.networks.definition import DEFAULT, Definition
+from migrate.runtime.networks.device import DEFAULT_BRIDGE, port_of
 from migrate.runtime.networks.driver import Neighbours
 from migrate.runtime.networks.standin import StandIn, deliver
-from migrate.runtime.paths import ContainerPaths
+from migrate.runtime.paths import ContainerPaths, Paths
 from migrate.runtime.records import Network, Record
 
-DEFAULT_BRIDGE = "migrate0"
-DEFAULT_SUBNET = ipaddress.IPv4Network("10.88.0.0/16")
 INSIDE = "eth0"
-
-
-_MAC = re.compile(r"[0-9a-fA-F][02468aceACE](:[0-9a-fA-F]{2}){5}")  # unicast
-
-
-def port_of(identifier: str) -> str:
-    """The name of the host's end; an interface's name has at most 15 characters."""
-    return f"mg{identifier[:12]}"
-
-
-def random_mac() -> str:
-    """A locally administered unicast address (IEEE 802, second bit of the first octet)."""
-    return ":".join(f"{octet:02x}" for octet in (0x02, *secrets.token_bytes(5)))
+OPTIONS = ("range",)
+_SUBNETS = ipaddress.IPv4Network("10.89.0.0/16")
+"""Of these, a /24 is chosen where the user has told no subnet."""
 
 
 class Bridge:
@@ -43,41 +33,57 @@ class Bridge:
 
     own_namespace = True
 
-    def settle(self, wanted: Network, others: Iterable[Record]) -> Network:
-        """Choose bridge, MAC and address where the user did not; raises AddressTaken."""
-        others = list(others)
-        bridge = wanted.bridge or DEFAULT_BRIDGE
-        address, gateway = wanted.address, wanted.gateway
-        if not address:
-            address = _free_address(others)
-            gateway = gateway or str(next(DEFAULT_SUBNET.hosts()))
-        if "/" not in address:
-            address += "/24"
-        try:
-            address = str(ipaddress.IPv4Interface(address))
-        except ValueError as error:
+    def define(self, wanted: Definition, known: Sequence[Definition]) -> Definition:
+        """Subnet and gateway; with a parent the subnet is that of the link, and must be told."""
+        if wanted.vni or wanted.peers:
+            raise NetworkFailed("--vni and --peer are not for the driver bridge")
+        if unknown := sorted(set(wanted.options) - set(OPTIONS)):
             raise NetworkFailed(
-                f"'{wanted.address}' is no address", cause=str(error),
-                mend="give it as 10.77.0.50/24",
-            ) from error  # fmt: skip
-        if wanted.mac and not _MAC.fullmatch(wanted.mac):
-            raise NetworkFailed(f"'{wanted.mac}' is no MAC address", mend="as 02:00:00:00:00:01")
-        _check_gateway(gateway, address)
-        network = msgspec.structs.replace(
-            wanted, bridge=bridge, address=address, gateway=gateway,
-            mac=wanted.mac or random_mac(),
-        )  # fmt: skip
-        _refuse_taken(network, others)
-        return network
+                f"the driver bridge has no option '{unknown[0]}'",
+                mend=f"it has {', '.join(OPTIONS)}",
+            )
+        if wanted.parent and not wanted.subnet:
+            raise NetworkFailed(
+                "with --parent, the subnet must be told", cause="it is that of the link",
+                mend="give --subnet, and --gateway where the link has a router",
+            )  # fmt: skip
+        device.check_parent(wanted)
+        made = msgspec.structs.replace(wanted, subnet=wanted.subnet or _free_subnet(known))
+        definition.check_range(made)
+        return made if wanted.parent else definition.with_gateways(made)
 
-    def check(self, network: Network, others: Iterable[Record]) -> None:
+    def set_up(self, paths: Paths, definition: Definition) -> None:
+        """The bridge, its addresses, its parent."""
+        device.ensure(definition)
+
+    def tear_down(self, paths: Paths, definition: Definition) -> None:
+        """Remove the bridge, unless it is the host's own."""
+        device.remove(definition)
+
+    def settle(self, own: ContainerPaths, wanted: Network, others: Iterable[Record]) -> Network:
+        """Choose bridge, MAC and addresses where the user did not; raises AddressTaken."""
+        found = _definition_of(own.paths, wanted)
+        if wanted.name:
+            wanted = definition.belonging(wanted, found)
+        else:
+            wanted = msgspec.structs.replace(wanted, bridge=wanted.bridge or DEFAULT_BRIDGE)
+        return addresses.settle(own, wanted, found, others, _answering(found))
+
+    def check(self, own: ContainerPaths, network: Network, others: Iterable[Record]) -> None:
         """The bridge must exist (or be the default one), the address be free among our own."""
-        _refuse_taken(network, others)
-        if network.bridge != DEFAULT_BRIDGE and netlink.interface_index(network.bridge) is None:
+        addresses.check(network)
+        addresses.refuse_taken(network, others)
+        if network.name:
+            definition.require(own.paths, network)
+        elif network.bridge != DEFAULT_BRIDGE and not _is_there(network.bridge):
             raise NetworkFailed(
                 f"this host has no bridge '{network.bridge}'",
                 mend="make it, with a port on the same layer 2 as the other hosts",
             )
+
+    def claim(self, own: ContainerPaths, network: Network) -> None:
+        """In the leases of its network here."""
+        addresses.claim(own, network, _definition_of(own.paths, network))
 
     def attach(self, own: ContainerPaths, network: Network) -> None:
         """Namespace, veth pair, address and route; the host's end is no port yet (held)."""
@@ -92,35 +98,32 @@ class Bridge:
 
     def _connect(self, own: ContainerPaths, network: Network) -> None:
         port = port_of(own.identifier)
-        interface = ipaddress.IPv4Interface(network.address)
+        _ensure_bridge(own.paths, network)
         with netlink.route() as host:
-            _pin_address(host, _ensure_bridge(host, network.bridge))
             with Path(own.netns).open("rb") as namespace:
-                peer = {"ifname": INSIDE, "net_ns_fd": namespace.fileno(), "address": network.mac}
-                mac = "fe:" + random_mac()[3:]
-                host.link("add", ifname=port, kind="veth", peer=peer, address=mac)
-            _make_deaf(port)
+                peer: dict[str, Any] = {
+                    "ifname": INSIDE, "net_ns_fd": namespace.fileno(), "address": network.mac,
+                }  # fmt: skip
+                mac = "fe:" + addresses.random_mac()[3:]
+                mtu = {"mtu": network.mtu} if network.mtu else {}
+                host.link("add", ifname=port, kind="veth", peer=peer | mtu, address=mac, **mtu)
+            device.make_deaf(port)
             host.link("set", index=host.link_lookup(ifname=port)[0], state="up")
-        with netlink.route(own.netns) as inside:
-            index = inside.link_lookup(ifname=INSIDE)[0]
-            inside.addr(
-                "add", index=index, address=str(interface.ip),
-                prefixlen=interface.network.prefixlen,
-            )  # fmt: skip
-            inside.link("set", index=index, state="up")
-            if network.gateway:
-                inside.route("add", dst="default", gateway=network.gateway)
-        _await_link(port)
+        netlink.configure(
+            own.netns, INSIDE, ((network.address, network.gateway),
+                                (network.address6, network.gateway6)),
+        )  # fmt: skip
+        device.await_link(port)
 
     def release(self, own: ContainerPaths, network: Network) -> None:
-        """Make the host's end a port of the bridge, and send a gratuitous ARP.
+        """Make the host's end a port of the bridge, and tell the link where the addresses are.
 
         The link itself is up all the time: a link that comes up passes packets only when the
         kernel's link watch has run, and the ARP would be lost.
         """
         self._switch(own, interfaces.join_bridge, network, done=errno.EBUSY)
         with contextlib.suppress(OSError):
-            netlink.announce(own.netns, INSIDE, network.address.partition("/")[0])
+            netlink.announce(own.netns, INSIDE, plain(network.address), plain(network.address6))
 
     def hold(self, own: ContainerPaths, network: Network) -> None:
         """Take the host's end off the bridge: packets are lost, and sent again by their senders."""
@@ -132,26 +135,29 @@ class Bridge:
     ) -> None:  # fmt: skip
         """By ioctl, not netlink: this is inside the pause, and loads no library."""
         port = port_of(own.identifier)
+        bridge = _bridge_of(own.paths, network)
         try:
-            change(network.bridge, port)
+            change(bridge, port)
         except OSError as error:
             if error.errno == done:
                 return
             raise NetworkFailed(
-                f"the interface {port} can't be switched at {network.bridge}", cause=str(error),
+                f"the interface {port} can't be switched at {bridge}", cause=str(error),
                 mend="somebody may have removed it: stop and start the container",
             ) from error  # fmt: skip
 
     def stand_in(self, own: ContainerPaths, network: Network) -> StandIn | None:
         """A TAP interface on the bridge; None where there is no TUN driver."""
-        address = network.address.partition("/")[0]
         name = f"ms{own.identifier[:12]}"
         try:
-            found = StandIn(name, network.bridge, network.mac, address)
+            found = StandIn(
+                name, _bridge_of(own.paths, network), network.mac, plain(network.address),
+                plain(network.address6),
+            )  # fmt: skip
         except OSError:
             return None
-        _make_deaf(name)
-        _await_link(name)
+        device.make_deaf(name)
+        device.await_link(name)
         return found
 
     def deliver(self, own: ContainerPaths, frames: Iterable[bytes]) -> None:
@@ -164,7 +170,7 @@ class Bridge:
 
     def teach(self, own: ContainerPaths, network: Network, known: Neighbours) -> None:
         """Enter them in the new namespace's table, this host's bridge with its own MAC here."""
-        here = netlink.own_addresses(network.bridge)
+        here = netlink.own_addresses(_bridge_of(own.paths, network))
         netlink.teach(own.netns, INSIDE, {**dict(known), **dict(here)}.items())
 
     def detach(self, own: ContainerPaths) -> None:
@@ -175,113 +181,50 @@ class Bridge:
                     host.link("del", index=index)
         netns.delete(own.netns)
 
-
-def _await_link(port: str, limit: float = 2.0) -> None:
-    """Wait until the kernel's link watch has seen the pair up (a TAP does not tell: unknown)."""
-    state = Path("/sys/class/net") / port / "operstate"
-    deadline = time.monotonic() + limit
-    while state.exists() and state.read_text().strip() not in {"up", "unknown"}:
-        if time.monotonic() > deadline:
-            break
-        time.sleep(0.005)
+    def forget(self, own: ContainerPaths, network: Network) -> None:
+        """Its lease ends; what can't be written now ends with the container's record."""
+        with contextlib.suppress(OSError, NetworkFailed):
+            leases.free(own, network.name or DEFAULT.name)
 
 
-def _ensure_bridge(host: object, name: str) -> int:
-    """The index of the bridge; the default one is made with the subnet's first address."""
-    from pyroute2 import IPRoute
-
-    assert isinstance(host, IPRoute)
-    found = host.link_lookup(ifname=name)
-    if found:
-        return int(found[0])
-    if name != DEFAULT_BRIDGE:
-        raise NetworkFailed(f"this host has no bridge '{name}'", mend="make it first")
-    first = str(next(DEFAULT_SUBNET.hosts()))
-    # Another create may make it at the same moment: what is there already is as good.
-    _unless_there(lambda: host.link("add", ifname=name, kind="bridge"))
-    index = int(host.link_lookup(ifname=name)[0])
-    _unless_there(
-        lambda: host.addr("add", index=index, address=first, prefixlen=DEFAULT_SUBNET.prefixlen)
-    )
-    host.link("set", index=index, state="up")
-    return index
+def _definition_of(paths: Paths, network: Network) -> Definition:
+    """The network that the container belongs to; raises NetworkUnknown."""
+    return definition.find(paths, network.name) if network.name else DEFAULT
 
 
-def _pin_address(host: object, index: int) -> None:
-    """Make the bridge's MAC address its own.
-
-    Until it is set, if only to what it is, a bridge takes the lowest address of its ports, and
-    another one when that port leaves (Linux, net/bridge/br_stp_if.c,
-    br_stp_recalculate_bridge_id): the other containers lose their gateway, and a held port with
-    that address passes packets up to the host, past the bridge.
-    """
-    from pyroute2 import IPRoute
-
-    assert isinstance(host, IPRoute)
-    address = host.get_links(index)[0].get_attr("IFLA_ADDRESS")
-    host.link("set", index=index, address=address)
+def _bridge_of(paths: Paths, network: Network) -> str:
+    """The bridge that it is a port of on this host; raises NetworkUnknown."""
+    if not network.name:
+        return network.bridge
+    return device.device_of(definition.find(paths, network.name))
 
 
-def _make_deaf(port: str) -> None:
-    """While the port is held, off its bridge, the host must not take its packets for its own.
-
-    It would answer ARP there for its own addresses, and take in what the container's sockets send.
-    On the bridge, all this is the bridge's to answer (Linux, networking/ip-sysctl).
-    """
-    settings = Path(f"/proc/sys/net/ipv4/conf/{port}")
-    (settings / "arp_ignore").write_text("8")
-    (settings / "rp_filter").write_text("1")
-    with contextlib.suppress(FileNotFoundError):  # a kernel without IPv6
-        Path(f"/proc/sys/net/ipv6/conf/{port}/disable_ipv6").write_text("1")
-
-
-def _unless_there(make: Callable[[], object]) -> None:
-    from pyroute2 import NetlinkError
-
-    try:
-        make()
-    except NetlinkError as error:
-        if error.code != errno.EEXIST:
-            raise
-
-
-def _taken(others: Iterable[Record]) -> dict[str, str]:
-    return {
-        r.network.address.partition("/")[0]: r.name
-        for r in others
-        if r.network.address and not r.moved_to
-    }
-
-
-def _check_gateway(gateway: str, address: str) -> None:
-    """A default route needs a neighbour: raise NetworkFailed for one outside the subnet."""
-    if not gateway:
+def _ensure_bridge(paths: Paths, network: Network) -> None:
+    if not network.name and network.bridge != DEFAULT_BRIDGE:
+        if not _is_there(network.bridge):
+            raise NetworkFailed(f"this host has no bridge '{network.bridge}'", mend="make it first")
+        device.pin(network.bridge)
         return
-    try:
-        reachable = ipaddress.IPv4Address(gateway) in ipaddress.IPv4Interface(address).network
-    except ValueError:
-        reachable = False
-    if not reachable:
-        raise NetworkFailed(
-            f"the gateway {gateway} can't be reached from {address}",
-            cause="it is not in the address's subnet", mend="mend --gateway or the prefix length",
-        )  # fmt: skip
+    device.ensure(_definition_of(paths, network))
 
 
-def _refuse_taken(network: Network, others: Iterable[Record]) -> None:
-    ip = network.address.partition("/")[0]
-    holder = _taken(others).get(ip)
-    if holder:
-        raise AddressTaken(
-            f"the address {ip} is taken", cause=f"container '{holder}' on this host has it"
-        )
+def _is_there(bridge: str) -> bool:
+    return netlink.interface_index(bridge) is not None
 
 
-def _free_address(others: Iterable[Record]) -> str:
-    taken = _taken(others)
-    hosts = DEFAULT_SUBNET.hosts()
-    next(hosts)  # the bridge's own
-    for candidate in hosts:
-        if str(candidate) not in taken:
-            return f"{candidate}/{DEFAULT_SUBNET.prefixlen}"
-    raise AddressTaken(f"no address of {DEFAULT_SUBNET} is free")
+def _answering(found: Definition) -> Callable[[str], bool]:
+    """Where other hosts share the link, an address may be that of a container there."""
+    if not found.parent:
+        return lambda _: False
+    bridge = device.ensure(found)
+    return lambda address: ":" not in address and netlink.answers_arp(bridge, address)
+
+
+def _free_subnet(known: Sequence[Definition]) -> str:
+    """The first /24 that neither a network nor an interface of this host has."""
+    used = [ipaddress.ip_network(d.subnet) for d in known if d.subnet]
+    used += [ipaddress.ip_interface(text).network for text in netlink.all_addresses()]
+    for subnet in _SUBNETS.subnets(new_prefix=24):
+        if not any(subnet.overlaps(other) for other in used if other.version == 4):
+            return str(subnet)
+    raise NetworkFailed("no subnet is free", mend="give one: --subnet 172.20.0.0/24")

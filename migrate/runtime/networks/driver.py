@@ -2,27 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from migrate.runtime.networks.standin import StandIn
-from migrate.runtime.paths import ContainerPaths
+from migrate.runtime.paths import ContainerPaths, Paths
 from migrate.runtime.records import Network, Record
 
+if TYPE_CHECKING:
+    from migrate.runtime.networks.definition import Definition
+
 Neighbours = tuple[tuple[str, str], ...]
-"""Pairs of IPv4 address and MAC."""
+"""Pairs of address (IPv4 or IPv6) and MAC."""
 
 
 class Driver(Protocol):
-    """A kind of network. The namespace is made before, and outlives, the container's processes."""
+    """A kind of network. The namespace is made before, and outlives, the container's processes.
+
+    Where a container belongs to a network by name, `definition.require` finds it. In the pause are
+    `hold`, `release` and `deliver` alone: they start, import and ask for nothing.
+    """
 
     own_namespace: bool
 
-    def settle(self, wanted: Network, others: Iterable[Record]) -> Network:
-        """`wanted` with what was left open (address, MAC) chosen; raises AddressTaken."""
+    def define(self, wanted: Definition, known: Sequence[Definition]) -> Definition:
+        """`wanted` with what was left open (subnets, gateways, VNI) chosen; changes nothing.
 
-    def check(self, network: Network, others: Iterable[Record]) -> None:
-        """Raise what would stop `attach` on this host; changes nothing."""
+        `known` are this host's networks. Raises NetworkFailed.
+        """
+
+    def set_up(self, paths: Paths, definition: Definition) -> None:
+        """Make what the host itself has of the network; nothing is changed where it is there.
+
+        Called by `network create`, and by `attach`: a reboot takes it all away.
+        """
+
+    def tear_down(self, paths: Paths, definition: Definition) -> None:
+        """Unmake all that `set_up` made; no error when it is gone already."""
+
+    def settle(self, own: ContainerPaths, wanted: Network, others: Iterable[Record]) -> Network:
+        """`wanted` with what was left open (addresses, MAC) chosen, and the addresses leased.
+
+        Raises AddressTaken, PortTaken, NetworkFailed, NetworkUnknown. The caller holds the lock
+        `registration`, and saves the record before it gives it back.
+        """
+
+    def check(self, own: ContainerPaths, network: Network, others: Iterable[Record]) -> None:
+        """Raise what would stop `claim` or `attach` on this host; changes nothing."""
+
+    def claim(self, own: ContainerPaths, network: Network) -> None:
+        """Lease the addresses of a container that comes with them; raises AddressTaken.
+
+        The caller holds the lock `registration`, as for `settle`.
+        """
 
     def attach(self, own: ContainerPaths, network: Network) -> None:
         """Make the namespace with its interfaces, held: no packet passes until `release`."""
@@ -47,3 +79,6 @@ class Driver(Protocol):
 
     def detach(self, own: ContainerPaths) -> None:
         """Unmake all that `attach` made; no error when it is gone already."""
+
+    def forget(self, own: ContainerPaths, network: Network) -> None:
+        """The container is gone from this host for good: its addresses are free here."""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from migrate.kernel import netns
+from migrate.runtime.errors import NetworkFailed
 from migrate.runtime.networks.driver import Neighbours
 from migrate.runtime.networks.standin import StandIn
-from migrate.runtime.paths import ContainerPaths
+from migrate.runtime.paths import ContainerPaths, Paths
 from migrate.runtime.records import Network, Record
+
+if TYPE_CHECKING:
+    from migrate.runtime.networks.definition import Definition
 
 
 class HostNetwork:
@@ -16,12 +21,28 @@ class HostNetwork:
 
     own_namespace = False
 
-    def settle(self, wanted: Network, others: Iterable[Record]) -> Network:
+    def define(self, wanted: Definition, known: Sequence[Definition]) -> Definition:
+        """There is one of it, which is always there."""
+        raise NetworkFailed(
+            f"no networks can be made of the driver '{wanted.driver}'",
+            mend="choose --driver bridge, overlay or routed",
+        )
+
+    def set_up(self, paths: Paths, definition: Definition) -> None:
+        """Nothing to make."""
+
+    def tear_down(self, paths: Paths, definition: Definition) -> None:
+        """Nothing was made."""
+
+    def settle(self, own: ContainerPaths, wanted: Network, others: Iterable[Record]) -> Network:
         """Nothing is left open."""
         return wanted
 
-    def check(self, network: Network, others: Iterable[Record]) -> None:
+    def check(self, own: ContainerPaths, network: Network, others: Iterable[Record]) -> None:
         """Nothing can be in the way."""
+
+    def claim(self, own: ContainerPaths, network: Network) -> None:
+        """There is no address of its own."""
 
     def attach(self, own: ContainerPaths, network: Network) -> None:
         """Nothing to make."""
@@ -48,6 +69,9 @@ class HostNetwork:
 
     def detach(self, own: ContainerPaths) -> None:
         """Nothing was made."""
+
+    def forget(self, own: ContainerPaths, network: Network) -> None:
+        """It had no address of its own."""
 
 
 class NoNetwork(HostNetwork):

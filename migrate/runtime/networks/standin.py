@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 from collections.abc import Iterable
 
-from migrate.kernel import interfaces, netlink, tap
+from migrate.kernel import icmpv6, interfaces, netlink, tap
 
 KEPT = 512 << 10
 """Bytes of frames that are kept for the other host: more would delay the thaw."""
@@ -22,13 +23,15 @@ _QUEUE = 4096  # frames
 class StandIn:
     """Made before the pause; `take_over` and `frames` are for inside it."""
 
-    def __init__(self, name: str, bridge: str, mac: str, address: str) -> None:
-        """A port `name` of `bridge`, for a container with this MAC and IPv4 address.
+    def __init__(self, name: str, bridge: str, mac: str, address: str, address6: str = "") -> None:
+        """A port `name` of `bridge`, for a container with this MAC, IPv4 and IPv6 address.
 
-        Raises OSError where there can be none (no TUN driver).
+        Either address may be "". Raises OSError where there can be none (no TUN driver).
         """
         self._mac = bytes.fromhex(mac.replace(":", ""))
-        self._address = address
+        self._address, self._address6 = address, address6
+        self._ip = socket.inet_aton(address) if address else b""
+        self._ip6 = socket.inet_pton(socket.AF_INET6, address6) if address6 else b""
         self._descriptor = tap.open_tap(name)
         try:
             interfaces.set_queue_length(name, _QUEUE)
@@ -39,23 +42,37 @@ class StandIn:
             raise
 
     def take_over(self) -> None:
-        """Tell the link that the address is here: a gratuitous ARP, as from the container."""
-        for frame in netlink.gratuitous_arp(self._mac, self._address):
+        """Tell the link that the addresses are here, as from the container."""
+        for frame in netlink.announcements(self._mac, self._address, self._address6):
             with contextlib.suppress(OSError):
                 os.write(self._descriptor, frame)
 
     def frames(self) -> list[bytes]:
-        """What has come for the container, and not been asked for before; at most KEPT bytes."""
+        """What has come for the container, and not been asked for before; at most KEPT bytes.
+
+        Also who has asked the whole link for its addresses: they would ask again after a second.
+        """
         if self._descriptor < 0:
             return []
         found = tap.read_frames(self._descriptor, KEPT)
-        return [frame for frame in found if frame[:6] == self._mac]
+        return [frame for frame in found if frame[:6] == self._mac or self._is_asked(frame)]
+
+    def _is_asked(self, frame: bytes) -> bool:
+        if self._ip and arp_asks(frame, self._ip):
+            return True
+        return bool(self._ip6) and icmpv6.solicits(frame, self._ip6)
 
     def close(self) -> None:
         """Stand in no more; safe to repeat."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def arp_asks(frame: bytes, ip: bytes) -> bool:
+    """Whether somebody else asks for the MAC of `ip` (4 bytes): an ARP request."""
+    is_request = frame[12:14] == b"\x08\x06" and frame[20:22] == b"\0\x01"
+    return is_request and frame[38:42] == ip and frame[28:32] != ip
 
 
 def deliver(port: str, frames: Iterable[bytes]) -> None:

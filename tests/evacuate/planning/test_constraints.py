@@ -16,6 +16,10 @@ from tests.evacuate.planning.examples import GIB, MIB, guest, host
 
 SOURCE = host("alpha")
 BRIDGED = guest("web", network="bridge", bridge="br0", address="10.0.0.5/24")
+LIKE = "driver bridge, subnet 10.89.0.0/24"
+NAMED = guest("web", network="bridge", network_name="inner", network_like=LIKE,
+              address="10.89.0.5/24", address6="fd00:89::5/64",
+              ports=("127.0.0.1:8080:80/tcp",))  # fmt: skip
 APART = guest("db-1", labels={APART_LABEL: "db"})
 
 
@@ -37,6 +41,18 @@ def test_nothing_against_a_plain_one() -> None:
             host("beta", guest("db", network="bridge", bridge="br0", address="10.0.0.5/16"),
                  bridges=("br0",)),
             "'db' there has the address 10.0.0.5",
+        ),
+        (NAMED, host("beta"), "no network 'inner'"),
+        (NAMED, host("beta", networks={"inner": "driver overlay"}), "is another one: driver over"),
+        (
+            NAMED,
+            host("beta", guest("db", address6="fd00:89::5/64"), networks={"inner": LIKE}),
+            "'db' there has the address fd00:89::5",
+        ),
+        (
+            NAMED,
+            host("beta", guest("db", ports=("8080:8081/tcp",)), networks={"inner": LIKE}),
+            "'db' there publishes the port",
         ),
         (guest("web", labels={EVACUATE_LABEL: "keep"}), host("beta"), "keeps it here"),
         (guest("web", labels={EVACUATE_LABEL: "Keep"}), host("beta"), "not understood"),
@@ -60,6 +76,7 @@ def test_what_is_no_obstacle() -> None:
         (BRIDGED, host("beta", bridges=("br0",))),
         (guest("web", network="bridge", bridge="migrate0", address="10.88.0.2/16"), host("beta")),
         (guest("web", network="host"), host("beta")),
+        (NAMED, host("beta", guest("db", ports=("8080:80/udp",)), networks={"inner": LIKE})),
         (guest("web", host_paths=("/srv",)), host("beta")),
         (APART, host("beta", guest("db-2", labels=apart, status="stopped"))),
         (guest("db-1", labels=apart, status="stopped"), host("beta", guest("db-2", labels=apart))),
