@@ -84,10 +84,14 @@ def create(**given: Any) -> None:
     \b
     Example: migrate create --name web --rootfs /srv/rootfs httpd -f
     """
+    from migrate.cli.peers import tell_come
     from migrate.runtime.paths import Paths
     from migrate.runtime.request import make
 
-    click.echo(make(Paths.from_environment(), _request(given)).identifier)
+    paths = Paths.from_environment()
+    record = make(paths, _request(given))
+    tell_come(paths, record)
+    click.echo(record.identifier)
 
 
 @click.command(context_settings=_SETTINGS)
@@ -104,6 +108,7 @@ def run(detach: bool, **given: Any) -> int:
     Examples: migrate run --rm --rootfs /srv/rootfs echo hello
               migrate run -d --name db -v data:/data --network bridge redis:7
     """
+    from migrate.cli.peers import tell_come
     from migrate.runtime.lifecycle.delete import delete
     from migrate.runtime.lifecycle.start import start
     from migrate.runtime.paths import Paths
@@ -119,8 +124,10 @@ def run(detach: bool, **given: Any) -> int:
         except BaseException:
             delete(paths, record, force=True)
             raise
+        tell_come(paths, record)
         click.echo(record.identifier)
         return 0
+    tell_come(paths, record)
     from migrate.cli.foreground import run_attached
 
     return run_attached(paths, record)

@@ -1,7 +1,7 @@
 """Routes, neighbours and forwarding entries by plain rtnetlink(7) messages.
 
-For what is switched inside a pause: a message takes some 50 us, and no library is loaded. All else is
-pyroute2's (`netlink.py`). Every function works on the network namespace of the calling thread.
+For what is switched inside a pause: a message takes some 50 us, and no library is loaded. All else
+is pyroute2's (`netlink.py`). Every function works on the network namespace of the calling thread.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
-"""The hosts of a network tell each other which of its containers they have, over SSH and the agent.
+"""The hosts of a network tell each other which of its containers they have, by SSH and the agent.
 
-It is no part of a pause. In an overlay network the kernels have learned where a container is from its
-own announcement, in a routed one the source's route leads on to the target; what is told here comes
-in time to be there when the source is not any more, and is kept over a reboot.
+It is no part of a pause. In an overlay network the kernels have learned where a container is from
+its own announcement, in a routed one the source's route leads on to the target; what is told here
+comes in time to be there when the source is not any more, and is kept over a reboot.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import msgspec
 
@@ -39,10 +39,8 @@ def located_here(paths: Paths, network: Definition) -> tuple[Located, ...]:
 
 
 def _members(paths: Paths, network: str) -> list[Record]:
-    return [
-        record for record in load_all(paths)
-        if record.network.name == network and not record.moved_to and not _is_arriving(paths, record)
-    ]  # fmt: skip
+    members = [r for r in load_all(paths) if r.network.name == network and not r.moved_to]
+    return [record for record in members if not _is_arriving(paths, record)]
 
 
 def _is_arriving(paths: Paths, record: Record) -> bool:
@@ -87,14 +85,13 @@ def come(paths: Paths, record: Record) -> list[str]:
     return tell(found.name, place.peers, News(here=(here,)))
 
 
-def gone(paths: Paths, records: Iterable[Record]) -> list[str]:
-    """Tell the peers that containers are no more; what could not be told."""
-    complaints = []
-    for record in records:
-        if found := _network_of(paths, record):
-            place = underlay.find(found.peers, found.parent)
-            complaints += tell(found.name, place.peers, News(gone=(record.identifier,)))
-    return list(dict.fromkeys(complaints))
+def gone(paths: Paths, record: Record) -> list[str]:
+    """Tell the peers that a container is no more; what could not be told."""
+    found = _network_of(paths, record)
+    if found is None:
+        return []
+    place = underlay.find(found.peers, found.parent)
+    return tell(found.name, place.peers, News(gone=(record.identifier,)))
 
 
 def _network_of(paths: Paths, record: Record) -> Definition | None:
@@ -105,17 +102,17 @@ def _network_of(paths: Paths, record: Record) -> Definition | None:
     return None
 
 
-def moved(paths: Paths, network: str, located: Located, told_already: Iterable[str]) -> list[str]:
-    """After a move, at its source: keep where the container is, and tell the peers.
+def moved(paths: Paths, network: str, located: Located) -> list[str]:
+    """After a move, at its source: keep where the container is, and tell the other peers.
 
-    `told_already`: underlay addresses. Returns what could not be told.
+    Returns what could not be told.
     """
     news = News(here=(located,))
     found = definition.find(paths, network)
     with contextlib.suppress(MigrateError, OSError):
         learn(paths, network, news)
     place = underlay.find(found.peers, found.parent)
-    return tell(network, [p for p in place.peers if p not in set(told_already)], news)
+    return tell(network, [peer for peer in place.peers if peer != located.host], news)
 
 
 def tell(network: str, peers: Iterable[str], news: News) -> list[str]:
@@ -129,11 +126,18 @@ def tell(network: str, peers: Iterable[str], news: News) -> list[str]:
             return f"{peer} could not be told: {error.what}"
         return ""
 
+    return _by_all(peers, one)
+
+
+def _by_all(peers: Iterable[str], work: Callable[[str], str]) -> list[str]:
+    """What they complain of, asked at once."""
+    from concurrent.futures import ThreadPoolExecutor
+
     peers = list(peers)
     if not peers:
         return []
     with ThreadPoolExecutor(min(AT_ONCE, len(peers))) as pool:
-        return [complaint for complaint in pool.map(one, peers) if complaint]
+        return [complaint for complaint in pool.map(work, peers) if complaint]
 
 
 def sync(paths: Paths, network: str) -> list[str]:
@@ -148,9 +152,7 @@ def sync(paths: Paths, network: str) -> list[str]:
     driver.set_up(paths, found)
     place = underlay.find(found.peers, found.parent)
     ours = News(here=located_here(paths, found), all_of=place.address)
-    with ThreadPoolExecutor(min(AT_ONCE, max(1, len(place.peers)))) as pool:
-        told = list(pool.map(lambda peer: _exchange(paths, found, peer, ours), place.peers))
-    return [complaint for complaint in told if complaint]
+    return _by_all(place.peers, lambda peer: _exchange(paths, found, peer, ours))
 
 
 def _exchange(paths: Paths, found: Definition, peer: str, ours: News) -> str:
@@ -164,19 +166,30 @@ def _exchange(paths: Paths, found: Definition, peer: str, ours: News) -> str:
     return ""
 
 
+def decode_news(data: object) -> News:
+    """What another host tells; raises ArgumentsInvalid."""
+    news: News = _decoded(data, News)
+    return news
+
+
 def decode_located(data: object) -> tuple[Located, ...]:
-    """What a host has told that it has; raises ArgumentsInvalid."""
+    """What another host has told that it has; raises ArgumentsInvalid."""
+    there: tuple[Located, ...] = _decoded(data, tuple[Located, ...])
+    return there
+
+
+def _decoded(data: object, kind: Any) -> Any:
     from migrate.transfer.errors import ArgumentsInvalid
 
     try:
         if not isinstance(data, bytes):
-            raise msgspec.ValidationError("no bytes")
-        return msgspec.msgpack.decode(data, type=tuple[Located, ...])
+            raise msgspec.ValidationError("they are no bytes")
+        return msgspec.msgpack.decode(data, type=kind)
     except msgspec.DecodeError as error:
-        raise ArgumentsInvalid("where containers are was not told well", cause=str(error)) from error
+        raise ArgumentsInvalid("the news of a network can't be read", cause=str(error)) from error
 
 
-def _ask(peer: str, method: str, **arguments: object) -> object:
+def _ask(peer: str, method: str, **arguments: Any) -> object:
     from migrate.transfer.ssh import connect
     from migrate.transfer.target import Target
 

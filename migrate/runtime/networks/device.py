@@ -25,11 +25,17 @@ def device_of(definition: Definition) -> str:
     name = definition.name
     if definition is DEFAULT:
         return DEFAULT_BRIDGE
-    if definition.parent and is_bridge(definition.parent):
-        return definition.parent
+    parent = parent_of(definition)
+    if parent and is_bridge(parent):
+        return parent
     if len(name) <= _SHORT:
         return f"mb-{name}"
     return f"mb-{hashlib.sha256(name.encode()).hexdigest()[:_SHORT]}"
+
+
+def parent_of(definition: Definition) -> str:
+    """The interface that is to be a port, or is the bridge; other drivers mean another thing."""
+    return definition.parent if definition.driver == "bridge" else ""
 
 
 def is_bridge(interface: str) -> bool:
@@ -73,7 +79,7 @@ def ensure(definition: Definition) -> str:
     """
     name = device_of(definition)
     with netlink.route() as host:
-        if name != definition.parent and not _is_made(host, name, definition):
+        if name != parent_of(definition) and not _is_made(host, name, definition):
             _make(host, name, definition)
         _pin_address(host, int(host.link_lookup(ifname=name)[0]))
     return name
@@ -86,7 +92,7 @@ def _is_made(host: Any, name: str, definition: Definition) -> bool:
         return False
     wanted = {a for a, _ in _own_addresses(definition)}
     has = {entry.get_attr("IFA_ADDRESS") for entry in host.get_addr(index=found[0])}
-    parent = definition.parent
+    parent = parent_of(definition)
     under = Path(f"/sys/class/net/{name}/lower_{parent}").exists() if parent else True
     return wanted <= has and under
 
@@ -103,14 +109,14 @@ def _make(host: Any, name: str, definition: Definition) -> None:
         add = functools.partial(host.addr, "add", index=index, address=address, prefixlen=length)
         _unless_there(functools.partial(add, **flags))
     host.link("set", index=index, state="up")
-    if definition.parent:
-        parent = int(host.link_lookup(ifname=definition.parent)[0])
+    if under := parent_of(definition):
+        parent = int(host.link_lookup(ifname=under)[0])
         host.link("set", index=parent, master=index, state="up")
 
 
 def _own_addresses(definition: Definition) -> list[tuple[str, int]]:
     """The gateways with their prefix lengths, where this host is the gateway."""
-    if definition.parent:
+    if parent_of(definition):
         return []
     pairs = (definition.gateway, definition.subnet), (definition.gateway6, definition.subnet6)
     return [(gw, ipaddress.ip_network(subnet).prefixlen) for gw, subnet in pairs if gw and subnet]
@@ -119,7 +125,7 @@ def _own_addresses(definition: Definition) -> list[tuple[str, int]]:
 def remove(definition: Definition) -> None:
     """Remove the network's bridge, unless it is the parent itself; no error when it is gone."""
     name = device_of(definition)
-    if name == definition.parent or definition is DEFAULT:
+    if name == parent_of(definition) or definition is DEFAULT:
         return
     with netlink.route() as host:
         for index in host.link_lookup(ifname=name):

@@ -60,9 +60,9 @@ class Overlay(Bridge):
     def set_up(self, paths: Paths, definition: Definition) -> None:
         """Bridge and VXLAN device, and all that is known of the other hosts' containers."""
         found = segment_of(definition)
-        if found.exists and device.is_made(definition):
-            return
         device.ensure(definition)
+        if found.exists:
+            return
         found.make(underlay.find(definition.peers, definition.parent), definition.mtu)
         for located in whereabouts.known(paths, definition.name):
             found.show(located.mac, located.addresses, located.host)
@@ -99,8 +99,7 @@ class Overlay(Bridge):
         """One that all peers hear of, too."""
         found = super().stand_in(own, network)
         if found is not None:
-            place = segment_of(definition.find(own.paths, network.name))
-            found.tell = lambda: place.announce(announcements(network))
+            found.also = segment_of(definition.find(own.paths, network.name)).announce
         return found
 
     def forget(self, own: ContainerPaths, network: Network) -> None:

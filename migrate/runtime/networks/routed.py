@@ -1,7 +1,7 @@
 """The driver `routed`: layer 3 alone, a route to each container, no bridge and no tunnel.
 
 The hosts forward. Each has a route to its own containers by their links, and to all others by the
-hosts that have them (`whereabouts`): so the hosts must be on one link. Routes carry protocol numbers
+hosts that have them (`whereabouts`): the hosts must be on one link. Routes carry protocol numbers
 of ours, by which a routing daemon can tell and export them.
 """
 
@@ -15,7 +15,14 @@ import msgspec
 
 from migrate.kernel import interfaces, netns, rtnetlink
 from migrate.runtime.errors import NetworkFailed
-from migrate.runtime.networks import addresses, definition, leases, routedlink, underlay, whereabouts
+from migrate.runtime.networks import (
+    addresses,
+    definition,
+    leases,
+    routedlink,
+    underlay,
+    whereabouts,
+)
 from migrate.runtime.networks.definition import Definition
 from migrate.runtime.networks.device import port_of
 from migrate.runtime.networks.driver import Neighbours
@@ -108,9 +115,7 @@ class Routed:
         port = port_of(own.identifier)
         try:
             for address in addresses_of(network):
-                rtnetlink.replace_route(
-                    address, interface=port, protocol=rtnetlink.PROTOCOL_HERE
-                )
+                rtnetlink.replace_route(address, interface=port, protocol=rtnetlink.PROTOCOL_HERE)
             unless_done(lambda: interfaces.leave_bridge(HELD, port), {errno.EINVAL})
         except OSError as error:
             raise _not_switched(port, error) from error

@@ -1,8 +1,8 @@
 """A container's link in a routed network: a veth pair that is on no bridge, and the host's part.
 
 After Calico's data path: an address of its own with all bits for its prefix, a gateway that is the
-same on every host, and a route to the host's end. The gateway's addresses are link-local, its MAC is
-the same everywhere and entered for good, so that nothing has to be asked after a change of host.
+same on every host, and a route to the host's end. The gateway's addresses are link-local, its MAC
+is the same everywhere and entered for good: nothing has to be asked after a change of host.
 
 To hold a container, the host's end becomes a port of a bridge that is down and stays so: the kernel
 drops what it sends before any protocol sees it (Linux, net/bridge/br_input.c, br_handle_frame).

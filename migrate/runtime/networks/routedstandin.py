@@ -1,7 +1,7 @@
 """What takes a routed container's packets while it is held: the route leads to a TAP meanwhile.
 
 At the source that is its own TAP until the target has one; then the source's route leads to the
-target. So whoever sends to the source goes on doing so, and nothing has to be told within the pause.
+target. So whoever sends to the source goes on doing so: nobody has to be told within the pause.
 """
 
 from __future__ import annotations

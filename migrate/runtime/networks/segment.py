@@ -75,6 +75,11 @@ class Segment:
         for address in addresses:
             rtnetlink.replace_neighbour(self.bridge, address, mac)
 
+    def forget(self, addresses: Iterable[str]) -> None:
+        """The bridge does not answer for these addresses any more."""
+        for address in addresses:
+            _unless_gone(lambda address=address: rtnetlink.remove_neighbour(self.bridge, address))
+
     def here(self, mac: str) -> None:
         """A container is here now: nothing says that it is elsewhere."""
         _unless_gone(lambda: rtnetlink.send_no_more_by(self.device, mac))
@@ -83,8 +88,7 @@ class Segment:
     def hide(self, mac: str, addresses: Iterable[str]) -> None:
         """A container is nowhere."""
         self.here(mac)
-        for address in addresses:
-            _unless_gone(lambda address=address: rtnetlink.remove_neighbour(self.bridge, address))
+        self.forget(addresses)
 
     def announce(self, frames: Iterable[bytes]) -> None:
         """Send frames to all peers, past the bridge; raises OSError.

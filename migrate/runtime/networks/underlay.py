@@ -1,4 +1,4 @@
-"""The network beneath a network that spans hosts: by which interface and address a host is in it."""
+"""The network beneath one over several hosts: by which interface and address a host is in it."""
 
 from __future__ import annotations
 
