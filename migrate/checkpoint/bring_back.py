@@ -28,7 +28,7 @@ from migrate.runtime.cordon import refuse_if_cordoned
 from migrate.runtime.errors import ContainerUnknown, GenerationOld, NameTaken
 from migrate.runtime.lifecycle.create import forget_network, making_place, unmake
 from migrate.runtime.lifecycle.delete import dismiss_monitor
-from migrate.runtime.networks import driver_of
+from migrate.runtime.networks import driver_of, names
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import Record
 from migrate.runtime.status import require
@@ -153,6 +153,7 @@ class Restore:
                 remove_storage(paths.container(record.identifier))
             raise
         replacement.clear()
+        names.refresh(paths, record)
         return time.monotonic() - begun
 
     def _lease(self, record: Record) -> None:

@@ -120,6 +120,8 @@ def _ended_with_it(state: State) -> EndedWithCriu:
 def dump_options(state: State, process: Process, images: Path) -> Any:
     """The request's `criu_opts`."""
     options = client.base_options(images, LOG)
+    if state.close_connections:
+        client.close_connections(options)
     options.pid = process.pid
     options.leave_running = True
     options.freeze_cgroup = str(ControlGroup.of(state.record.identifier).freezer)

@@ -168,6 +168,8 @@ class Restorer:
         options = client.base_options(images, LOG)
         if (images / cpu.IMAGE).exists():
             options.cpu_cap = cpu.REQUIREMENTS
+        if state.close_connections:
+            client.close_connections(options)
         options.root = str(self._own.rootfs)
         options.rst_sibling = True
         options.lazy_pages = self._lazy

@@ -43,6 +43,8 @@ class State(msgspec.Struct, frozen=True):
     log_pipes: dict[str, str]  # stdout and stderr: "pipe:[inode]" at the dump
     mounts: tuple[ExternalMount, ...]
     neighbours: tuple[tuple[str, str], ...] = ()  # IPv4 address and MAC, as of preflight
+    names: dict[str, tuple[str, ...]] = {}  # addresses by name in its network, as of preflight
+    close_connections: bool = False  # TCP connections are not to go along
     machine: str = platform.machine()
     kernel: str = platform.release()
     criu: str = ""

@@ -67,6 +67,21 @@ if TYPE_CHECKING:
     help="Compare all memory of both copies before the new one may run. For tests: the pause is "
     "long.",
 )
+@click.option(
+    "--tcp",
+    type=click.Choice(["keep", "close", "refuse"]),
+    default="keep",
+    show_default=True,
+    help="Open TCP connections: keep: they go along; close: they end; refuse: no move while there "
+    "are any.",
+)
+@click.option(
+    "--address",
+    type=click.Choice(["keep", "new"]),
+    default="keep",
+    show_default=True,
+    help="new: the target chooses; connections end then.",
+)
 @skip_option
 @click.option(
     "--explain", is_flag=True, help="Print the plan and why the other modes are not taken."
@@ -102,8 +117,8 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line: events, the result.")
 def move(
     name: str, target: str, mode: str, max_downtime: int, max_rounds: int, auto_converge: bool,
-    tracker: str, verify: bool, skip: tuple[str, ...], explain: bool, dry_run: bool,
-    bandwidth: int | None, stop_time: float, remote_command: str, trace: Path | None,
+    tracker: str, verify: bool, tcp: str, address: str, skip: tuple[str, ...], explain: bool,
+    dry_run: bool, bandwidth: int | None, stop_time: float, remote_command: str, trace: Path | None,
     stop_at_eof: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Move a container to another host, with its open connections alive.
@@ -117,7 +132,8 @@ def move(
 
     wish = Wish(
         mode, remote_command, bandwidth * 125_000 if bandwidth else None, stop_time,
-        max_downtime / 1000, max_rounds, auto_converge, tracker, verify, skip,
+        max_downtime / 1000, max_rounds, auto_converge, tracker, verify, skip, tcp,
+        address,
     )  # fmt: skip
     dry_run = dry_run or explain
     target = address_of(target)

@@ -10,9 +10,11 @@ import click
 
 from migrate.cli.names import complete_networks
 from migrate.cli.values import (
+    Rate,
     Size,
     environment_value,
     label_value,
+    port_value,
     restart_value,
     volume_value,
 )
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
     from migrate.runtime.records import Network
     from migrate.runtime.request import Request
 
-_OF_THE_NETWORK = ("bridge", "address", "address6", "mac", "gateway")
+_OF_THE_NETWORK = ("bridge", "address", "address6", "mac", "gateway", "ports", "rate_in",
+                   "rate_out")  # fmt: skip
 _SETTINGS = {"ignore_unknown_options": False, "allow_interspersed_args": False}
 _DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
 _OPTIONS = (
@@ -45,6 +48,13 @@ _OPTIONS = (
                  help="Its own IPv6 address."),
     click.option("--mac", default="", help="Its own MAC address."),
     click.option("--gateway", default="", metavar="ADDR", help="Its default route."),
+    click.option("-p", "--publish", "ports", multiple=True, callback=port_value,
+                 metavar="[IP:]HOST:CONTAINER[/udp]",
+                 help="Let a port of the host lead to one of the container's."),
+    click.option("--rate-in", type=Rate(), default=0, metavar="RATE",
+                 help="What it may receive, in bits a second, as 100m."),
+    click.option("--rate-out", type=Rate(), default=0, metavar="RATE",
+                 help="What it may send, in bits a second."),
     click.option("-m", "--memory", type=Size(), default=0, metavar="SIZE",
                  help="Memory limit, as 512m or 1g."),
     click.option("--cpus", type=click.FloatRange(min=0.01), default=None, metavar="N",

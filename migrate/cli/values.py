@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from migrate.runtime.records import Bind
+    from migrate.runtime.records import Bind, Port
 
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([bkmgt]?)(?:i?b)?", re.IGNORECASE)
+_POWERS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
+_RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([kmg]?)(?:bit|bps)?", re.IGNORECASE)
+LEAST_RATE = 64_000  # bits a second
 _PAIR = re.compile(r"[^=\s]+=.*", re.DOTALL)
 
 
@@ -32,6 +35,39 @@ class Size(click.ParamType[int]):
         if match is None:
             self.fail(f"'{value}' is no size; give it as 512m or 1g", param, ctx)
         return math.ceil(float(match[1]) * _UNITS[match[2].lower()])
+
+
+class Rate(click.ParamType[int]):
+    """Bits a second, with a unit: 500k, 100m, 1g (powers of 1000)."""
+
+    name = "rate"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        """The number of bits."""
+        if isinstance(value, int):
+            return value
+        match = _RATE.fullmatch(str(value))
+        rate = int(float(match[1]) * _POWERS[match[2].lower()]) if match else 0
+        if not LEAST_RATE <= rate < 1 << 44:
+            self.fail(f"'{value}' is no rate of 64k or more; give it as 500k or 100m", param, ctx)
+        return rate
+
+
+def port_value(
+    _ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
+) -> tuple[Port, ...]:
+    """Published ports."""
+    from migrate.runtime.networks.ports import parse
+
+    found = []
+    for value in values:
+        try:
+            found.append(parse(value))
+        except ValueError as error:
+            raise click.BadParameter(f"'{value}' is no port to publish: {error}") from error
+    return tuple(found)
 
 
 def environment_value(

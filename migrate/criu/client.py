@@ -190,6 +190,12 @@ def base_options(images: Path, log: str) -> Any:
     return options
 
 
+def close_connections(options: Any) -> None:
+    """Let open TCP connections be closed ones in the copy (CRIU, Documentation/criu.txt)."""
+    options.tcp_established = False
+    options.tcp_close = True
+
+
 def wait_until_gone(pid: int, limit: float) -> bool:
     """Whether the process ends within `limit` seconds."""
     deadline = time.monotonic() + limit

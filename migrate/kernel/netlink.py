@@ -25,6 +25,7 @@ _NUD_STALE = 0x04
 _NUD_KNOWN = 0x02 | 0x04 | 0x08 | 0x10 | 0x80  # reachable, stale, delay, probe, permanent
 _IFA_F_NODAD = 0x02  # include/uapi/linux/if_addr.h
 _IFA_F_PERMANENT = 0x80  # include/uapi/linux/if_addr.h
+_TC_H_ROOT = 0xFFFF_FFFF  # include/uapi/linux/pkt_sched.h
 _ARP_RETRY_MS = 100
 """The kernel asks again after 1000 by default: an answer lost in a pause would cost as much."""
 _BROADCAST = b"\xff" * 6
@@ -102,6 +103,13 @@ def configure(netns: Path, interface: str, pairs: Iterable[tuple[str, str]]) -> 
             if gateway:
                 family = socket.AF_INET6 if found.version == 6 else socket.AF_INET
                 handle.route("add", family=family, dst="default", gateway=gateway, oif=index)
+
+
+def limit_rate(netns: Path | None, interface: str, rate: int, burst: int, limit: int) -> None:
+    """A token bucket for what leaves by the interface: bytes a second, at once, and waiting."""
+    with route(netns) as handle:
+        index = handle.link_lookup(ifname=interface)[0]
+        handle.tc("add", "tbf", index, rate=rate, burst=burst, limit=limit, parent=_TC_H_ROOT)
 
 
 def _quieten(netns: Path, interface: str, *, with_ipv6: bool) -> None:
@@ -182,6 +190,13 @@ def teach(netns: Path, interface: str, known: Iterable[tuple[str, str]]) -> None
         for version in ("ipv4", "ipv6"):
             path = Path(f"/proc/sys/net/{version}/neigh/{interface}/retrans_time_ms")
             path.write_text(str(_ARP_RETRY_MS))
+
+
+def forget_neighbour(interface: str, address: str) -> None:
+    """Remove what this namespace knows of a neighbour; no error when that is nothing."""
+    with contextlib.suppress(OSError), _errors_of_netlink(), route() as handle:
+        for index in handle.link_lookup(ifname=interface):
+            handle.neigh("del", ifindex=index, dst=address)
 
 
 def announce(netns: Path, interface: str, address: str, address6: str = "") -> None:

@@ -98,7 +98,10 @@ def send_by(device: str, mac: str, host: str) -> None:
 
 
 def send_to_all_by(device: str, host: str) -> None:
-    """Add `host` to those that get what a VXLAN device sends to everyone; raises OSError."""
+    """Add `host` to those that get what a VXLAN device sends to everyone; raises OSError.
+
+    It is no error, and nothing is changed, when it is one of them already.
+    """
     body = _neighbour(_BRIDGE_FAMILY, device, _NUD_PERMANENT | _NUD_NOARP, _NTF_SELF)
     attributes = [(_NDA_DST, _packed(host)[1]), _mac(EVERYONE)]
     _ask(_NEW_NEIGHBOUR, _CREATE | _APPEND, body, attributes)

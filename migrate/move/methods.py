@@ -121,8 +121,11 @@ def _add_layer(context: Context, diff_id: str) -> None:
     _current(context).add_layer(diff_id)
 
 
-def _place(context: Context) -> None:
-    _current(context).prepare_place()
+def _place(context: Context) -> dict[str, str]:
+    current = _current(context)
+    current.prepare_place()
+    network = current.record.network
+    return {"address": network.address, "address6": network.address6}
 
 
 def _images_in_memory(context: Context) -> None:

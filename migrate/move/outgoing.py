@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from migrate.checkpoint.state import State
 from migrate.criu.skeleton.filter import Skeleton
 from migrate.move.facts import Facts
 from migrate.move.filerounds import FileRounds
@@ -40,6 +41,8 @@ class Wish:
     tracker: str = "auto"  # or one of tracking.choice.TRACKERS
     verify: bool = False  # compare all memory before COMMIT
     skip: tuple[str, ...] = ()  # checks of preflight that do not count
+    tcp: str = "keep"  # what is done with open connections: keep, close, refuse
+    address: str = "keep"  # or new: chosen by the target
 
 
 class Outgoing:
@@ -60,6 +63,7 @@ class Outgoing:
         self.own = paths.container(record.identifier)
         self.spec = load_spec(paths, record)
         self.driver = driver_of(record.network.driver)
+        self.state = State(record, self.spec, {}, ())  # as the target is told of it beforehand
         self.process: Process | None = None
         self.here: Facts | None = None
         self.there: Facts | None = None

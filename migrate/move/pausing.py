@@ -89,7 +89,10 @@ def _freeze_and_dump(move: Outgoing, criu: client.Swrk) -> list[str]:
         move.entry, criu_pid=criu.process.pid,
         criu_start_time=records.process_of(criu.process.pid).start_time,
     )  # fmt: skip
-    state = describe(move.paths, move.record, move.spec, move.process)
+    state = msgspec.structs.replace(
+        describe(move.paths, move.record, move.spec, move.process),
+        close_connections=move.state.close_connections,
+    )
     _hold(move)
     move.frozen.enter("freeze")
     freezing.freeze(move.paths, move.record)

@@ -13,7 +13,7 @@ from migrate.checkpoint.state import State, external_mounts
 from migrate.errors import MigrateError
 from migrate.kernel.mountinfo import read_mountinfo
 from migrate.move.modes import LATE, RISK
-from migrate.runtime.networks import driver_of
+from migrate.runtime.networks import driver_of, names
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import Process, Record
 from migrate.runtime.spec import Spec
@@ -57,11 +57,21 @@ class Plan:
         }  # fmt: skip
 
 
+def without_addresses(record: Record) -> Record:
+    """As it goes to a target that is to choose new addresses."""
+    network = msgspec.structs.replace(
+        record.network, address="", address6="", gateway="", gateway6=""
+    )
+    return msgspec.structs.replace(record, network=network)
+
+
 def describe_for_plan(
     paths: Paths, record: Record, spec: Spec, process: Process | None
 ) -> tuple[State, list[MigrateError]]:
     """The state as far as it is known now, and what can't be dumped."""
-    empty = State(record, spec, {}, ())
+    network = record.network.name
+    known_names = names.known(paths, network) if network else {}
+    empty = State(record, spec, {}, (), names=known_names)
     if process is None:
         return empty, []
     try:

@@ -18,6 +18,7 @@ from migrate.move.journal import Entry
 from migrate.move.modes import LAZY, RISK, lacking_for_late
 from migrate.move.outgoing import CALL_LIMIT, Outgoing
 from migrate.move.plan import Plan
+from migrate.move.preflight.connections import NEW
 from migrate.move.progress import Event
 from migrate.move.receiving import layer_place
 from migrate.move.rounds import Rounds
@@ -56,7 +57,10 @@ def prepare(move: Outgoing, made: Plan, state: State) -> None:
     )  # fmt: skip
     move.bulk = _open_bulk(move)
     _send_layers(move, made)
-    move.agent.call("move.place", timeout=CALL_LIMIT)
+    placed = move.agent.call("move.place", timeout=CALL_LIMIT)
+    if move.wish.address == NEW and isinstance(placed, dict):
+        where = " ".join(str(text) for text in placed.values() if text)
+        move.report(Event("note", f"its address there is {where[:200]}", placed))
     reached(move.paths, "prepared")
     move.stand_in = move.driver.stand_in(move.own, move.record.network)
     if made.mode in LAZY:

@@ -39,7 +39,7 @@ from migrate.runtime.lifecycle.create import (
     unmake,
 )
 from migrate.runtime.lifecycle.delete import dismiss_monitor
-from migrate.runtime.networks import driver_of
+from migrate.runtime.networks import driver_of, names, takes_addresses
 from migrate.runtime.networks.standin import StandIn
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import Record, load_process, save_process
@@ -94,8 +94,9 @@ class Receiving:
             moved_to="", storage=driver_for(self.paths),
         )  # fmt: skip
         with records.locked(self.paths.container("registration"), "move", wait=30):
-            driver_of(self.record.network.driver).claim(own, self.record.network)
+            self._take_addresses()
             records.save(self.paths, self.record)
+        names.learn(self.paths, self.record.network.name, self.state.names)
         write_atomically(own.spec, msgspec.json.format(msgspec.json.encode(self.state.spec)))
         if self.entry.mode == "cold":
             return
@@ -106,6 +107,20 @@ class Receiving:
         network = self.state.record.network
         self.stand_in = driver_of(network.driver).stand_in(own, network)
         reached(self.paths, "placed")
+
+    def _take_addresses(self) -> None:
+        """Those that it comes with, or new ones where it comes without; raises AddressTaken."""
+        own = self.paths.container(self.entry.container)
+        network = self.record.network
+        driver = driver_of(network.driver)
+        if network.address or not takes_addresses(network):
+            driver.claim(own, network)
+            return
+        others = [r for r in records.load_all(self.paths) if r.identifier != own.identifier]
+        network = driver.settle(own, network, others)
+        self.record = msgspec.structs.replace(self.record, network=network)
+        described = msgspec.structs.replace(self.state.record, network=network)
+        self.state = msgspec.structs.replace(self.state, record=described)
 
     def take_over_address(self) -> tuple[str, str]:
         """The source's copy is held: take its packets, to deliver them after COMMIT.
@@ -227,7 +242,9 @@ def finish(paths: Paths, entry: Entry) -> None:
         record = let_run(paths, entry)
         reached(paths, "thawed-there")
         if record.held:
-            records.save(paths, msgspec.structs.replace(record, held=""))
+            record = msgspec.structs.replace(record, held="")
+            records.save(paths, record)
+        names.refresh(paths, record)
         with contextlib.suppress(MigrateError, OSError):
             telling.arrived(paths, record)
     if owed(paths, entry):

@@ -33,7 +33,7 @@ from migrate.runtime.lifecycle.create import (
     unmake,
 )
 from migrate.runtime.lifecycle.delete import dismiss_monitor
-from migrate.runtime.networks import spanning
+from migrate.runtime.networks import names, spanning
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import load_process
 from migrate.runtime.storage import remove_storage
@@ -198,6 +198,7 @@ def destroy_source(paths: Paths, entry: Entry) -> None:
             forget_network(paths, record)
             remove_volumes(paths, record)
             remove_storage(own)
+            names.moved_away(paths, record)
     _remove_outgoing(paths, entry)
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from migrate.checkpoint.files import portable
 from migrate.checkpoint.preflight import Verdict, joined
+from migrate.checkpoint.state import State
 from migrate.errors import MigrateError
 from migrate.kernel.signals import Signals
 from migrate.move import journal, pausing, plan, preparing, sharing, telling
@@ -25,6 +26,7 @@ from migrate.move.faultpoint import reached
 from migrate.move.modes import LAZY, choose
 from migrate.move.outgoing import CALL_LIMIT, Outgoing, Wish
 from migrate.move.plan import Plan
+from migrate.move.preflight.connections import CLOSE, NEW
 from migrate.move.preflight.source import Case, verdicts_of
 from migrate.move.preflight.target import read_wire
 from migrate.move.progress import Event, Report, Result
@@ -34,7 +36,7 @@ from migrate.move.transaction import Source, Step, Target, source_told
 from migrate.runtime import records
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.filling import await_filled
-from migrate.runtime.networks import spanning
+from migrate.runtime.networks import spanning, takes_addresses
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import Record, load_process
 from migrate.runtime.status import require
@@ -78,7 +80,10 @@ class Move(Outgoing):
             self.paths, self.record, self.spec, self.process if mode != "cold" else None
         )
         memory = in_use if mode != "cold" else 0
-        case = Case(mode, here, self.there, memory, apart, self.process)
+        state = self._as_wished(state)
+        case = Case(
+            mode, here, self.there, memory, apart, self.process, self.wish.tcp, self.wish.address
+        )
         answer = self.agent.call(
             "move.check", state=state.encode(), cpu=case.cpu(), mode=mode, timeout=CALL_LIMIT
         )
@@ -94,6 +99,14 @@ class Move(Outgoing):
             choice.reason, memory, tuple(answer["missing"]), joined(verdicts), choice.others,
             here.tracking if mode in LAZY else "",
         )  # fmt: skip
+
+    def _as_wished(self, state: State) -> State:
+        """With what the target is told of connections and addresses."""
+        renewed = self.wish.address == NEW
+        if renewed and takes_addresses(self.record.network):
+            state = msgspec.structs.replace(state, record=plan.without_addresses(state.record))
+        close = renewed or self.wish.tcp == CLOSE
+        return msgspec.structs.replace(state, close_connections=close)
 
     def carry_out(self, made: Plan) -> Result:
         """Do what the plan says; raises MoveRefused, MoveRolledBack, Interrupted, MoveUncertain."""

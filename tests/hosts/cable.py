@@ -1,6 +1,6 @@
 """A bad cable: frames of two TAP interfaces go from one to the other late, and some never.
 
-`python -m tests.hosts.cable A B DELAY LOSS`: the names, seconds each way, and the share that is lost.
+`python -m tests.hosts.cable A B DELAY LOSS`: names, seconds each way, and the share that is lost.
 The kernel here has neither netem nor a queue that delays, so a process carries the frames, which
 is good for some ten thousand a second. The interfaces are its own: they go when it ends. It prints
 "up" when they are there, and ends with the end of its input.

@@ -29,17 +29,27 @@ def test_a_newer_generation_wins_in_any_order() -> None:
 
 
 def test_what_is_here_is_nowhere_else() -> None:
-    change = whereabouts.merged((at("10.77.0.2"),), News((at("10.77.0.3", "b"),)), here=("a", "b"))
+    news = News((at("10.77.0.3", "b", ip="10.99.0.6"),))
+    change = whereabouts.merged((at("10.77.0.2"),), news, here=("a", "b"))
     assert change.known == ()
     assert change.hidden == (at("10.77.0.2"),)
 
 
 def test_a_host_that_tells_all_it_has_ends_what_it_had() -> None:
-    known = (at("10.77.0.2"), at("10.77.0.2", "b"), at("10.77.0.3", "c"))
+    known = (
+        at("10.77.0.2"), at("10.77.0.2", "b", ip="10.99.0.6"),
+        at("10.77.0.3", "c", ip="10.99.0.7"),
+    )  # fmt: skip
     change = whereabouts.merged(known, News((at("10.77.0.2"),), all_of="10.77.0.2"))
     assert {found.container for found in change.known} == {"a", "c"}
     assert [found.container for found in change.hidden] == ["b"]
     assert change.shown == ()
+
+
+def test_an_address_has_one_container() -> None:
+    """One whose end was not told gives way to the next that has its address."""
+    change = whereabouts.merged((at("10.77.0.2"),), News((at("10.77.0.3", "b"),)))
+    assert (change.known, change.hidden) == ((at("10.77.0.3", "b"),), (at("10.77.0.2"),))
 
 
 def test_gone_is_gone() -> None:

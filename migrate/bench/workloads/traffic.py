@@ -3,9 +3,9 @@
 `traffic.py serve PORT`, in the container: a connection's first line says what it is for; "push" has
 it send a line every EVERY seconds from then on, any other is echoed, and all that follow.
 `traffic.py ask ADDRESS PORT` is the client. It keeps three kinds of connections at once:
-"to" asks again as soon as it was answered, "from" is sent lines by the container, and of the IDLE
-"idle" ones, one is asked at a time, every IDLE_EVERY seconds in turn, whether the others were
-answered or not: each is silent for IDLE times that before. A line "mark" on stdin has it print
+"to" asks again EVERY seconds after it was answered, "from" is sent lines by the container, and of
+the IDLE "idle" ones, one is asked at a time, every IDLE_EVERY seconds in turn, whether the others
+were answered or not: each is silent for IDLE times that before. A line "mark" on stdin has it print
 `{"to", "from", "idle"}`, JSON: of each the longest time without progress since the last mark,
 in seconds (of the idle ones the longest wait for an answer), and "answers", the number of them.
 A connection that ends is an error, and so is a line that is not the one that was to come.
@@ -68,6 +68,7 @@ class Client:
         self._longest = {"to": 0.0, "from": 0.0, "idle": 0.0}
         self._last = {"to": time.monotonic(), "from": time.monotonic()}
         self._turn = self._answers = 0
+        self._ask_at = 0.0
 
     def _connect(self) -> socket.socket:
         channel = socket.create_connection(self._where, 10)
@@ -88,7 +89,11 @@ class Client:
             if now >= due:
                 due = now + IDLE_EVERY
                 self._ask_idle()
-            for key, _ in self._selector.select(max(0.0, due - now)):
+            if self._ask_at and now >= self._ask_at:
+                self._ask_at = 0.0
+                self._ask(self._to)
+            wait = min(due, self._ask_at or due) - now
+            for key, _ in self._selector.select(max(0.0, wait)):
                 if key.fileobj is not sys.stdin:
                     assert isinstance(key.fileobj, socket.socket)
                     self._read(key.fileobj)
@@ -140,7 +145,7 @@ class Client:
             since, self._last[kind] = self._last[kind], now
         self._longest[kind] = max(self._longest[kind], now - since)
         if channel is self._to:
-            self._ask(channel)
+            self._ask_at = now + EVERY
 
 
 def main() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from migrate.checkpoint import preflight
 from migrate.checkpoint.preflight import Verdict
@@ -14,7 +13,7 @@ from migrate.errors import MigrateError
 from migrate.move.errors import ContainerUnfit, TargetUnfit
 from migrate.move.facts import Facts
 from migrate.move.modes import LATE, LAZY, lacking_for_late, lacking_for_pre_copy
-from migrate.move.preflight import hosts
+from migrate.move.preflight import connections, hosts
 from migrate.move.sharing import Apart
 from migrate.runtime.records import Process
 
@@ -37,6 +36,8 @@ class Case:
     memory: int
     apart: Apart
     process: Process | None = None  # None when it does not run
+    tcp: str = connections.KEEP
+    address: str = "keep"
 
     @property
     def keeps_memory(self) -> bool:
@@ -55,13 +56,19 @@ def verdicts_of(case: Case, state: State, skip: Collection[str]) -> list[Verdict
     same = hosts.same_host(case.here, case.there)
     if not same.passed:
         return [same]
+    if case.address == connections.NEW:
+        found = tuple(connections.of_a_new_address(state.record))
+        new = [Verdict("address", "whether it can have a new address", found, skippable=False)]
+    else:
+        new = []
     if not case.keeps_memory:
-        return [same, *hosts.room(case.there, memory=case.memory, disk=ROOM, skip=skip)]
+        return [same, *new, *hosts.room(case.there, memory=case.memory, disk=ROOM, skip=skip)]
     assert case.process
     lazy = case.mode in LAZY
     needed = case.memory + ROOM
     return [
         same,
+        *new,
         *hosts.with_memory(case.here, case.there, skip),
         *hosts.room(
             case.there, memory=needed + (case.apart.more if lazy else 0),
@@ -69,8 +76,9 @@ def verdicts_of(case: Case, state: State, skip: Collection[str]) -> list[Verdict
         ),
         Verdict("mode", "what the mode needs", tuple(_lacking(case)), skippable=False),
         *preflight.look(state.record, state.spec, case.process, skip),
-        Verdict("connections", "connections on the host's own address",
-                tuple(_connections(state, case.process)), skipped="connections" in skip),
+        Verdict("connections", "TCP connections that can't follow, or may not",
+                tuple(connections.obstacles(state.record, case.process, case.tcp)),
+                skipped="connections" in skip),
     ]  # fmt: skip
 
 
@@ -84,28 +92,3 @@ def _lacking(case: Case) -> Iterator[MigrateError]:
     lacks = lacking_for_late if case.mode in LATE else lacking_for_pre_copy
     if lacking := lacks(case.here, case.there):
         yield TargetUnfit(f"{case.mode} is not possible", cause=lacking, mend="use --mode auto")
-
-
-def _connections(state: State, process: Process) -> Iterator[MigrateError]:
-    if state.record.network.driver == "host" and _has_connections(process):
-        yield ContainerUnfit(
-            "the container has TCP connections on the host's own address",
-            cause="with --network host its connections can't go to another address",
-            mend="close them first, use --network bridge, or --mode cold",
-        )
-
-
-def _has_connections(process: Process) -> bool:
-    """Whether any process of init's network namespace view owns an established TCP socket."""
-    established = set()
-    for table in ("tcp", "tcp6"):
-        lines = Path(f"/proc/{process.pid}/net/{table}").read_text().splitlines()[1:]
-        established |= {f.split()[9] for f in lines if f.split()[3] == "01"}
-    for descriptor in Path(f"/proc/{process.pid}/fd").iterdir():
-        try:
-            name = str(descriptor.readlink())
-        except OSError:
-            continue
-        if name.startswith("socket:[") and name[8:-1] in established:
-            return True
-    return False

@@ -16,7 +16,7 @@ from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.control import launch_monitor
 from migrate.runtime.cordon import refuse_if_cordoned
 from migrate.runtime.debris import clear_debris
-from migrate.runtime.networks import driver_of
+from migrate.runtime.networks import driver_of, names
 from migrate.runtime.paths import ContainerPaths, Paths
 from migrate.runtime.records import Record, load_all, process_of, save_process
 from migrate.runtime.spec import Spec, load, validate
@@ -61,6 +61,7 @@ def create(
             write_atomically(own.spec, json.dumps(spec, indent=1).encode())
             prepare_and_launch(paths, record, spec)
             driver.release(own, record.network)
+            names.refresh(paths, record)
         except BaseException:
             unmake(paths, record)
             forget_network(paths, record)

@@ -11,6 +11,7 @@ from migrate.runtime.control import ask
 from migrate.runtime.errors import MonitorFailed
 from migrate.runtime.lifecycle.create import forget_network, mark_stopped, unmake
 from migrate.runtime.monitorstart import serves
+from migrate.runtime.networks import names
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import Record
 from migrate.runtime.status import require
@@ -31,6 +32,7 @@ def delete(paths: Paths, record: Record, *, force: bool = False) -> None:
         unmake(paths, record)
         forget_network(paths, record)
         remove_storage(own)
+    names.refresh(paths, record)
 
 
 def _end_monitor(paths: Paths, record: Record) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from migrate.runtime import records
+from migrate.runtime.networks import names
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import Record
 from migrate.runtime.status import NEXT_STEP, require
@@ -23,4 +24,5 @@ def rename(paths: Paths, record: Record, name: str) -> Record:
             records.claim_name(paths, name, by=record.identifier)
             renamed = msgspec.structs.replace(records.reload(paths, record), name=name)
             records.save(paths, renamed)
+    names.refresh(paths, renamed)
     return renamed

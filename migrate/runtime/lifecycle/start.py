@@ -9,7 +9,7 @@ from migrate.runtime.control import await_monitor_end
 from migrate.runtime.cordon import refuse_if_cordoned
 from migrate.runtime.errors import GenerationOld
 from migrate.runtime.lifecycle.create import load_spec, prepare_and_launch, unmake
-from migrate.runtime.networks import driver_of
+from migrate.runtime.networks import driver_of, names
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import Record
 from migrate.runtime.status import process_of_container, require, status_of
@@ -37,6 +37,7 @@ def start(paths: Paths, record: Record, *, again: bool = False) -> None:
             unmake(paths, record)
             prepare_and_launch(paths, record, load_spec(paths, record))
             driver_of(record.network.driver).release(own, record.network)
+            names.refresh(paths, record)
         process = process_of_container(paths, record)
         if own.fifo.exists():  # else it was let go, and that could not be written down
             release_init(str(own.fifo))

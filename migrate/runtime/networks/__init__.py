@@ -8,13 +8,19 @@ from migrate.runtime.networks.driver import Driver, Spanning
 from migrate.runtime.networks.overlay import Overlay
 from migrate.runtime.networks.routed import Routed
 from migrate.runtime.networks.simple import HostNetwork, NoNetwork
+from migrate.runtime.records import Network
 
-__all__ = ["DRIVERS", "Driver", "Spanning", "driver_of", "spanning"]
+__all__ = ["DRIVERS", "Driver", "Spanning", "driver_of", "spanning", "takes_addresses"]
 
 _SPANNING: dict[str, Spanning] = {"overlay": Overlay(), "routed": Routed()}
 DRIVERS: dict[str, Driver] = {
     "none": NoNetwork(), "host": HostNetwork(), "bridge": Bridge(), **_SPANNING,
 }  # fmt: skip
+
+
+def takes_addresses(network: Network) -> bool:
+    """Whether the container has addresses of its own, that somebody hands out."""
+    return network.driver not in {"none", "host"}
 
 
 def driver_of(name: str) -> Driver:

@@ -11,19 +11,28 @@ from typing import Any
 
 import msgspec
 
+from migrate.errors import MigrateError
 from migrate.kernel import interfaces, netlink, netns
 from migrate.runtime.errors import NetworkFailed
-from migrate.runtime.networks import addresses, definition, device, leases
+from migrate.runtime.networks import (
+    addresses,
+    definition,
+    device,
+    leases,
+    ports,
+    shaping,
+    translation,
+)
 from migrate.runtime.networks.addresses import plain
 from migrate.runtime.networks.definition import DEFAULT, Definition
 from migrate.runtime.networks.device import DEFAULT_BRIDGE, port_of
 from migrate.runtime.networks.driver import Neighbours
 from migrate.runtime.networks.standin import StandIn, deliver
 from migrate.runtime.paths import ContainerPaths, Paths
-from migrate.runtime.records import Network, Record
+from migrate.runtime.records import Network, Record, load_all
 
 INSIDE = "eth0"
-OPTIONS = ("range",)
+OPTIONS = ("nat", "range")
 _SUBNETS = ipaddress.IPv4Network("10.89.0.0/16")
 """Of these, a /24 is chosen where the user has told no subnet."""
 
@@ -50,14 +59,20 @@ class Bridge:
         device.check_parent(wanted)
         made = msgspec.structs.replace(wanted, subnet=wanted.subnet or _free_subnet(known))
         definition.check_range(made)
+        if wanted.options.get("nat", "on") not in {"on", "off"}:
+            raise NetworkFailed("the option nat is 'on' or 'off'", mend="--option nat=off")
         return made if wanted.parent else definition.with_gateways(made)
 
     def set_up(self, paths: Paths, definition: Definition) -> None:
-        """The bridge, its addresses, its parent."""
-        device.ensure(definition)
+        """The bridge, its addresses, its parent; NAT to outside."""
+        bridge = device.ensure(definition)
+        # With a parent, the link has a router of its own.
+        if definition.options.get("nat", "off" if definition.parent else "on") == "on":
+            translation.masquerade(paths, definition, bridge)
 
     def tear_down(self, paths: Paths, definition: Definition) -> None:
-        """Remove the bridge, unless it is the host's own."""
+        """Remove the rules, and the bridge, unless it is the host's own."""
+        translation.end_masquerade(paths, definition)
         device.remove(definition)
 
     def settle(self, own: ContainerPaths, wanted: Network, others: Iterable[Record]) -> Network:
@@ -67,12 +82,19 @@ class Bridge:
             wanted = definition.belonging(wanted, found)
         else:
             wanted = msgspec.structs.replace(wanted, bridge=wanted.bridge or DEFAULT_BRIDGE)
-        return addresses.settle(own, wanted, found, others, _answering(found))
+        others = list(others)
+        # Their addresses are settled first: a port needs one to lead to.
+        settled = addresses.settle(own, wanted, found, others, _answering(found))
+        ports.check(settled, others)
+        return settled
 
     def check(self, own: ContainerPaths, network: Network, others: Iterable[Record]) -> None:
         """The bridge must exist (or be the default one), the address be free among our own."""
-        addresses.check(network)
-        addresses.refuse_taken(network, others)
+        others = list(others)
+        if network.address:
+            addresses.check(network)
+            addresses.refuse_taken(network, others)
+        ports.check(network, others)
         if network.name:
             definition.require(own.paths, network)
         elif network.bridge != DEFAULT_BRIDGE and not _is_there(network.bridge):
@@ -82,7 +104,9 @@ class Bridge:
             )
 
     def claim(self, own: ContainerPaths, network: Network) -> None:
-        """In the leases of its network here."""
+        """In the leases of its network here; its ports once more."""
+        others = [r for r in load_all(own.paths) if r.identifier != own.identifier]
+        ports.check(network, others)
         addresses.claim(own, network, _definition_of(own.paths, network))
 
     def attach(self, own: ContainerPaths, network: Network) -> None:
@@ -98,7 +122,7 @@ class Bridge:
 
     def _connect(self, own: ContainerPaths, network: Network) -> None:
         port = port_of(own.identifier)
-        _ensure_bridge(own.paths, network)
+        bridge = self._host_side(own.paths, network)
         with netlink.route() as host:
             with Path(own.netns).open("rb") as namespace:
                 peer: dict[str, Any] = {
@@ -113,7 +137,20 @@ class Bridge:
             own.netns, INSIDE, ((network.address, network.gateway),
                                 (network.address6, network.gateway6)),
         )  # fmt: skip
+        shaping.limit(own.netns, INSIDE, port, network)
+        translation.publish(own, network, bridge)
         device.await_link(port)
+
+    def _host_side(self, paths: Paths, network: Network) -> str:
+        """The bridge's name; it is there, with all that belongs to it."""
+        if network.name or network.bridge == DEFAULT_BRIDGE:
+            found = _definition_of(paths, network)
+            self.set_up(paths, found)
+            return device.device_of(found)
+        if not _is_there(network.bridge):
+            raise NetworkFailed(f"this host has no bridge '{network.bridge}'", mend="make it first")
+        device.pin(network.bridge)
+        return network.bridge
 
     def release(self, own: ContainerPaths, network: Network) -> None:
         """Make the host's end a port of the bridge, and tell the link where the addresses are.
@@ -174,7 +211,8 @@ class Bridge:
         netlink.teach(own.netns, INSIDE, {**dict(known), **dict(here)}.items())
 
     def detach(self, own: ContainerPaths) -> None:
-        """Remove the pair and the namespace."""
+        """Remove rules, pair and namespace."""
+        translation.withdraw(own)
         with netlink.route() as host:
             for index in host.link_lookup(ifname=port_of(own.identifier)):
                 with contextlib.suppress(Exception):
@@ -183,8 +221,10 @@ class Bridge:
 
     def forget(self, own: ContainerPaths, network: Network) -> None:
         """Its lease ends; what can't be written now ends with the container's record."""
-        with contextlib.suppress(OSError, NetworkFailed):
+        with contextlib.suppress(OSError, MigrateError):
             leases.free(own, network.name or DEFAULT.name)
+            for address in filter(None, (plain(network.address), plain(network.address6))):
+                netlink.forget_neighbour(_bridge_of(own.paths, network), address)
 
 
 def _definition_of(paths: Paths, network: Network) -> Definition:
@@ -197,15 +237,6 @@ def _bridge_of(paths: Paths, network: Network) -> str:
     if not network.name:
         return network.bridge
     return device.device_of(definition.find(paths, network.name))
-
-
-def _ensure_bridge(paths: Paths, network: Network) -> None:
-    if not network.name and network.bridge != DEFAULT_BRIDGE:
-        if not _is_there(network.bridge):
-            raise NetworkFailed(f"this host has no bridge '{network.bridge}'", mend="make it first")
-        device.pin(network.bridge)
-        return
-    device.ensure(_definition_of(paths, network))
 
 
 def _is_there(bridge: str) -> bool:

@@ -271,7 +271,7 @@ def save(paths: Paths, definition: Definition) -> None:
 
 def remove(paths: Paths, name: str) -> None:
     """Forget it; no error when it is gone."""
-    for suffix in (_SUFFIX, ".leases"):
+    for suffix in (_SUFFIX, ".leases", ".names"):
         (paths.networks / f"{name}{suffix}").unlink(missing_ok=True)
     with contextlib.suppress(FileNotFoundError):
         fsync_directory(paths.networks)

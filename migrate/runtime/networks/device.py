@@ -17,6 +17,7 @@ from migrate.runtime.errors import NetworkFailed
 from migrate.runtime.networks.definition import DEFAULT, Definition
 
 DEFAULT_BRIDGE = "migrate0"
+_ADDRESS_SET = "3"  # NET_ADDR_SET, include/uapi/linux/netdevice.h
 _SHORT = 12  # letters of a name that fit behind "mb-": an interface's name has at most 15
 
 
@@ -145,10 +146,13 @@ def _pin_address(host: Any, index: int) -> None:
     Until it is set, if only to what it is, a bridge takes the lowest address of its ports, and
     another one when that port leaves (Linux, net/bridge/br_stp_if.c,
     br_stp_recalculate_bridge_id): the other containers lose their gateway, and a held port with
-    that address passes packets up to the host, past the bridge.
+    that address passes packets up to the host, past the bridge. Once is enough, and must be: to
+    set it makes the kernel forget the bridge's neighbours (net/core/neighbour.c, neigh_changeaddr).
     """
-    address = host.get_links(index)[0].get_attr("IFLA_ADDRESS")
-    host.link("set", index=index, address=address)
+    found = host.get_links(index)[0]
+    chosen = Path(f"/sys/class/net/{found.get_attr('IFLA_IFNAME')}/addr_assign_type")
+    if chosen.read_text().strip() != _ADDRESS_SET:
+        host.link("set", index=index, address=found.get_attr("IFLA_ADDRESS"))
 
 
 def make_deaf(port: str) -> None:

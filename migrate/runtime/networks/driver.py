@@ -49,7 +49,10 @@ class Driver(Protocol):
         """
 
     def check(self, own: ContainerPaths, network: Network, others: Iterable[Record]) -> None:
-        """Raise what would stop `claim` or `attach` on this host; changes nothing."""
+        """Raise what would stop `claim` or `attach` on this host; changes nothing.
+
+        A network whose `address` is "" comes with a move that wants new ones: `settle` follows.
+        """
 
     def claim(self, own: ContainerPaths, network: Network) -> None:
         """Lease the addresses of a container that comes with them; raises AddressTaken.

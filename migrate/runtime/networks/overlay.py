@@ -16,7 +16,16 @@ import msgspec
 
 from migrate.kernel import netlink
 from migrate.runtime.errors import AddressTaken, NetworkFailed
-from migrate.runtime.networks import addresses, definition, device, segment, underlay, whereabouts
+from migrate.runtime.networks import (
+    addresses,
+    definition,
+    device,
+    ports,
+    segment,
+    translation,
+    underlay,
+    whereabouts,
+)
 from migrate.runtime.networks.addresses import plain
 from migrate.runtime.networks.bridge import Bridge
 from migrate.runtime.networks.definition import Definition
@@ -26,7 +35,7 @@ from migrate.runtime.networks.whereabouts import Change, addresses_of
 from migrate.runtime.paths import ContainerPaths, Paths
 from migrate.runtime.records import Network, Record
 
-OPTIONS = ("range",)
+OPTIONS = ("nat", "range")
 
 
 class Overlay(Bridge):
@@ -38,6 +47,7 @@ class Overlay(Bridge):
         require_subnet(wanted)
         check_peers(wanted)
         definition.check_range(wanted)
+        check_nat(wanted)
         vni = wanted.vni or 1 + zlib.crc32(wanted.name.encode()) % segment.HIGHEST_VNI
         for other in known:
             if other.vni == vni:
@@ -58,9 +68,11 @@ class Overlay(Bridge):
         return definition.with_gateways(made)
 
     def set_up(self, paths: Paths, definition: Definition) -> None:
-        """Bridge and VXLAN device, and all that is known of the other hosts' containers."""
+        """Bridge, NAT and VXLAN device, and all that is known of the other hosts' containers."""
         found = segment_of(definition)
         device.ensure(definition)
+        if definition.options.get("nat", "on") == "on":
+            translation.masquerade(paths, definition, found.bridge)
         if found.exists:
             return
         found.make(underlay.find(definition.peers, definition.parent), definition.mtu)
@@ -68,22 +80,25 @@ class Overlay(Bridge):
             found.show(located.mac, located.addresses, located.host)
 
     def tear_down(self, paths: Paths, definition: Definition) -> None:
-        """The device, the bridge, and what was known."""
+        """The device, the bridge, the rules, and what was known."""
         segment_of(definition).remove()
-        device.remove(definition)
+        super().tear_down(paths, definition)
         whereabouts.remove(paths, definition.name)
 
     def settle(self, own: ContainerPaths, wanted: Network, others: Iterable[Record]) -> Network:
         """As a bridge, but for the addresses of containers of other hosts."""
         found = definition.find(own.paths, wanted.name)
         elsewhere = elsewhere_taken(own.paths, found, wanted)
-        wanted = definition.belonging(wanted, found)
-        return addresses.settle(own, wanted, found, others, elsewhere.__contains__)
+        others = list(others)
+        settled = addresses.settle(
+            own, definition.belonging(wanted, found), found, others, elsewhere.__contains__
+        )
+        ports.check(settled, others)
+        return settled
 
     def attach(self, own: ContainerPaths, network: Network) -> None:
         """Also, the bridge answers for its addresses from now on."""
         found = definition.require(own.paths, network)
-        self.set_up(own.paths, found)
         super().attach(own, network)
         segment_of(found).introduce(network.mac, addresses_of(network))
 
@@ -101,13 +116,6 @@ class Overlay(Bridge):
         if found is not None:
             found.also = segment_of(definition.find(own.paths, network.name)).announce
         return found
-
-    def forget(self, own: ContainerPaths, network: Network) -> None:
-        """Also, the bridge does not answer for its addresses any more."""
-        super().forget(own, network)
-        with contextlib.suppress(OSError, NetworkFailed):
-            found = segment_of(definition.find(own.paths, network.name))
-            found.forget(addresses_of(network))
 
     def enter(self, paths: Paths, definition: Definition, change: Change) -> None:
         """Enter in the kernel what has changed at other hosts; raises OSError."""
@@ -149,6 +157,12 @@ def refuse_unknown_options(wanted: Definition, there_are: Sequence[str]) -> None
             f"the driver {wanted.driver} has no option '{unknown[0]}'",
             mend=f"it has {', '.join(there_are)}",
         )
+
+
+def check_nat(wanted: Definition) -> None:
+    """Raises NetworkFailed."""
+    if wanted.options.get("nat", "on") not in {"on", "off"}:
+        raise NetworkFailed("the option nat is 'on' or 'off'", mend="--option nat=off")
 
 
 def require_subnet(wanted: Definition) -> None:

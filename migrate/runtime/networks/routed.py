@@ -19,7 +19,10 @@ from migrate.runtime.networks import (
     addresses,
     definition,
     leases,
+    ports,
     routedlink,
+    shaping,
+    translation,
     underlay,
     whereabouts,
 )
@@ -27,6 +30,7 @@ from migrate.runtime.networks.definition import Definition
 from migrate.runtime.networks.device import port_of
 from migrate.runtime.networks.driver import Neighbours
 from migrate.runtime.networks.overlay import (
+    check_nat,
     check_peers,
     elsewhere_taken,
     refuse_unknown_options,
@@ -37,9 +41,9 @@ from migrate.runtime.networks.routedstandin import RoutedStandIn, Routes
 from migrate.runtime.networks.standin import StandIn, deliver
 from migrate.runtime.networks.whereabouts import Change, Located, addresses_of
 from migrate.runtime.paths import ContainerPaths, Paths
-from migrate.runtime.records import Network, Record
+from migrate.runtime.records import Network, Record, load_all
 
-OPTIONS = ("range",)
+OPTIONS = ("nat", "range")
 
 
 class Routed:
@@ -53,6 +57,7 @@ class Routed:
         require_subnet(wanted)
         check_peers(wanted)
         definition.check_range(wanted)
+        check_nat(wanted)
         if wanted.vni or wanted.gateway or wanted.gateway6:
             raise NetworkFailed(
                 "--vni, --gateway and --gateway6 are not for the driver routed",
@@ -66,6 +71,8 @@ class Routed:
         place = underlay.find(definition.peers, definition.parent)
         routedlink.forward(place.interface)
         routedlink.make_held_bridge()
+        if definition.options.get("nat", "off") == "on":
+            translation.masquerade(paths, definition, HELD)
         routes = Routes(place.interface)
         for located in whereabouts.known(paths, definition.name):
             routes.lead_to(located.addresses, located.host, located.host6)
@@ -75,6 +82,7 @@ class Routed:
         for located in whereabouts.known(paths, definition.name):
             _remove_routes(located.addresses, rtnetlink.PROTOCOL_ELSEWHERE)
         whereabouts.remove(paths, definition.name)
+        translation.end_masquerade(paths, definition)
         if not _others_of(paths, definition):
             routedlink.remove_held_bridge()
 
@@ -84,18 +92,27 @@ class Routed:
         if wanted.gateway or wanted.gateway6:
             raise NetworkFailed("--gateway is not for the driver routed")
         elsewhere = elsewhere_taken(own.paths, found, wanted)
-        wanted = definition.belonging(wanted, found)
-        return addresses.settle(own, wanted, found, others, elsewhere.__contains__)
+        others = list(others)
+        settled = addresses.settle(
+            own, definition.belonging(wanted, found), found, others, elsewhere.__contains__
+        )
+        ports.check(settled, others)
+        return settled
 
     def check(self, own: ContainerPaths, network: Network, others: Iterable[Record]) -> None:
         """The network must be the same one here, the addresses free among our own."""
-        addresses.check(network)
-        addresses.refuse_taken(network, others)
+        others = list(others)
+        if network.address:
+            addresses.check(network)
+            addresses.refuse_taken(network, others)
+        ports.check(network, others)
         found = definition.require(own.paths, network)
         underlay.find(found.peers, found.parent)
 
     def claim(self, own: ContainerPaths, network: Network) -> None:
-        """In the leases of its network here."""
+        """In the leases of its network here; its ports once more."""
+        others = [r for r in load_all(own.paths) if r.identifier != own.identifier]
+        ports.check(network, others)
         addresses.claim(own, network, definition.find(own.paths, network.name))
 
     def attach(self, own: ContainerPaths, network: Network) -> None:
@@ -104,6 +121,8 @@ class Routed:
         try:
             netns.create(own.netns)
             routedlink.make(own, network)
+            shaping.limit(own.netns, routedlink.INSIDE, port_of(own.identifier), network)
+            translation.publish(own, network, port_of(own.identifier))
         except Exception as error:
             self.detach(own)
             if isinstance(error, NetworkFailed):
@@ -150,7 +169,8 @@ class Routed:
         """It knows its gateway."""
 
     def detach(self, own: ContainerPaths) -> None:
-        """Remove the pair and the namespace; the routes go with them."""
+        """Remove rules, pair and namespace; the routes go with them."""
+        translation.withdraw(own)
         routedlink.remove(own)
         netns.delete(own.netns)
 

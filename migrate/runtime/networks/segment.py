@@ -54,8 +54,7 @@ class Segment:
             host.link("set", index=device, master=bridge, state="up")
             host.link("set", index=device, kind="bridge_slave", neigh_suppress=1)
         for peer in underlay.peers:
-            with contextlib.suppress(FileExistsError):
-                rtnetlink.send_to_all_by(self.device, peer)
+            rtnetlink.send_to_all_by(self.device, peer)
 
     def remove(self) -> None:
         """The device with all its entries; no error when it is gone."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,7 +16,6 @@ from tests.hosts.redis import MIGRATE
 PORT = 7100
 PROGRAMS = Path(__file__).resolve().parents[1] / "programs"
 SUBNET, SUBNET6 = "10.99.0.0/24", "fd99::/64"
-_UNSTABLE = ("br-lan", "eth0", "lo")
 
 
 def create_network(hosts: Iterable[Host], name: str, driver: str, *options: str) -> None:
@@ -77,31 +77,30 @@ def begin_move(source: Host, target: Host, name: str) -> subprocess.Popen[str]:
 def dump(host: Host) -> list[str]:
     """Interfaces, addresses, routes, neighbours, forwarding entries, namespaces of a host.
 
-    Without what the hosts' own link learns and forgets by itself.
+    Without what belongs to the hosts' own link, of which the kernel learns and forgets much.
     """
     script = (
         "ip -o -d link; ip -o addr; ip route show table all; ip -6 route show table all; "
         "ip neigh show; ip neigh show proxy; ip rule; ip -6 rule; bridge fdb show; "
-        "ls /run/migrate/netns"
+        "ls /run/migrate/netns 2>/dev/null; true"
     )
     lines = host.run(["sh", "-c", script]).stdout.splitlines()
-    return sorted(_steady(line) for line in lines if not _learned(line))
+    return sorted({_steady(line) for line in lines if not _of_the_hosts_link(line)})
 
 
-def _learned(line: str) -> bool:
-    words = line.split()
-    is_neighbour = len(words) > 3 and words[1] == "dev" and words[2] in _UNSTABLE
-    return is_neighbour or ("dev eth0" in line and "master br-lan" in line)
+def _of_the_hosts_link(line: str) -> bool:
+    is_ours = any(mark in line for mark in ("10.99.", "fd99:", " mr-", " mb-", " mv-"))
+    return bool(re.search(r"\b(eth0|br-lan)\b", line)) and not is_ours
 
 
 def _steady(line: str) -> str:
-    """Without interface numbers, counters and times."""
-    words = line.split()
-    if words and words[0].rstrip(":").isdigit():
-        words = words[1:]
-    kept = []
-    for word in words:
-        if kept and kept[-1] in {"gc_timer", "tcn_timer", "hello_timer", "topology_change_timer"}:
-            continue
-        kept.append(word)
-    return " ".join(kept)
+    """Without interface numbers and timers."""
+    line = re.sub(r"^\d+: ", "", line)
+    line = re.sub(r"@if\d+|link-netnsid \d+|port_(id|no) \S+|designated_port \d+", "", line)
+    return re.sub(r"\b(\w+_timer) +[\d.]+", r"\1", line).replace(" tentative", "")
+
+
+def changes(before: list[str], host: Host) -> list[str]:
+    """What a host has more, and what less, than when the dump was taken; a line for each."""
+    had, has = set(before), set(dump(host))
+    return [f"+ {line}" for line in sorted(has - had)] + [f"- {line}" for line in sorted(had - has)]

@@ -9,7 +9,7 @@ from migrate.checkpoint.preflight import CHECKS
 from migrate.move.preflight.source import SKIPPABLE
 
 DOCUMENT = Path(__file__).parents[3] / "docs/preflight.md"
-ELSEWHERE = {"hosts", "architecture", "criu", "mode", "binds", "cordon", "name", "paths",
+ELSEWHERE = {"hosts", "architecture", "address", "criu", "mode", "binds", "cordon", "name", "paths",
              "network", "storage", "volumes", "policy"}  # fmt: skip
 
 

@@ -1,0 +1,164 @@
+"""A bridge network on one host: ways in and out, IPv6, and that nothing of it is left."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.engine import eventually
+from tests.hosts import Host, Lan
+from tests.hosts.host import Client, Machine
+from tests.hosts.netdump import netdump
+from tests.hosts.redis import MIGRATE
+
+pytestmark = [pytest.mark.root, pytest.mark.hosts]
+PROGRAMS = Path(__file__).parent / "programs"
+PYTHON = "/usr/bin/python3"
+
+
+@pytest.fixture(scope="module")
+def outside(lan: Lan) -> Client:
+    made = lan.client()
+    made.run(["ip", "addr", "add", "fd00:77::200/64", "dev", "eth0", "nodad"])
+    return made
+
+
+@pytest.fixture(scope="module")
+def host(lan: Lan) -> Host:
+    made = lan.host("alpha")
+    made.run(["ip", "addr", "add", "fd00:77::2/64", "dev", "br-lan", "nodad"])
+    return made
+
+
+@pytest.fixture
+def network(host: Host, outside: Client) -> Iterator[str]:
+    """A network, whose removal leaves the host as it was."""
+    before = netdump(host)
+    host.run([MIGRATE, "network", "create", "inner", "--subnet", "10.89.3.0/24",
+              "--subnet6", "fd00:89::/64"])  # fmt: skip
+    yield "inner"
+    host.run([MIGRATE, "network", "rm", "inner"])
+    assert netdump(host) ^ before == set()
+
+
+def run(host: Host, busybox: Path, *words: str, name: str = "web", check: bool = True) -> str:
+    """A container with this machine's Python and the programs of the tests."""
+    done = host.run(
+        [MIGRATE, "run", "-d", "--name", name, "--rootfs", str(busybox), "-v", "/usr:/usr:ro",
+         "-v", f"{PROGRAMS}:/programs:ro", "-v", "/lib:/lib:ro", "-v", "/lib64:/lib64:ro", *words],
+        check=check,
+    )  # fmt: skip
+    return str(done.stdout if check else done.stderr)
+
+
+def serve(host: Host, busybox: Path, *options: str, name: str = "web") -> None:
+    run(host, busybox, *options, PYTHON, "/programs/echo.py", "80", name=name)
+    await_server(host, name)
+
+
+def await_server(host: Host, name: str = "web") -> None:
+    assert eventually(lambda: "ready" in host.run([MIGRATE, "logs", "--tail", "1", name]).stdout)
+
+
+def status(host: Host) -> dict[str, dict[str, str]]:
+    rows = json.loads(host.run([MIGRATE, "ps", "-a", "--json"]).stdout)
+    return {row["name"]: row for row in rows}
+
+
+def seen_as(machine: Machine, protocol: str, address: str, port: int) -> str:
+    return str(
+        machine.run([PYTHON, PROGRAMS / "ask.py", protocol, address, str(port)]).stdout
+    ).strip()
+
+
+def test_ways_in_and_out_and_nothing_left(host, outside, network, busybox):
+    before = netdump(host)
+    serve(host, busybox, "--network", network, "-p", "8080:80", "-p", "8080:80/udp",
+          "-p", f"{host.address}:8081:80", "-p", "127.0.0.1:8082:80",
+          "-p", "[::1]:8083:80")  # fmt: skip
+    for protocol in ("tcp", "udp"):
+        assert seen_as(outside, protocol, host.address, 8080) == outside.address
+        assert seen_as(outside, protocol, "fd00:77::2", 8080) == "fd00:77::200"
+        for own in ("127.0.0.1", host.address):
+            assert seen_as(host, protocol, own, 8080) == "10.89.3.1"
+        assert seen_as(host, protocol, "fd00:77::2", 8080)
+    assert seen_as(outside, "tcp", host.address, 8081) == outside.address
+    assert seen_as(host, "tcp", "127.0.0.1", 8082) == "10.89.3.1"
+    for port in (8082, 8083, 80):
+        with pytest.raises(AssertionError, match="ConnectionRefusedError"):
+            seen_as(outside, "tcp", host.address, port)
+    # Itself by the host's address, and outside as the host.
+    inside = [MIGRATE, "exec", "web", PYTHON, "/programs/ask.py", "tcp"]
+    assert host.run([*inside, host.address, "8080"]).stdout.strip() == "10.89.3.1"
+    with outside.popen([PYTHON, PROGRAMS / "echo.py", "7"], stdout=-1, text=True) as server:
+        assert server.stdout
+        assert server.stdout.readline() == "ready\n"
+        assert host.run([*inside, outside.address, "7"]).stdout.strip() == host.address
+        assert host.run([*inside, "fd00:77::200", "7"]).stdout.strip() == "fd00:77::2"
+        server.kill()
+    host.run([MIGRATE, "rm", "-f", "web"])
+    assert netdump(host) ^ before == set()
+
+
+def test_what_can_not_be_published_is_refused_by_name(host, network, busybox):
+    serve(host, busybox, "--network", network, "-p", "8080:80")
+    before = netdump(host)
+    for options, words in [
+        (("-p", "8080:1"), "container 'web' publishes it"),
+        (("-p", "10.77.0.2:8080:1"), "container 'web' publishes it"),
+        (("-p", "22:80"), "a program of this host listens there"),
+        (("-p", "10.0.0.9:8088:80"), "has no address 10.0.0.9"),
+        (("-p", "9000:80", "-p", "9000:81"), "published twice"),
+        (("--ip", "10.89.3.2"), "container 'web' on this host has it"),
+    ]:
+        told = run(host, busybox, "--network", network, *options, "true", name="two", check=False)
+        assert words in told
+    assert netdump(host) ^ before == set()
+    assert set(status(host)) == {"web"}
+    told = host.run([MIGRATE, "network", "rm", network], check=False).stderr
+    assert "in use" in told
+    assert "by web" in told
+    host.run([MIGRATE, "rm", "-f", "web"])
+
+
+def test_limits_of_bandwidth(host, network, busybox):
+    run(
+        host, busybox, "--network", network, "--rate-in", "100m", "--rate-out", "20m", "sleep", "99"
+    )
+    queues = host.run(["tc", "qdisc"]).stdout
+    assert "rate 100Mbit" in queues
+    netns = host.run(["sh", "-c", "ls /run/migrate/netns/*"]).stdout.strip()
+    assert "rate 20Mbit" in host.run(["nsenter", f"--net={netns}", "tc", "qdisc"]).stdout
+    host.run([MIGRATE, "rm", "-f", "web"])
+
+
+def test_after_a_reboot_the_network_is_made_again(lan, outside, busybox):
+    host = lan.host("beta")
+    host.run([MIGRATE, "network", "create", "inner"])
+    serve(host, busybox, "--network", "inner", "-p", "8080:80")
+    address = status(host)["web"]["address"]
+    host.reboot()
+    run(host, busybox, "--network", "inner", "sleep", "99", name="other")
+    host.run([MIGRATE, "start", "web"])
+    found = status(host)
+    assert found["web"]["address"] == address != found["other"]["address"]
+    await_server(host)
+    assert seen_as(outside, "tcp", host.address, 8080) == outside.address
+    host.run([MIGRATE, "rm", "-f", "web", "other"])
+
+
+def test_many_at_once_get_addresses_of_their_own(host, network, busybox):
+    started = [
+        host.popen([MIGRATE, "run", "-d", "--rootfs", str(busybox), "--network", network,
+                    "sleep", "99"], stdout=-1, text=True)
+        for _ in range(5)
+    ]  # fmt: skip
+    ids = [one.communicate(timeout=60)[0].strip() for one in started]
+    leases = json.loads(host.run([MIGRATE, "network", "inspect", network]).stdout)["leases"]
+    assert len([a for a in leases if ":" not in a]) == 5
+    assert set(leases.values()) == set(ids)
+    host.run([MIGRATE, "rm", "-f", *ids])
+    assert json.loads(host.run([MIGRATE, "network", "inspect", network]).stdout)["leases"] == {}
