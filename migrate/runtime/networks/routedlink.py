@@ -28,6 +28,7 @@ HELD = "mr-held"
 """The bridge of what is held; one a host, there as long as it has a routed network."""
 GATEWAY, GATEWAY6 = "169.254.1.1", "fe80::1"
 GATEWAY_MAC = "ee:ee:ee:ee:ee:ee"
+_HELD_MAC = "ee:ee:ee:ee:ee:ef"  # its own: else it has that of a port, as long as there is one
 _NODAD = 0x02  # IFA_F_NODAD, include/uapi/linux/if_addr.h
 _SCOPE_LINK = 253
 _NO_ADDRESS = "1"  # addr_gen_mode: Linux, networking/ip-sysctl
@@ -39,7 +40,7 @@ def make_held_bridge() -> None:
 
     with netlink.route() as host:
         try:
-            host.link("add", ifname=HELD, kind="bridge")
+            host.link("add", ifname=HELD, kind="bridge", address=_HELD_MAC)
         except NetlinkError as error:
             if error.code != errno.EEXIST:
                 raise
