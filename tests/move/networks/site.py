@@ -94,8 +94,9 @@ def _of_the_hosts_link(line: str) -> bool:
 
 
 def _steady(line: str) -> str:
-    """Without interface numbers and timers."""
+    """Without interface numbers, timers, and what a bridge takes over from whoever was its port."""
     line = re.sub(r"^\d+: ", "", line)
+    line = re.sub(r"\b(gso|gro|tso)_\w+ \d+ ?", "", line)
     line = re.sub(r"@if\d+|link-netnsid \d+|port_(id|no) \S+|designated_port \d+", "", line)
     return re.sub(r"\b(\w+_timer) +[\d.]+", r"\1", line).replace(" tentative", "")
 

@@ -145,15 +145,22 @@ def test_a_peer_that_was_down_asks_and_is_told(trio: Trio) -> None:
     assert beta.address not in told.stderr
 
 
+def entries(host: Host) -> list[str]:
+    """Whom the segment knows."""
+    marks = ("PERMANENT", "dst 10.77.", "extern_learn")
+    return [line for line in site.dump(host) if any(mark in line for mark in marks)]
+
+
 @pytest.mark.timeout(60)
 def test_after_a_reboot_all_is_as_it_was(trio: Trio) -> None:
     alpha, beta, _ = trio
     site.run_server(alpha, "server", NETWORK, SERVER)
     place = client_of(beta, "client")
-    known = site.dump(beta)
+    known = entries(beta)
     beta.reboot()
     beta.run([MIGRATE, "start", "client"])
-    assert site.changes(known, beta) == []
+    assert entries(beta) == known
+    assert len(known) > 3
     with Client(place, SERVER) as client:
         assert eventually(lambda: client.mark()["answers"] > 100)
 
