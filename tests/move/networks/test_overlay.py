@@ -147,7 +147,7 @@ def test_a_peer_that_was_down_asks_and_is_told(trio: Trio) -> None:
 
 def entries(host: Host) -> list[str]:
     """Whom the segment knows."""
-    marks = ("PERMANENT", "dst 10.77.", "extern_learn")
+    marks = ("PERMANENT", "extern_learn", "00:00:00:00:00:00 dev mv")
     return [line for line in site.dump(host) if any(mark in line for mark in marks)]
 
 
