@@ -13,7 +13,7 @@ from migrate.checkpoint.digests import by_inner_pid
 from migrate.checkpoint.eager import EagerPages
 from migrate.checkpoint.errors import PlaceUnfit
 from migrate.checkpoint.state import NETNS_KEY, State, has_own_netns, mask_directory
-from migrate.criu import client, cpu, pagemap_images
+from migrate.criu import client, cpu, pagemap_images, timer_images
 from migrate.criu.diagnosis import explain
 from migrate.criu.errors import CriuDied, CriuFailed, ImageBad
 from migrate.criu.lazypages.protocol import SOCKET_NAME
@@ -106,6 +106,7 @@ class Restorer:
         with contextlib.ExitStack() as open_still:
             try:
                 linkremaps.put_in_place(self._paths, state, images, self._own.rootfs)
+                timer_images.revive(images)
                 eager = self._prepare_lazy(images, open_still) if self._pages else None
                 response = self._criu.request(
                     "RESTORE", self._options(images, state), self._notify, SILENCE_LIMIT

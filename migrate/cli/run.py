@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from migrate.runtime.records import Network
     from migrate.runtime.request import Request
 
-_OF_THE_NETWORK = ("bridge", "address", "address6", "mac", "gateway", "ports", "rate_in",
-                   "rate_out")  # fmt: skip
+_OF_THE_NETWORK = ("bridge", "address", "address6", "mac", "gateway", "gateway6", "ports",
+                   "rate_in", "rate_out")  # fmt: skip
 _SETTINGS = {"ignore_unknown_options": False, "allow_interspersed_args": False}
 _DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
 _OPTIONS = (
@@ -48,6 +48,7 @@ _OPTIONS = (
                  help="Its own IPv6 address."),
     click.option("--mac", default="", help="Its own MAC address."),
     click.option("--gateway", default="", metavar="ADDR", help="Its default route."),
+    click.option("--gateway6", default="", metavar="ADDR", help="Its default IPv6 route."),
     click.option("-p", "--publish", "ports", multiple=True, callback=port_value,
                  metavar="[IP:]HOST:CONTAINER[/udp]",
                  help="Let a port of the host lead to one of the container's."),

@@ -28,7 +28,7 @@ _WORK = Path("/run/probe")
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Probed:
     """Whether the probe passed; `cause` is empty, or says what failed."""
 
     passed: bool
@@ -59,7 +59,7 @@ def has_feature(criu: Path, name: str) -> bool:
     return done.returncode == 0
 
 
-def probe(criu: Path) -> Verdict:
+def probe(criu: Path) -> Probed:
     """Run the probe with `criu` in a process of its own; needs root. Raises nothing."""
     package_parent = str(Path(__file__).parents[2])
     try:
@@ -69,12 +69,12 @@ def probe(criu: Path) -> Verdict:
             timeout=TIME_LIMIT, env=dict(os.environ, PYTHONPATH=package_parent),
         )  # fmt: skip
         answer = json.loads(done.stdout)
-        return Verdict(bool(answer["passed"]), str(answer["cause"]))
+        return Probed(bool(answer["passed"]), str(answer["cause"]))
     except subprocess.TimeoutExpired:
-        return Verdict(False, f"the probe did not end within {TIME_LIMIT:g} s")
+        return Probed(False, f"the probe did not end within {TIME_LIMIT:g} s")
     except (OSError, ValueError, KeyError, TypeError):
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        return Verdict(False, f"the probe broke off: {lines[-1]}")
+        return Probed(False, f"the probe broke off: {lines[-1]}")
 
 
 def _victim(port: int) -> None:

@@ -99,13 +99,14 @@ def _prepare(paths: Paths, by: str) -> Method:
         if not re.fullmatch("[0-9a-f]{32}", move) or mode not in MODES or generation < 1:
             raise ArgumentsInvalid("the move is not described well")
         cordon.refuse_if_cordoned(paths, f"take '{described.record.name}'", "the target")
-        policy.refuse(by, mode, described)
+        permission = policy.permission(by)
+        permission.refuse(mode, described)
         entry = Entry(
             move=move, role="target", state="", container=described.record.identifier,
             name=described.record.name, generation=generation, mode=mode, peer_id=sender[:64],
             was_running=was_running,
         )  # fmt: skip
-        context.session["move"] = Receiving(paths, entry, described, by)
+        context.session["move"] = Receiving(paths, entry, described, permission)
 
     return prepare
 

@@ -2,7 +2,8 @@
 
     [senders.web]                       # a key with command="... migrate agent --as web"
     images = ["shop/*:*"]               # patterns, as of the shell; left out: any, and any rootfs
-    networks = ["none", "bridge:br-*"]  # driver, or driver:bridge
+    networks = ["none", "bridge:br-*"]  # driver, driver:bridge or driver:network
+    ports = ["80??/tcp"]                # of this host, that it publishes
     host_paths = ["/srv/web"]           # of this host, mounted in it: these and what is below
     capabilities = ["CAP_NET_ADMIN"]    # beyond the usual set
     modes = ["cold"]                    # of the move
@@ -21,6 +22,7 @@ import fnmatch
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -45,6 +47,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     images: list[str] | None = None
     networks: list[str] | None = None
+    ports: list[str] | None = None
     host_paths: list[str] | None = None
     capabilities: list[str] | None = None
     modes: list[str] | None = None
@@ -95,28 +98,38 @@ def parse(data: bytes, name: str) -> Policy:
     return found
 
 
-def refusals(sender: str, mode: str, state: State) -> list[MigrateError]:
-    """What this host's policy has against such a move from `sender`; raises PolicyBad."""
+@dataclass(frozen=True)
+class Permission:
+    """What one sender may send, as the policy had it when it was read."""
+
+    sender: str
+    known: bool  # False: it may send nothing
+    rule: Rule = Rule()  # noqa: RUF009 -- frozen
+
+    def refusals(self, mode: str, state: State) -> list[MigrateError]:
+        """What stands against such a move; `mode` is "" where it is not known yet."""
+        if not self.known:
+            who = f"'{self.sender}'" if self.sender else "this login"
+            return [RefusedByPolicy(f"the target takes nothing from {who}")]
+        return [
+            RefusedByPolicy(f"the target's policy does not take {words}")
+            for words in _against(self.rule, mode, state)
+        ]
+
+    def refuse(self, mode: str, state: State) -> None:
+        """Raise RefusedByPolicy where something stands against it."""
+        if found := self.refusals(mode, state):
+            name = state.record.name
+            raise RefusedByPolicy.together(f"the target does not take '{name}'", found)
+
+
+def permission(sender: str) -> Permission:
+    """What this host's policy permits to `sender`; raises PolicyBad."""
     policy = read()
     if policy is None:
-        return []
+        return Permission(sender, known=True)
     rule = policy.senders.get(sender) or policy.senders.get(EVERYBODY)
-    if rule is None:
-        who = f"'{sender}'" if sender else "this login"
-        return [RefusedByPolicy(f"the target takes nothing from {who}")]
-    return [
-        RefusedByPolicy(f"the target's policy does not take {words}")
-        for words in _against(rule, mode, state)
-    ]
-
-
-def refuse(sender: str, mode: str, state: State) -> None:
-    """Raise RefusedByPolicy where the policy has something against it; raises PolicyBad.
-
-    `mode` is "" where it is not known yet.
-    """
-    if found := refusals(sender, mode, state):
-        raise RefusedByPolicy.together(f"the target does not take '{state.record.name}'", found)
+    return Permission(sender, known=rule is not None, rule=rule or Rule())
 
 
 def _against(rule: Rule, mode: str, state: State) -> Iterator[str]:
@@ -130,6 +143,10 @@ def _against(rule: Rule, mode: str, state: State) -> Iterator[str]:
         network += f":{place}"
     if rule.networks is not None and not _matches(network, rule.networks):
         yield f"the network '{network}'"
+    for port in record.network.ports:
+        published = f"{port.host}/{port.protocol}"
+        if rule.ports is not None and not _matches(published, rule.ports):
+            yield f"a published port {published}"
     if rule.most_memory and not 0 < record.resources.memory <= rule.most_memory:
         yield f"containers without a memory limit of at most {rule.memory}"
     yield from _paths_against(rule, state)

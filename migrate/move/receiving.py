@@ -53,12 +53,11 @@ class Receiving:
     Made by `prepare`; `close` (connection ended) aborts what is not committed.
     """
 
-    def __init__(self, paths: Paths, entry: Entry, state: State, sender: str = "") -> None:
-        """Journal `preparing`, the directory for the data, and whatever needs no data.
-
-        `sender`: who it is by this host's policy.
-        """
-        self.paths, self.sender = paths, sender
+    def __init__(
+        self, paths: Paths, entry: Entry, state: State, permission: policy.Permission
+    ) -> None:
+        """Journal `preparing`, the directory for the data, and whatever needs no data."""
+        self.paths, self.permission = paths, permission
         self.entry = journal.write(paths, entry, Target.PREPARING)
         self.state = state
         self.root = journal.incoming(paths) / entry.move
@@ -142,7 +141,7 @@ class Receiving:
         state = decode(_read_bounded(self.root / STATE_FILE))
         if state.record.identifier != self.entry.container:
             raise CheckpointBad("the data is of another container")
-        policy.refuse(self.sender, self.entry.mode, state)  # it is newer than what was prepared for
+        self.permission.refuse(self.entry.mode, state)  # it is newer than what was prepared for
         record = self.record
         staged = self.root / STAGED if self.entry.mode in LAZY else None
         put_files(self.paths, record, self.root, staged)

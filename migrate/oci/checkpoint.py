@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from migrate.criu import client
+from migrate.criu import client, timer_images
 from migrate.criu.file_images import free_external
 from migrate.kernel.mountinfo import read_mountinfo
 from migrate.kernel.signals import Signals
@@ -77,6 +77,7 @@ def _dump(
     if not values["pre_dump"]:
         if any(description.files):
             free_external(Path(directory))
+        timer_images.revive(Path(directory))
         images.write(directory, description)
     if not options.leave_running:
         _await_end(container)

@@ -12,6 +12,7 @@ from typing import Any
 
 from migrate.oci import groups, records
 from migrate.oci.errors import BadUsage
+from migrate.runtime.cgroups.counters import directory_of, number, table
 from migrate.runtime.cgroups.group import ControlGroup
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -45,12 +46,12 @@ def _seconds(text: str) -> float:
 
 def statistics(group: ControlGroup) -> dict[str, Any]:
     """Use of cpu (nanoseconds), memory (bytes) and pids, where a controller tells."""
-    cpu, memory, pids = (_directory(group, name) for name in ("cpuacct", "memory", "pids"))
+    cpu, memory, pids = (directory_of(group, name) for name in ("cpuacct", "memory", "pids"))
     first = "memory" in group.layout.v1
     usage = "memory.usage_in_bytes" if first else "memory.current"
     limit = "memory.limit_in_bytes" if first else "memory.max"
     most = "memory.max_usage_in_bytes" if first else "memory.peak"
-    throttling = _table(_directory(group, "cpu"), "cpu.stat")
+    throttling = table(directory_of(group, "cpu"), "cpu.stat")
     return {
         "cpu": {
             "usage": _cpu(group, cpu),
@@ -65,7 +66,7 @@ def statistics(group: ControlGroup) -> dict[str, Any]:
                 "usage": _number(memory, usage), "limit": _number(memory, limit),
                 "max": _number(memory, most), "failcnt": _number(memory, "memory.failcnt"),
             },
-            "raw": _table(memory, "memory.stat"),
+            "raw": table(memory, "memory.stat"),
         },
         "pids": {"current": _number(pids, "pids.current"), "limit": _number(pids, "pids.max")},
         "blkio": {},
@@ -77,11 +78,13 @@ def statistics(group: ControlGroup) -> dict[str, Any]:
 
 def _cpu(group: ControlGroup, directory: Path | None) -> dict[str, Any]:
     if "cpuacct" not in group.layout.v1:
-        table = _table(directory, "cpu.stat")
+        # cpu.stat is in every group of version 2, with the cpu controller or without.
+        second = group.layout.v2 / group.parent / group.name if group.layout.v2 else None
+        told = table(second, "cpu.stat")
         return {
-            "total": table.get("usage_usec", 0) * 1000,
-            "kernel": table.get("system_usec", 0) * 1000,
-            "user": table.get("user_usec", 0) * 1000,
+            "total": told.get("usage_usec", 0) * 1000,
+            "kernel": told.get("system_usec", 0) * 1000,
+            "user": told.get("user_usec", 0) * 1000,
         }
     each: list[int] = []
     with contextlib.suppress(OSError, ValueError):
@@ -94,24 +97,6 @@ def _cpu(group: ControlGroup, directory: Path | None) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _directory(group: ControlGroup, controller: str) -> Path | None:
-    root = group.layout.v1.get(controller, group.layout.v2)
-    return root / group.parent / group.name if root else None
-
-
 def _number(directory: Path | None, name: str) -> int:
     """A number in a file; 0 where there is none, or no limit."""
-    with contextlib.suppress(OSError, ValueError):
-        if directory:
-            return int((directory / name).read_text())
-    return 0
-
-
-def _table(directory: Path | None, name: str) -> dict[str, int]:
-    found = {}
-    with contextlib.suppress(OSError, ValueError):
-        if directory:
-            for line in (directory / name).read_text().splitlines():
-                key, _, value = line.partition(" ")
-                found[key] = int(value)
-    return found
+    return number(directory, name) or 0

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 
 from migrate.kernel import inotify
 from migrate.kernel.processes import pidfd_open
+from migrate.runtime.cgroups.counters import directory_of
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.cgroups.layout import Layout, detect
-from migrate.runtime.cgroups.usage import directory_of
 from migrate.runtime.life import Event, Portrait, changes, portraits
 from migrate.runtime.paths import Paths
 

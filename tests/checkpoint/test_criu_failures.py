@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,23 +13,11 @@ from migrate.criu.catalogue import CATALOGUE
 from migrate.criu.errors import CriuFailed
 from migrate.runtime.records import Bind
 from migrate.runtime.status import status_of
+from tests.checkpoint.victims import begin, traced
 
 pytestmark = [pytest.mark.root, pytest.mark.criu]
 VICTIMS = Path(__file__).parents[1] / "criu/catalogue"
 BY_NAME = {known.name: known for known in CATALOGUE}
-SEIZE = """
-import ctypes, sys
-print(ctypes.CDLL(None).ptrace(0x4206, int(sys.argv[1]), None, None), flush=True)  # PTRACE_SEIZE
-sys.stdin.read()
-"""
-
-
-def begin(place, kind: str, *binds: Bind):
-    victims = Bind(str(VICTIMS), "/victims", read_only=True)
-    arguments = ["/usr/bin/python3", "/victims/victims.py", kind, "/tmp"]
-    record = place.make("victim", arguments, binds=(victims, *binds))
-    place.wait_for(lambda: "ready" in place.log(record), "not ready: see the log")
-    return record
 
 
 def refused(place, record, name: str) -> None:
@@ -73,11 +59,5 @@ def test_a_socket_of_the_host_is_named(place):
 def test_a_tracer_on_the_host_is_named(place):
     record = begin(place, "plain")
     pid = status_of(place.paths, record).pid
-    with subprocess.Popen(
-        [sys.executable, "-c", SEIZE, str(pid)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as tracer:
-        assert tracer.stdin
-        assert tracer.stdout
-        assert tracer.stdout.readline() == b"0\n"
+    with traced(pid):
         refused(place, record, "zombie-while-seizing")
-        tracer.stdin.close()  # it ends, and lets go

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -70,3 +71,27 @@ def test_a_check_can_be_skipped_by_name(counter: tuple[Host, Host]) -> None:
     moved = alpha.run([MIGRATE, "move", "counter", beta.address, "--skip-check", "cpu"])
     assert "counter runs on" in moved.stdout
     assert counts_on(beta)
+
+
+def test_connections_on_the_hosts_own_address_are_found_in_every_process(
+    counter: tuple[Host, Host],
+) -> None:
+    alpha, beta = counter
+    alpha.run(
+        [MIGRATE, "run", "-d", "--name", "caller", "--network", "host", "counter", "/bin/sh", "-c",
+         f"sleep 100 | busybox nc {alpha.address} 22 & wait"]
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 10
+        while "SSH-2.0" not in alpha.run([MIGRATE, "logs", "caller"]).stdout:
+            assert time.monotonic() < deadline, "no connection"
+        done = alpha.run([MIGRATE, "check", "caller", beta.address], check=False)
+        assert done.returncode == 90
+        assert "busybox (pid " in done.stdout
+        assert "has a TCP connection on the host's own address" in done.stdout
+        skipped = alpha.run(
+            [MIGRATE, "check", "caller", beta.address, "--skip-check", "connections"], check=False
+        )
+        assert "own address" not in skipped.stdout
+    finally:
+        alpha.run([MIGRATE, "rm", "-f", "caller"])

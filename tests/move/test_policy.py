@@ -12,7 +12,7 @@ from migrate.checkpoint.state import State
 from migrate.cli.agent import _asked
 from migrate.move import policy
 from migrate.move.errors import NotTheAgent, PolicyBad, RefusedByPolicy
-from migrate.runtime.records import Bind, Network, Record, Resources
+from migrate.runtime.records import Bind, Network, Port, Record, Resources
 from migrate.runtime.spec import Options, build
 from migrate.transfer.remote import agent_command_line
 from tests.hosts import Host, Lan
@@ -23,6 +23,7 @@ WEB = b"""
 [senders.web]
 images = ["shop/*"]
 networks = ["none", "bridge:br-*"]
+ports = ["80??/tcp"]
 host_paths = ["/srv/web"]
 capabilities = ["CAP_NET_ADMIN"]
 modes = ["cold", "pre-copy"]
@@ -52,7 +53,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def told(sender: str, mode: str, described: State) -> list[str]:
     return [
         error.what.removeprefix("the target's policy does not take ")
-        for error in policy.refusals(sender, mode, described)
+        for error in policy.permission(sender).refusals(mode, described)
     ]
 
 
@@ -74,6 +75,11 @@ def test_what_fits_is_taken(place: Path) -> None:
         ({"image": "", "rootfs": "/srv"}, "containers without an image"),
         ({"network": Network(driver="host")}, "the network 'host'"),
         ({"network": Network(driver="bridge", bridge="lan")}, "the network 'bridge:lan'"),
+        ({"network": Network(driver="bridge", name="lan")}, "the network 'bridge:lan'"),
+        (
+            {"network": Network("bridge", "br-lan", ports=(Port(8080, 80), Port(443, 443)))},
+            "a published port 443/tcp",
+        ),
         ({"binds": (Bind("/srv/webs", "/a"),)}, "a mount of /srv/webs"),
         ({"binds": (Bind("/srv/web/../../etc", "/a"),)}, "a mount of /srv/web/../../etc"),
         ({"resources": Resources()}, LIMITED), ({"resources": Resources(memory=1 << 21)}, LIMITED),
@@ -82,7 +88,7 @@ def test_what_fits_is_taken(place: Path) -> None:
 def test_what_does_not_is_told(place: Path, fields: dict[str, Any], words: str) -> None:
     assert told("web", "cold", state(**fields)) == [words]
     with pytest.raises(RefusedByPolicy):
-        policy.refuse("web", "cold", state(**fields))
+        policy.permission("web").refuse("cold", state(**fields))
 
 
 def test_privileges_are_told(place: Path) -> None:
@@ -115,7 +121,7 @@ def test_who_is_not_in_it_sends_nothing(place: Path) -> None:
 def test_a_bad_policy_lets_nothing_in(place: Path, text: bytes) -> None:
     place.write_bytes(text)
     with pytest.raises(PolicyBad):
-        policy.refusals("web", "cold", state())
+        policy.permission("web")
 
 
 def test_only_the_agent_can_be_asked_for() -> None:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 from collections.abc import Iterator
 
 from migrate.checkpoint.errors import NotDumpable
 from migrate.checkpoint.preflight.container import (
     Container,
     Descriptor,
+    Task,
     is_block_device,
     is_character_device,
     printable,
 )
+from migrate.kernel.mountinfo import read_mountinfo
 
 _ANONYMOUS = {
     "[io_uring]": "io-uring", "[userfaultfd]": "userfaultfd", "[perf_event]": "perf-event",
     "seccomp notify": "seccomp-notifier",
 }  # fmt: skip
+# What the kernel itself makes: memfd_create, shmget, shared anonymous memory, io_setup.
+_ON_NO_MOUNT = ("/memfd:", "/SYSV", "/dev/zero (deleted)", "/[aio]", "/anon_hugepage")
 # Linux, kernel/bpf/: names of maps, programs, links, and BTF.
 _BPF = ("bpf", "[bpf", "btf")
 # CRIU, criu/files.c, dump_one_file: memory devices, terminals (4, 5, 136-143), and tun (10:200).
@@ -30,11 +36,28 @@ def open_files(container: Container) -> Iterator[NotDumpable]:
     """One obstacle for each kind in each process."""
     for task in container.own_tasks:
         told = set()
+        mounts = _mounts(task)
         for descriptor in task.descriptors:
-            found = _name_of(descriptor, container.pids)
+            found = _name_of(descriptor, container.pids) or _name_of_place(descriptor, mounts)
             if found and found not in told:
                 told.add(found)
                 yield task.known(found, f"has {_words(descriptor)} open")
+
+
+def _mounts(task: Task) -> frozenset[str] | None:
+    """The numbers of the mounts that it sees; None when it is gone."""
+    with contextlib.suppress(OSError):
+        return frozenset(str(mount.mount_id) for mount in read_mountinfo(task.pid))
+    return None
+
+
+def _name_of_place(descriptor: Descriptor, mounts: frozenset[str] | None) -> str:
+    """A file with a name must be on a mount; memory files and the like are on none."""
+    if mounts is None or not (stat.S_ISREG(descriptor.mode) or stat.S_ISDIR(descriptor.mode)):
+        return ""
+    named = descriptor.target.startswith("/") and not descriptor.target.startswith(_ON_NO_MOUNT)
+    here = descriptor.fields.get("mnt_id", "") in mounts
+    return "file-on-no-mount" if named and not here else ""
 
 
 def _name_of(descriptor: Descriptor, pids: frozenset[int]) -> str:

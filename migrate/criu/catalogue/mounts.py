@@ -11,7 +11,7 @@ MOUNTS = (
         "file-on-no-mount", "criu/files-reg.c", "dump_one_reg_file",
         "Can't lookup mount=%d for fd=%d path=%s",
         "a process has a file open that lies on no mount of the container",
-        "close it, or mount its directory into the container",
+        "close it (a queue of mq_open(3), too), or mount its directory into the container",
     ),
     Known(
         "file-overmounted", "criu/files-reg.c", "dump_one_reg_file",

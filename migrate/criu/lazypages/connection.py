@@ -8,7 +8,7 @@ import os
 import socket
 import struct
 
-from migrate.criu.lazypages.journal import Journal
+from migrate.criu.lazypages.journal import HUNG_UP, Journal
 from migrate.criu.lazypages.protocol import FINISHED, StoreBad
 
 _UFFD_LINK = "anon_inode:[userfaultfd]"
@@ -70,14 +70,19 @@ class Connection:
             got = 0
         if got == 4 and _number(word) == FINISHED:
             self._journal.finish()
-        if got != 4 or _number(word) < 0:  # a zombie has no memory; a restore that failed no words
-            self.done()
         if got != 4:
             self._hang_up()
+        elif _number(word) < 0:  # a zombie has no memory
+            self.done()
 
     def _hang_up(self) -> None:
-        """CRIU gave up, and ends what it has restored; the next one may connect."""
+        """CRIU gave up, and ends what it has restored; the next one may connect.
+
+        It may restore the same pids: they are not those that were written down.
+        """
         assert self._channel
+        self._journal.append(-1, HUNG_UP)
+        self.done()
         self._channel.close()
         self._channel = None
 
@@ -97,8 +102,11 @@ class Connection:
             self._channel.shutdown(socket.SHUT_RDWR)
         self._listener.shutdown(socket.SHUT_RDWR)
 
-    def take_over(self, known: set[int]) -> tuple[int, int] | None:
-        """Find the killed server's connection, and what it received and did not write down."""
+    def take_over(self, known: set[int], added: int) -> tuple[int, int] | None:
+        """Find the killed server's connection, and what it received and did not write down.
+
+        `added` is the pid of the process that was written down last, since CRIU connected.
+        """
         ours = {self._listener.fileno()}
         lost = []
         for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 -- numbers, not paths
@@ -110,7 +118,13 @@ class Connection:
                 elif link.startswith("socket:") and number not in ours:
                     self._adopt_if_criu(number)
         pid = _number(self._journal.word_of_criu)
-        return (pid, lost[0]) if pid > 0 and lost and pid != FINISHED else None
+        if pid == FINISHED:
+            self._journal.finish()
+        elif pid < 0 or pid == added:
+            self.done()
+        elif pid and lost:
+            return pid, lost[0]
+        return None
 
     def _adopt_if_criu(self, number: int) -> None:
         """The accepted end of a connection bears the listener's name."""

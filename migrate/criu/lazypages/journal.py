@@ -7,7 +7,7 @@ that does not sleep. What is filled is not recorded: the kernel knows (EEXIST).
 
 The memory is a memfd: a header, and two areas used in turn, each a snapshot and the records since.
 A record is the number of the userfaultfd (int64) and 32 bytes: a struct uffd_msg, or one of ours
-with the event ADD, CLOSING or CLOSED. The first that has no event is the end.
+with the event ADD, CLOSING, CLOSED or HUNG_UP. The first that has no event is the end.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from migrate.criu.lazypages.spaces import Run
 from migrate.kernel.files import map_shared, punch_hole
 from migrate.kernel.userfault_fill import FAULT, MESSAGE_SIZE
 
-ADD, CLOSING, CLOSED = 1, 2, 3
+ADD, CLOSING, CLOSED, HUNG_UP = 1, 2, 3, 4
 COMPACT_AFTER = 1 << 16  # records
 _HEADER = 4096
 _AREA = 1 << 28  # bytes; sparse

@@ -22,9 +22,9 @@ from migrate.criu.lazypages import filler, protocol
 from migrate.criu.lazypages.awaited import ARRIVED, ASK_AGAIN, AWAITED, Awaited
 from migrate.criu.lazypages.background import MEMORY_RETRY, Background
 from migrate.criu.lazypages.connection import Connection
-from migrate.criu.lazypages.journal import ADD, CLOSED, CLOSING, Journal, Record
+from migrate.criu.lazypages.journal import ADD, CLOSED, CLOSING, HUNG_UP, Journal, Record
 from migrate.criu.lazypages.spaces import AddressSpace, Run
-from migrate.criu.lazypages.tasks import Task, Tasks, added, apply
+from migrate.criu.lazypages.tasks import Task, Tasks, added, added_pid, apply
 from migrate.kernel import userfault_fill as uf
 from migrate.kernel.userfault_fill import PAGE
 
@@ -74,9 +74,27 @@ class Server:
 
     def _take_over(self) -> None:
         """Where a killed server stopped: repeat the journal, and let who waits ask again."""
-        for saved in self.journal.saved():
-            self.tasks[saved.uffd] = Task(*saved[:-1], AddressSpace(saved.runs))
         unread: set[int] = set()
+        last_added = self._repeat_journal(unread)
+        for task in list(self.tasks.values()):
+            if task.content in unread:
+                raise protocol.StoreBad(f"the pages of process {task.pid} can't be read again")
+            if task.closing:
+                self._close_now(task)
+                continue
+            self._expect(task)
+            self._watch(task)
+            uf.wake_all(task.uffd)
+        if added_late := self.connection.take_over(set(self.tasks), last_added):
+            self._add(*added_late)
+        if self.journal.finished:
+            self._on_finished()
+
+    def _repeat_journal(self, unread: set[int]) -> int:
+        """Fill `tasks`, and `unread` with contents that can't be read again.
+
+        Returns the pid of the process that was added last, since CRIU connected.
+        """
 
         def load(content: int, present: int) -> list[Run]:
             """The files of a process that has been closed may be closed, too."""
@@ -87,21 +105,18 @@ class Server:
                 unread.add(content)
                 return []
 
+        for saved in self.journal.saved():
+            self.tasks[saved.uffd] = Task(*saved[:-1], AddressSpace(saved.runs))
+        last_added = 0
         for record in self.journal.records():
+            event = record.message[0]
+            if event in {ADD, HUNG_UP}:
+                last_added = added_pid(record) if event == ADD else 0
+            closed = self.tasks.get(record.source) if event == CLOSED else None
             apply(self.tasks, record, load)
-        for task in list(self.tasks.values()):
-            if task.content in unread:
-                raise protocol.StoreBad(f"the pages of process {task.pid} can't be read again")
-            if task.closing:
-                self._close_now(task)
-                continue
-            self._expect(task)
-            self._watch(task)
-            uf.wake_all(task.uffd)
-        if added_late := self.connection.take_over(set(self.tasks)):
-            self._add(*added_late)
-        if self.journal.finished:
-            self._on_finished()
+            if closed and not self._sharing(closed):
+                self._unlink_files(closed)
+        return last_added
 
     def _on_finished(self) -> None:
         self._begin_at = time.monotonic() + BEGIN_ANYWAY
@@ -288,29 +303,28 @@ class Server:
         if is_userfaultfd(task.uffd):  # else it was closed already, before a kill
             os.close(task.uffd)
         apply(self.tasks, self.journal.append(task.uffd, CLOSED), self._load)
-        sharing = [other for other in self.tasks.values() if other.content == task.content]
+        sharing = self._sharing(task)
         if len(sharing) == 1:
             filler.give_back_others(task.content, filler.still_needed(sharing))
         elif not sharing:
             self.awaited.forget(task.pid)
-            self._drop_files(task)
+            self._unlink_files(task)
+            for descriptor in (task.content, task.present):
+                with contextlib.suppress(OSError):  # closed already, before a kill
+                    os.close(descriptor)
 
-    def _drop_files(self, task: Task) -> None:
+    def _sharing(self, task: Task) -> list[Task]:
+        """Who needs the same contents: the task itself, as long as it is served, and its forks."""
+        return [other for other in self.tasks.values() if other.content == task.content]
+
+    def _unlink_files(self, task: Task) -> None:
         """Nobody needs these pages any more."""
-        for descriptor, name in (
-            (task.content, f"{task.pid}"),
-            (task.present, f"{task.pid}.present"),
-        ):
+        for ending in ("", ".present", AWAITED, ARRIVED):
             with contextlib.suppress(OSError):  # gone already, before a kill or by the owner
-                os.unlink(name, dir_fd=self.launch["directory"])
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
-        for ending in (AWAITED, ARRIVED):
-            with contextlib.suppress(FileNotFoundError):
                 os.unlink(f"{task.pid}{ending}", dir_fd=self.launch["directory"])
 
     def _needless(self, task: Task, runs: list[Run]) -> None:
-        if sum(other.content == task.content for other in self.tasks.values()) == 1:
+        if len(self._sharing(task)) == 1:
             filler.give_back(task.content, runs)
 
     def _tell(self, *, last: bool = False) -> None:

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from migrate.criu.lazypages.journal import ADD, CLOSED, CLOSING, Record, Saved
+from migrate.criu.lazypages.journal import ADD, CLOSED, CLOSING, HUNG_UP, Record, Saved
 from migrate.criu.lazypages.spaces import AddressSpace, Run
 from migrate.kernel.userfault_fill import FORK, REMAP, REMOVE, UNMAP, parse
 
@@ -49,6 +49,12 @@ def added(pid: int, content: int, present: int) -> bytes:
     return _ADDED.pack(pid, content, present)
 
 
+def added_pid(record: Record) -> int:
+    """The pid that an ADD record is about."""
+    pid: int = _ADDED.unpack_from(record.message, 8)[0]
+    return pid
+
+
 def apply(tasks: Tasks, record: Record, load: Callable[[int, int], list[Run]]) -> list[Run]:
     """Follow one record; the contents that its process needs no more.
 
@@ -60,7 +66,7 @@ def apply(tasks: Tasks, record: Record, load: Callable[[int, int], list[Run]]) -
         pid, content, present = _ADDED.unpack_from(message, 8)
         tasks[source] = Task(source, pid, content, present, AddressSpace(load(content, present)))
         return []
-    if event == CLOSED:
+    if event in {CLOSED, HUNG_UP}:
         tasks.pop(source, None)
         return []
     task = tasks[source]

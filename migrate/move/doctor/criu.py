@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from migrate.criu import featurecache, provide
-from migrate.criu.probe import Verdict, probe
+from migrate.criu.probe import probe
 from migrate.criu.skeleton import filter as skeleton
 from migrate.move.doctor.finding import Finding, good, lacking
 
@@ -41,10 +41,10 @@ def _probe(chosen: provide.Chosen) -> Finding:
         return good(name, "passed since boot", needed=True)
     if os.geteuid() != 0:
         return lacking(name, "not tried", _COSTS, "run it as root", needed=True)
-    verdict: Verdict = probe(Path(chosen.path))
-    if verdict.passed:
+    probed = probe(Path(chosen.path))
+    if probed.passed:
         return good(name, "passed: dump and restore of a live TCP connection", needed=True)
-    return lacking(name, verdict.cause, _COSTS, _MEND, fixable=True, needed=True)
+    return lacking(name, probed.cause, _COSTS, _MEND, fixable=True, needed=True)
 
 
 def _python_package() -> Finding:

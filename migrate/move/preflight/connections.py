@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from migrate.checkpoint.preflight.container import Container
+from migrate.checkpoint.state import State
 from migrate.errors import MigrateError
 from migrate.move.errors import ContainerUnfit
 from migrate.runtime.networks import takes_addresses
@@ -20,15 +22,11 @@ _OPEN = {"01", "04", "05", "08", "09", "0B"}
 _SHOWN = 3
 
 
-def obstacles(record: Record, process: Process, tcp: str) -> Iterator[MigrateError]:
+def obstacles(state: State, process: Process, tcp: str) -> Iterator[MigrateError]:
     """What stands against a move with `--tcp` of that word."""
-    if record.network.driver == "host" and _has_connections(process):
-        yield ContainerUnfit(
-            "the container has TCP connections on the host's own address",
-            cause="with --network host its connections can't go to another address",
-            mend="close them first, use --network bridge, or --mode cold",
-        )
-    if tcp == REFUSE and takes_addresses(record.network) and (peers := open_peers(process)):
+    if state.record.network.driver == "host":
+        yield from _on_the_hosts_address(state, process)
+    if tcp == REFUSE and takes_addresses(state.record.network) and (peers := open_peers(process)):
         more = f" and {len(peers) - _SHOWN} more" if len(peers) > _SHOWN else ""
         yield ContainerUnfit(
             "the container has open TCP connections, and --tcp refuse says that it may not",
@@ -67,19 +65,21 @@ def _address(told: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     return mapped or found
 
 
-def _has_connections(process: Process) -> bool:
-    """Whether any process of init's network namespace view owns an established TCP socket."""
+def _on_the_hosts_address(state: State, process: Process) -> Iterator[MigrateError]:
+    """Every process of it that owns an established TCP socket of the host's namespace."""
     established = {
-        fields[9] for table in _TABLES for fields in _entries(process, table) if fields[3] == "01"
+        int(fields[9])
+        for table in _TABLES
+        for fields in _entries(process, table)
+        if fields[3] == "01"
     }
-    for descriptor in Path(f"/proc/{process.pid}/fd").iterdir():
-        try:
-            name = str(descriptor.readlink())
-        except OSError:
-            continue
-        if name.startswith("socket:[") and name[8:-1] in established:
-            return True
-    return False
+    for task in Container.seen(state.record, state.spec, process).own_tasks:
+        if any(descriptor.socket in established for descriptor in task.descriptors):
+            yield ContainerUnfit(
+                f"{task.title} has a TCP connection on the host's own address",
+                cause="with --network host its connections can't go to another address",
+                mend="close it first, use --network bridge, or --mode cold",
+            )
 
 
 def of_a_new_address(record: Record) -> Iterator[MigrateError]:

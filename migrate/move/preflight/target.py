@@ -19,6 +19,7 @@ from migrate.runtime.records import Record, load_all
 from migrate.runtime.storage import bind_source, driver_for
 
 CPU_SUBJECT = "what the CPUs can do"
+NETWORK_SUBJECT = "its network, and whether its addresses and ports are free"
 MOST = 64  # verdicts and obstacles that are taken from another host
 
 
@@ -31,12 +32,12 @@ def verdicts_here(
     others = [r for r in load_all(paths) if not r.moved_to]
     checks: list[tuple[str, str, Callable[[], None]]] = [
         ("policy", "what the target takes from this sender",
-         lambda: policy.refuse(sender, mode, state)),
+         lambda: policy.permission(sender).refuse(mode, state)),
         ("cordon", "whether the target takes containers",
          lambda: refuse_if_cordoned(paths, f"take '{record.name}'", "the target")),
         ("name", "whether name and id are free there", lambda: _name_free(record, others)),
         ("paths", "the host's paths that it mounts", lambda: _binds_there(paths, record)),
-        ("network", "its network, and whether its addresses and ports are free",
+        ("network", NETWORK_SUBJECT,
          lambda: driver_of(record.network.driver).check(own, record.network, others)),
         ("storage", "whether a storage driver works there", lambda: _storage_works(paths)),
         ("volumes", "volumes of other containers by these names",

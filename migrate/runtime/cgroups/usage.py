@@ -10,6 +10,7 @@ import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from migrate.runtime.cgroups.counters import directory_of, number, table
 from migrate.runtime.cgroups.group import ControlGroup
 
 NO_LIMIT = 1 << 60
@@ -40,30 +41,21 @@ def usage_of(group: ControlGroup) -> Usage:
         cpu_seconds=_cpu(group),
         memory=memory_in_use(group),
         memory_limit=_limit(group, "memory", "memory.limit_in_bytes", "memory.max"),
-        pids=_number(directory_of(group, "pids"), "pids.current"),
+        pids=number(directory_of(group, "pids"), "pids.current"),
         pids_limit=_limit(group, "pids", "pids.max", "pids.max"),
         block_read=read,
         block_written=written,
     )
 
 
-def directory_of(group: ControlGroup, controller: str) -> Path | None:
-    """The group in the hierarchy of a controller; None where this host has no such controller."""
-    if controller in group.layout.v1:
-        return group.layout.v1[controller] / group.parent / group.name
-    if group.layout.v2 and controller in group.layout.v2_controllers:
-        return group.layout.v2 / group.parent / group.name
-    return None
-
-
 def memory_in_use(group: ControlGroup) -> int | None:
     """Bytes that the kernel can't take back without swap; None where nobody tells."""
     directory = directory_of(group, "memory")
     first = "memory" in group.layout.v1
-    used = _number(directory, "memory.usage_in_bytes" if first else "memory.current")
+    used = number(directory, "memory.usage_in_bytes" if first else "memory.current")
     if used is None:
         return None
-    idle = _table(directory, "memory.stat").get(
+    idle = table(directory, "memory.stat").get(
         "total_inactive_file" if first else "inactive_file", 0
     )
     return max(0, used - idle)
@@ -73,23 +65,23 @@ def oom_kills(group: ControlGroup) -> int:
     """How many of its processes the kernel has killed for want of memory; 0 where nobody tells."""
     directory = directory_of(group, "memory")
     name = "memory.oom_control" if "memory" in group.layout.v1 else "memory.events"
-    return _table(directory, name).get("oom_kill", 0)
+    return table(directory, name).get("oom_kill", 0)
 
 
 def _cpu(group: ControlGroup) -> float | None:
     if "cpuacct" in group.layout.v1:
-        used = _number(directory_of(group, "cpuacct"), "cpuacct.usage")
+        used = number(directory_of(group, "cpuacct"), "cpuacct.usage")
         return None if used is None else used / 1e9
     if group.layout.v2 is None:
         return None
     # cpu.stat is in every group of version 2, with the cpu controller or without.
-    table = _table(group.layout.v2 / group.parent / group.name, "cpu.stat")
-    return table["usage_usec"] / 1e6 if "usage_usec" in table else None
+    found = table(group.layout.v2 / group.parent / group.name, "cpu.stat")
+    return found["usage_usec"] / 1e6 if "usage_usec" in found else None
 
 
 def _limit(group: ControlGroup, controller: str, first: str, second: str) -> int:
     name = first if controller in group.layout.v1 else second
-    found = _number(directory_of(group, controller), name) or 0  # "max" is no number
+    found = number(directory_of(group, controller), name) or 0  # "max" is no number
     return found if found < NO_LIMIT else 0
 
 
@@ -121,20 +113,3 @@ def _block_v1(directory: Path) -> tuple[int | None, int | None]:
                 sums[fields[1]] += int(fields[2])
         return sums["Read"], sums["Write"]
     return None, None
-
-
-def _number(directory: Path | None, name: str) -> int | None:
-    with contextlib.suppress(OSError, ValueError):
-        if directory:
-            return int((directory / name).read_text())
-    return None
-
-
-def _table(directory: Path | None, name: str) -> dict[str, int]:
-    found = {}
-    with contextlib.suppress(OSError, ValueError):
-        if directory:
-            for line in (directory / name).read_text().splitlines():
-                key, _, value = line.partition(" ")
-                found[key] = int(value)
-    return found

@@ -105,6 +105,7 @@ class Bridge:
 
     def claim(self, own: ContainerPaths, network: Network) -> None:
         """In the leases of its network here; its ports once more."""
+        addresses.check(network)
         others = [r for r in load_all(own.paths) if r.identifier != own.identifier]
         ports.check(network, others)
         addresses.claim(own, network, _definition_of(own.paths, network))
@@ -159,6 +160,9 @@ class Bridge:
         kernel's link watch has run, and the ARP would be lost.
         """
         self._switch(own, interfaces.join_bridge, network, done=errno.EBUSY)
+        if network.ports:
+            with contextlib.suppress(OSError):
+                device.reflect(port_of(own.identifier))
         with contextlib.suppress(OSError):
             netlink.announce(own.netns, INSIDE, plain(network.address), plain(network.address6))
 

@@ -18,6 +18,7 @@ from migrate.runtime.networks.definition import DEFAULT, Definition
 
 DEFAULT_BRIDGE = "migrate0"
 _ADDRESS_SET = "3"  # NET_ADDR_SET, include/uapi/linux/netdevice.h
+_LINK_LOCAL = ("fe80::1", 64)  # of a bridge with IPv6; an interface must have one (RFC 4291, 2.1)
 _SHORT = 12  # letters of a name that fit behind "mb-": an interface's name has at most 15
 
 
@@ -105,6 +106,7 @@ def _make(host: Any, name: str, definition: Definition) -> None:
     index = int(host.link_lookup(ifname=name)[0])
     if mtu:
         host.link("set", index=index, **mtu)
+    _settle_ipv6(name, wanted=bool(definition.subnet6))
     for address, length in _own_addresses(definition):
         flags = {"flags": 0x02} if ":" in address else {}  # IFA_F_NODAD
         add = functools.partial(host.addr, "add", index=index, address=address, prefixlen=length)
@@ -120,7 +122,22 @@ def _own_addresses(definition: Definition) -> list[tuple[str, int]]:
     if parent_of(definition):
         return []
     pairs = (definition.gateway, definition.subnet), (definition.gateway6, definition.subnet6)
-    return [(gw, ipaddress.ip_network(subnet).prefixlen) for gw, subnet in pairs if gw and subnet]
+    found = [(gw, ipaddress.ip_network(subnet).prefixlen) for gw, subnet in pairs if gw and subnet]
+    return [*found, _LINK_LOCAL] if definition.subnet6 else found
+
+
+def _settle_ipv6(name: str, *, wanted: bool) -> None:
+    """The bridge has the IPv6 addresses that it is given here, and no others come with its ports.
+
+    Without an IPv6 subnet it has none: containers could reach services of the host by them.
+    """
+    settings = Path(f"/proc/sys/net/ipv6/conf/{name}")
+    with contextlib.suppress(FileNotFoundError):  # a kernel without IPv6
+        if wanted:
+            (settings / "addr_gen_mode").write_text("1")  # none, Linux, networking/ip-sysctl
+            (settings / "accept_ra").write_text("0")
+        else:
+            (settings / "disable_ipv6").write_text("1")
 
 
 def remove(definition: Definition) -> None:
@@ -166,6 +183,15 @@ def make_deaf(port: str) -> None:
     (settings / "rp_filter").write_text("1")
     with contextlib.suppress(FileNotFoundError):  # a kernel without IPv6
         Path(f"/proc/sys/net/ipv6/conf/{port}/disable_ipv6").write_text("1")
+
+
+def reflect(port: str) -> None:
+    """Let the port send a frame back to where it came from; raises OSError.
+
+    So a container reaches its own published ports where bridges pass packets to nf_tables: what was
+    redirected stays on the bridge then (Linux, net/bridge/br_netfilter_hooks.c).
+    """
+    Path(f"/sys/class/net/{port}/brport/hairpin_mode").write_text("1")
 
 
 def await_link(port: str, limit: float = 2.0) -> None:

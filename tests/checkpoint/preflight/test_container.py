@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -21,23 +20,11 @@ from migrate.criu.errors import CriuFailed
 from migrate.runtime.lifecycle.create import load_spec
 from migrate.runtime.records import Bind
 from migrate.runtime.status import process_of_container, status_of
+from tests.checkpoint.victims import begin, traced
 
 pytestmark = [pytest.mark.root, pytest.mark.criu]
 VICTIMS = Path(__file__).parents[2] / "criu/catalogue"
 KNOWN = {known.name: known for known in CATALOGUE}
-SEIZE = """
-import ctypes, sys
-print(ctypes.CDLL(None).ptrace(0x4206, int(sys.argv[1]), None, None), flush=True)  # PTRACE_SEIZE
-sys.stdin.read()
-"""
-
-
-def begin(place, kind: str, *binds: Bind, capabilities: tuple[str, ...] = ()):
-    victims = Bind(str(VICTIMS), "/victims", read_only=True)
-    arguments = ["/usr/bin/python3", "/victims/victims.py", kind, "/tmp"]
-    record = place.make("victim", arguments, binds=(victims, *binds), capabilities=capabilities)
-    place.wait_for(lambda: "ready" in place.log(record), "not ready: see the log")
-    return record
 
 
 def verdicts(place, record, skip: tuple[str, ...] = ()) -> dict[str, Verdict]:
@@ -61,6 +48,7 @@ def refused(place, record, check: str, name: str) -> None:
     [
         ("io_uring", "open-files", "io-uring"), ("userfaultfd", "open-files", "userfaultfd"),
         ("packet_pipe", "open-files", "packet-pipe"),
+        ("message_queue", "open-files", "file-on-no-mount"),
         ("socket_family", "sockets", "socket-family"), ("mptcp", "sockets", "mptcp"),
         ("main_thread_gone", "processes", "main-thread-gone"),
     ],
@@ -88,14 +76,8 @@ def test_a_socket_of_the_host_is_found(place):
 def test_a_tracer_on_the_host_is_found(place):
     record = begin(place, "plain")
     pid = status_of(place.paths, record).pid
-    with subprocess.Popen(
-        [sys.executable, "-c", SEIZE, str(pid)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as tracer:
-        assert tracer.stdin
-        assert tracer.stdout
-        assert tracer.stdout.readline() == b"0\n"
+    with traced(pid):
         refused(place, record, "processes", "traced-or-stuck")
-        tracer.stdin.close()  # it ends, and lets go
 
 
 def inside(pid: int, *command: str, namespaces: str = "-m") -> None:

@@ -134,6 +134,12 @@ def mptcp(directory):
     return socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)
 
 
+def message_queue(directory):
+    """mq_open(3) opens on a mount that no mount namespace shows."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    return checked(libc.mq_open(b"/victim", os.O_RDWR | os.O_CREAT, 0o600, None))
+
+
 def unix_outside(directory):
     """Connected to the socket that the stage has made."""
     connection = socket.socket(socket.AF_UNIX)

@@ -27,7 +27,8 @@ ROOT = Path(__file__).parents[3]
 class Keeper:
     """A page server and who keeps it."""
 
-    def __init__(self, directory: Path, rate: int) -> None:
+    def __init__(self, directory: Path, rate: int, die_at: int | None = None) -> None:
+        """With `die_at`, the first server kills itself at that line (`dying.py`)."""
         self.directory, self.store = directory, directory / "pages"
         self.socket, self.filling = str(directory / "s"), directory / "filling"
         self.process = subprocess.Popen(
@@ -38,8 +39,11 @@ class Keeper:
         assert self.process.stdin
         request = {
             "module": "migrate.criu.lazypages.server", "directory": str(self.store),
-            "socket": self.socket, "filling": str(self.filling), "options": {"rate": rate},
+            "socket": self.socket, "filling": str(self.filling),
+            "options": {"rate": rate, "die_at": die_at},
         }  # fmt: skip
+        if die_at is not None:
+            request["module"] = "tests.criu.lazypages.dying"
         self.process.stdin.write(json.dumps(request) + "\n")
         self.server = int(self.word())
 
@@ -76,8 +80,8 @@ def keep() -> Iterator[Callable[..., Keeper]]:
     (directory / "pages").mkdir()
     made: list[Keeper] = []
 
-    def make(rate: int = 0) -> Keeper:
-        made.append(Keeper(directory, rate))
+    def make(rate: int = 0, die_at: int | None = None) -> Keeper:
+        made.append(Keeper(directory, rate, die_at))
         return made[-1]
 
     yield make

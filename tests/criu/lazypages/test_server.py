@@ -17,6 +17,7 @@ from tests.criu.lazypages import region as r
 from tests.criu.lazypages.served import (
     PAGE,
     SLOW,
+    Keeper,
     Served,
     changes,
     child,
@@ -144,6 +145,32 @@ def test_killed_while_criu_speaks(keep):
         os.write(done_writer, b"x")
     ends_well(pid)
     keeper.all_filled()
+
+
+def test_killed_at_any_line_of_what_deals_with_criu(keep):
+    """Whatever CRIU has said is known to the next server, or is still to be read."""
+    died = True
+    line = 0
+    while died:
+        keeper = keep(die_at=line)  # a new one each time, in the same directory
+
+        def work(keeper: Keeper = keeper) -> None:
+            served = Served(keeper, 3)
+            channel = r.connect(keeper.socket)
+            uffd = served.register()
+            r.introduce(channel, served.pid, uffd)
+            os.close(uffd)
+            channel.send((-5).to_bytes(4, sys.byteorder, signed=True))  # a zombie
+            r.finish(channel)
+            channel.close()
+            served.check()
+
+        ends_well(child(work))
+        keeper.begin()
+        died = keeper.word() != "{'ok': True, 'pid': 0}"
+        keeper.all_filled()
+        line += 1
+    assert line > 100
 
 
 def test_it_goes_on_when_who_kept_it_is_killed(keep):
