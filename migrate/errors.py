@@ -10,10 +10,9 @@ left: 3-5 general, 6-8, 12, 13, 50-52, 103 and 120-124 many hosts, 10, 11 and 14
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 TYPE_CHECKING = False  # `typing` takes longer to load than all that is needed here
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any, ClassVar
 
 LOWEST_CODE, HIGHEST_CODE = 3, 124

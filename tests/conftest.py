@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine import Engine, eventually
+from tests.forked import start_short
 from tests.hosts import Host, Lan, leftovers, snapshot
 from tests.rootfs import busybox_rootfs
 
@@ -23,7 +24,7 @@ def pytest_configure() -> None:
 def lan() -> Iterator[Lan]:
     """A network for hosts; when the module is done, nothing of it may be left on the machine."""
     before = snapshot()
-    with Lan() as made:
+    with Lan(start=start_short) as made:
         yield made
     assert leftovers(before, made.seen_namespaces) == []
 

@@ -20,12 +20,14 @@ from migrate.criu.errors import CriuDied, CriuFailed
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.control import ask
 from migrate.runtime.errors import MonitorFailed
-from migrate.runtime.paths import Paths
+from migrate.runtime.paths import ContainerPaths, Paths
 from migrate.runtime.records import Process
 
 LOG = "dump.log"
 IMAGES = "criu"
 """The directory of CRIU's images, beneath that of all that is dumped."""
+UNREAD = "unread-input.img"
+"""Beside CRIU's: what was typed and not read."""
 SILENCE_LIMIT = 300.0  # seconds
 DEATH_LIMIT = 0.2  # seconds that init may take to die of a lost tracer, and to be reaped
 
@@ -55,9 +57,17 @@ def dump_with_files(
             dumping.result()
         with contextlib.suppress(MonitorFailed):
             ask(own, {"do": "drain"}, limit=2)
+            if state.record.interactive:
+                _keep_unread_input(own, images)
         names = write_files(paths, state, place, staging)
         dumping.result()
     return names + sorted(f"{IMAGES}/{path.name}" for path in images.glob("*.img"))
+
+
+def _keep_unread_input(own: ContainerPaths, images: Path) -> None:
+    """CRIU restores no data into a pipe that it is given."""
+    with (images / UNREAD).open("wb") as file:
+        ask(own, {"do": "unread"}, [file.fileno()], limit=2)
 
 
 def dump(

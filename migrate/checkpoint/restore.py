@@ -10,6 +10,7 @@ from typing import Any
 
 from migrate.checkpoint import linkremaps
 from migrate.checkpoint.digests import by_inner_pid
+from migrate.checkpoint.dump import UNREAD
 from migrate.checkpoint.eager import EagerPages
 from migrate.checkpoint.errors import PlaceUnfit
 from migrate.checkpoint.state import NETNS_KEY, State, has_own_netns, mask_directory
@@ -18,6 +19,7 @@ from migrate.criu.diagnosis import explain
 from migrate.criu.errors import CriuDied, CriuFailed, ImageBad
 from migrate.criu.lazypages.protocol import SOCKET_NAME
 from migrate.criu.skeleton.filter import preloading
+from migrate.kernel.closednetns import ClosedNamespace
 from migrate.runtime import records
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.control import ask, launch_monitor
@@ -29,6 +31,8 @@ from migrate.runtime.storage import bind_source
 LOG = "restore.log"
 PAGE_SERVER = "migrate.criu.lazypages.server"
 SILENCE_LIMIT = 300.0  # seconds
+CRIU_MARK = 0xC114
+"""Of packets by which CRIU brings a restored socket to its state (soccr/soccr.h, SOCCR_MARK)."""
 
 
 class Restorer:
@@ -77,6 +81,7 @@ class Restorer:
         self._numbers = list(told["descriptors"])
         self.criu_pid = int(told["pid"])
         self._criu = client.Swrk(ours, self.criu_pid)
+        self._closed = self._close_network()
         self._lazy = pages is not None
         self._pages = pages
         if pages is not None:
@@ -85,6 +90,12 @@ class Restorer:
             except BaseException:
                 self.abandon()
                 raise
+
+    def _close_network(self) -> ClosedNamespace | None:
+        """Also its loopback, until all sockets are restored; None where that can't be."""
+        with contextlib.suppress(OSError):  # a kernel without nf_tables
+            return ClosedNamespace(self._own.netns, CRIU_MARK) if self._netns else None
+        return None
 
     def _start_page_server(self, pages: Path, rate: int) -> None:
         directory = os.open(pages, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -125,6 +136,8 @@ class Restorer:
             finally:
                 self._criu.close()
         ask(self._own, {"do": "adopt", "pid": pid})
+        if (images / UNREAD).exists():
+            self._type(images / UNREAD)
         self._check_page_server()
         process = records.process_of(
             pid, started=True, monitor=self._monitor, log_pipes=self._pipes
@@ -140,6 +153,10 @@ class Restorer:
         (images / SOCKET_NAME).unlink(missing_ok=True)
         (images / SOCKET_NAME).symlink_to(self._own.pages_socket)
         return open_still.enter_context(contextlib.closing(EagerPages(self._pages)))
+
+    def _type(self, unread: Path) -> None:
+        with unread.open("rb") as file:
+            ask(self._own, {"do": "type"}, [file.fileno()])
 
     def _check_page_server(self) -> None:
         """Raises ImageBad when it refused the page store; then nothing of the copy is left."""
@@ -157,13 +174,21 @@ class Restorer:
     def _notify(self, script: str, pid: int) -> None:
         """At setup-namespaces only the root task exists: what it forks is in its cgroup, too.
 
+        At post-restore every socket is there, and none sends yet: what one end of a connection
+        within the container sends, and the other were not there to take, would end it.
+        With orphan-pts-master comes the other end of the terminal, which was the old monitor's.
+
         At pre-resume all tasks are whole and stopped, and nothing but letting go is left: frozen
         now, they run when the cgroup is thawed (CRIU, criu/cr-restore.c, restore_root_task).
         """
         if script == "setup-namespaces":
             self._group.add(pid)
+        elif script == "post-restore" and self._closed:
+            self._closed.open()
         elif script == "pre-resume":
             self._group.request_freeze()
+        elif script == "orphan-pts-master":
+            ask(self._own, {"do": "terminal"}, [self._criu.received[-1]])
 
     def _options(self, images: Path, state: State) -> Any:
         options = client.base_options(images, LOG)
@@ -180,8 +205,10 @@ class Restorer:
             )
         if self._netns:
             options.inherit_fd.add(key=NETNS_KEY, fd=self._numbers[1])
-        for stream, number in zip(("stdout", "stderr"), self._numbers[-2:], strict=True):
-            options.inherit_fd.add(key=state.log_pipes[stream], fd=number)
+        ours = [name for name in ("stdin", "stdout", "stderr") if name in self._pipes]
+        for stream, number in zip(ours, self._numbers[-len(ours) :], strict=True):
+            if stream in state.log_pipes:
+                options.inherit_fd.add(key=state.log_pipes[stream], fd=number)
         return options
 
     def _source(self, state: State, kind: str, target: str) -> str:
@@ -199,13 +226,17 @@ class Restorer:
         record = self._state.record
         driver_of(record.network.driver).release(self._own, record.network)
         self._group.thaw()
-        self.begin_fill()
+        self.follow_up()
 
-    def begin_fill(self) -> None:
-        """Let the page server fill what nobody has asked for; does nothing without one.
+    def follow_up(self) -> None:
+        """What can wait until the processes run.
 
-        It begins by itself at the first fault after the thaw, and some seconds after the restore.
+        The page server is to fill what nobody has asked for; it begins by itself at the first fault
+        after the thaw, and some seconds after the restore.
         """
+        if self._closed:
+            with contextlib.suppress(OSError):
+                self._closed.remove()
         if self._lazy:
             with contextlib.suppress(MonitorFailed):
                 ask(self._own, {"do": "fill"})
@@ -214,5 +245,7 @@ class Restorer:
         """End what there is of the copy, CRIU and the monitor included."""
         self._criu.close()
         self._group.kill()
+        if self._closed:
+            self._closed.close()
         with contextlib.suppress(MonitorFailed):
             ask(self._own, {"do": "leave"}, limit=2)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
-import signal
 
 from migrate.errors import MigrateError
+from migrate.kernel.bare import contextlib, signal
 
 TYPE_CHECKING = False  # `typing` takes longer to load than all that is needed here
 if TYPE_CHECKING:
@@ -16,6 +15,8 @@ if TYPE_CHECKING:
 
     from migrate.cli.logtext import LogPrinter
     from migrate.runtime.waiting import Waiting
+
+_NAMES: dict[int, str] = {signal.SIGINT: "INT", signal.SIGTERM: "TERM"}
 
 
 def show_until_end(
@@ -35,7 +36,7 @@ def show_until_end(
         printer.show()
         for number in signals.caught()[passed:]:
             passed += 1
-            name = "KILL" if passed > 1 else signal.Signals(number).name
+            name = "KILL" if passed > 1 else _NAMES[number]
             with contextlib.suppress(MigrateError):  # it has ended meanwhile
                 kill(name)
         if status is not None:

@@ -28,15 +28,27 @@ def load_site() -> None:
 
 def _run_quickly(words: list[str]) -> None:
     """End with the container's exit status; return where the general way has to be gone."""
+    from migrate.cli.plain import plainly
+
+    wanted = plainly(words)
+    if wanted is None:
+        return
     import gc
     import os
 
     gc.disable()  # a run of it touches all memory, which forked processes then have to copy
-    from migrate.cli.quick import attempt
     from migrate.errors import MigrateError
+    from migrate.runtime.cgroups.moving import Preparing
 
     try:
-        status = attempt(words)
+        preparing = Preparing()  # the kernel does its part while the rest is loaded
+    except OSError:
+        gc.enable()
+        return
+    from migrate.cli.quick import attempt
+
+    try:
+        status = attempt(wanted, preparing)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         status = 130

@@ -25,6 +25,7 @@ COMMANDS = {
     "resume": ("lifecycle", "resume", "Let a paused container run."),
     "rm": ("lifecycle", "rm", "Remove containers."),
     "exec": ("execute", "execute", "Run one more program in a container."),
+    "attach": ("attach", "attach", "See a container's output and type, at its terminal."),
     "ps": ("show", "ps", "List containers."),
     "inspect": ("show", "inspect", "Show all that is known of a container."),
     "logs": ("show", "logs", "Show a container's output."),

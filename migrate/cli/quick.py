@@ -1,31 +1,28 @@
-"""`migrate run` on its shortest way, for a command line that is plain; click reads all others."""
+"""`migrate run` on its shortest way."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 
 from migrate.cli.attached import Signals, show_until_end
 from migrate.cli.logtext import LogPrinter
-from migrate.runtime.quick import NotQuick, Started, Wanted, make
+from migrate.kernel.bare import contextlib
+from migrate.runtime.quick import NotQuick, Started, make
 from migrate.runtime.waiting import Waiting
 
-_FLAGS = {"--rm": "remove_at_exit"}
-_VALUES = {"--name": "name", "--rootfs": "rootfs", "-w": "directory", "--workdir": "directory",
-           "--network": "network"}  # fmt: skip
-_NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
+TYPE_CHECKING = False  # `typing` takes longer to load than all that is needed here
+if TYPE_CHECKING:
+    from migrate.runtime.cgroups.moving import Preparing
+    from migrate.runtime.wanted import Wanted
 
 
-def attempt(words: list[str]) -> int | None:
-    """Run what stands behind `migrate run`; its exit status, or None: not this way."""
-    wanted = plainly(words)
-    if wanted is None:
-        return None
+def attempt(wanted: Wanted, preparing: Preparing) -> int | None:
+    """Run it; its exit status, or None: not this way."""
     state = os.environ.get("MIGRATE_STATE") or "/var/lib/migrate"
     run = os.environ.get("MIGRATE_RUN") or "/run/migrate"
     with Signals() as signals:
         try:
-            started = make(state, run, wanted)
+            started = make(state, run, wanted, preparing)
         except NotQuick:
             if signals.caught():
                 raise KeyboardInterrupt from None
@@ -33,60 +30,35 @@ def attempt(words: list[str]) -> int | None:
         return _attached(started, wanted, signals)
 
 
-def plainly(words: list[str]) -> Wanted | None:
-    """What a command line wants that has only plain options; None for every other."""
-    wanted = Wanted()
-    rest = list(words)
-    while rest and rest[0].startswith("-"):
-        option = rest.pop(0)
-        if option in _FLAGS:
-            setattr(wanted, _FLAGS[option], True)
-        elif option in _VALUES and rest and rest[0] and not rest[0].startswith("-"):
-            setattr(wanted, _VALUES[option], rest.pop(0))
-        elif option in {"-e", "--env"} and rest and _is_variable(rest[0]):
-            wanted.environment.append(rest.pop(0))
-        else:
-            return None
-    if not wanted.rootfs and rest:
-        wanted.image = rest.pop(0)
-    wanted.arguments = rest
-    fits = (
-        bool(wanted.image or wanted.rootfs) and wanted.network in {"none", "host"}
-        and (not wanted.directory or wanted.directory.startswith("/"))
-        and _is_name(wanted.name)
-    )  # fmt: skip
-    return wanted if fits else None
-
-
-def _is_variable(word: str) -> bool:
-    return "=" in word and not word.startswith("=") and "\0" not in word
-
-
-def _is_name(name: str) -> bool:
-    """Whether it is none, or one that `records.check_name` takes."""
-    return len(name) <= 128 and _NAME.issuperset(name) and not name.startswith(("_", ".", "-"))
-
-
 def _attached(started: Started, wanted: Wanted, signals: Signals) -> int:
     """Start it, show its output until its end; its exit status. What `foreground` does."""
     place = started.place
-    with contextlib.ExitStack() as stack:
-        printer = stack.enter_context(LogPrinter(f"{place.state}/log"))
-        try:
-            waiting = Waiting(
-                f"{place.run}/monitor.sock", removes=wanted.remove_at_exit, output=True
-            )
-            stack.callback(waiting.close)
-            started.let_run()
-        except BaseException:
-            _general(started, "delete")
-            raise
+    with (
+        LogPrinter(f"{place.state}/log") as printer,
+        contextlib.closing(_released(started, wanted)) as waiting,
+    ):
         status = show_until_end(waiting, printer, signals, lambda name: _general(started, name))
         if wanted.remove_at_exit:
             started.remove()
     with contextlib.suppress(ChildProcessError):
         os.waitpid(started.monitor, 0)
     return status
+
+
+def _released(started: Started, wanted: Wanted) -> Waiting:
+    """Let init run, with the wait for its end begun before; on failure all is unmade."""
+    waiting: Waiting | None = None
+    try:
+        waiting = Waiting(
+            f"{started.place.run}/monitor.sock", removes=wanted.remove_at_exit, output=True
+        )
+        started.let_run()
+    except BaseException:
+        if waiting:
+            waiting.close()
+        _general(started, "delete")
+        raise
+    return waiting
 
 
 def _general(started: Started, what: str) -> None:

@@ -18,6 +18,7 @@ from migrate.cli.values import (
     restart_value,
     volume_value,
 )
+from migrate.runtime.detachkeys import DEFAULT
 
 if TYPE_CHECKING:
     from migrate.runtime.records import Network
@@ -76,6 +77,8 @@ _OPTIONS = (
                  help="Begin a new log file when one is so large (never)."),
     click.option("--log-max-files", type=click.IntRange(min=1), default=3, metavar="N",
                  help="Log files to keep, with --log-max-size (3)."),
+    click.option("-i", "--interactive", is_flag=True, help="Keep its standard input open."),
+    click.option("-t", "--tty", "terminal", is_flag=True, help="Give it a terminal."),
     click.option("--stop-signal", default="", metavar="SIGNAL", help="What 'stop' sends (TERM)."),
     click.argument("words", nargs=-1, metavar="[IMAGE] [PROGRAM [ARGS...]]"),
 )  # fmt: skip
@@ -108,23 +111,29 @@ def create(**given: Any) -> None:
 @click.command(context_settings=_SETTINGS)
 @click.option("-d", "--detach", is_flag=True, help="Leave it running, and print its id.")
 @click.option("--rm", "remove_at_exit", is_flag=True, help="Remove it when it has ended.")
+@click.option("--detach-keys", "keys", default=DEFAULT, show_default=True, metavar="KEYS",
+              help="Leave a terminal's container running, and end; '' for none.")  # fmt: skip
 @_container_options
-def run(detach: bool, **given: Any) -> int:
+def run(detach: bool, keys: str, **given: Any) -> int:
     """Create a container and start it.
 
     In the foreground its output is shown and its exit status is the command's; SIGINT and SIGTERM
-    are passed on, the second kills.
+    are passed on, the second kills. With -i what is typed goes to it, with -t it has a terminal;
+    'migrate attach' is the way back to it.
 
     \b
     Examples: migrate run --rm --rootfs /srv/rootfs echo hello
               migrate run -d --name db -v data:/data --network bridge redis:7
+              migrate run --rm -it IMAGE sh
     """
     from migrate.cli.peers import tell_come
+    from migrate.runtime.detachkeys import parse
     from migrate.runtime.lifecycle.delete import delete
     from migrate.runtime.lifecycle.start import start
     from migrate.runtime.paths import Paths
     from migrate.runtime.request import make
 
+    detach_keys = parse(keys)
     paths = Paths.from_environment()
     if given["restart"] and (given["remove_at_exit"] or not detach):
         raise click.UsageError("--restart needs -d, and excludes --rm")
@@ -141,7 +150,7 @@ def run(detach: bool, **given: Any) -> int:
     tell_come(paths, record)
     from migrate.cli.foreground import run_attached
 
-    return run_attached(paths, record)
+    return run_attached(paths, record, detach_keys)
 
 
 def _request(given: dict[str, Any]) -> Request:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
-import json
 import os
 
+from migrate.kernel.bare import contextlib, json
 from migrate.kernel.files import write_atomically
 
 TYPE_CHECKING = False  # `typing` takes longer to load than all that is needed here

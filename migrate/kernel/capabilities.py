@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable
 
 from migrate.kernel.libc import libc, oserror, syscall, syscall_number
+
+TYPE_CHECKING = False  # `typing` takes longer to load than all that is needed here
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 # include/uapi/linux/capability.h, in the order of their numbers.
 NAMES = (

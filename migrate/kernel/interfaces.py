@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import fcntl
-import socket
 import struct
+
+from migrate.kernel.bare import contextlib, socket
 
 SIOCGIFFLAGS, SIOCSIFFLAGS = 0x8913, 0x8914
 SIOCSIFTXQLEN = 0x8943
@@ -14,9 +15,15 @@ _IFREQ_FLAGS = struct.Struct("16sh22x")
 _IFREQ_INDEX = struct.Struct("16si20x")
 
 
+def _handle() -> contextlib.closing[socket.socket]:
+    return contextlib.closing(
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    )
+
+
 def bring_up(name: str) -> None:
     """Set the interface up in this network namespace; raises OSError (ENODEV: no such one)."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as handle:
+    with _handle() as handle:
         request = _IFREQ_FLAGS.pack(name.encode(), 0)
         flags = _IFREQ_FLAGS.unpack(fcntl.ioctl(handle, SIOCGIFFLAGS, request))[1]
         fcntl.ioctl(handle, SIOCSIFFLAGS, _IFREQ_FLAGS.pack(name.encode(), flags | IFF_UP))
@@ -24,7 +31,7 @@ def bring_up(name: str) -> None:
 
 def set_queue_length(name: str, frames: int) -> None:
     """How many frames may wait to be sent; raises OSError."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as handle:
+    with _handle() as handle:
         fcntl.ioctl(handle, SIOCSIFTXQLEN, _IFREQ_INDEX.pack(name.encode(), frames))
 
 
@@ -39,6 +46,6 @@ def leave_bridge(bridge: str, name: str) -> None:
 
 
 def _bridge_port(request: int, bridge: str, name: str) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as handle:
+    with _handle() as handle:
         argument = _IFREQ_INDEX.pack(bridge.encode(), socket.if_nametoindex(name))
         fcntl.ioctl(handle, request, argument)

@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
-from collections.abc import Iterator
 
+from migrate.kernel.bare import contextlib
 from migrate.kernel.libc import libc, oserror
+
+TYPE_CHECKING = False  # `typing` takes longer to load than all that is needed here
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # include/uapi/linux/sched.h
 CLONE_NEWTIME = 0x0000_0080

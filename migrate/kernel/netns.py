@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 
 from migrate.kernel import interfaces, mounts
+from migrate.kernel.bare import contextlib
 from migrate.kernel.namespaces import CLONE_NEWNET, setns, unshare
 
 

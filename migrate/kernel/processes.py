@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
-import signal
 
+from migrate.kernel.bare import contextlib, signal
 from migrate.kernel.libc import (
     SYS_CLONE3,
     SYS_PIDFD_GETFD,

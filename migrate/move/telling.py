@@ -79,8 +79,11 @@ def come(paths: Paths, record: Record) -> list[str]:
     found = _network_of(paths, record)
     if found is None:
         return []
-    arrived(paths, record)
-    place = underlay.find(found.peers, found.parent)
+    try:
+        arrived(paths, record)
+        place = underlay.find(found.peers, found.parent)
+    except (MigrateError, OSError) as error:
+        return [f"no host of '{found.name}' could be told of '{record.name}': {error}"]
     here = whereabouts.locate(record, place.address, place.address6)
     return tell(found.name, place.peers, News(here=(here,)))
 
@@ -90,7 +93,10 @@ def gone(paths: Paths, record: Record) -> list[str]:
     found = _network_of(paths, record)
     if found is None:
         return []
-    place = underlay.find(found.peers, found.parent)
+    try:
+        place = underlay.find(found.peers, found.parent)
+    except (MigrateError, OSError) as error:
+        return [f"no host of '{found.name}' could be told of the end of '{record.name}': {error}"]
     return tell(found.name, place.peers, News(gone=(record.identifier,)))
 
 

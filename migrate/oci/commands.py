@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
-
 from migrate.oci.options import FLAG, LIST, NUMBER, TEXT, Option, option
 
+TYPE_CHECKING = False  # `typing` takes longer to load than all that is needed here
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-class Command(NamedTuple):
-    """One command: its function is `migrate.oci.MODULE.FUNCTION(globals, values, words)`."""
 
-    place: str
-    usage: str
-    help: str
-    options: Sequence[Option] = ()
-    words: tuple[int, int] = (1, 1)  # how many there must be, and may
-    to_first: bool = False  # options end at the first word
+class Command:
+    """One command: its function is `migrate.oci.MODULE.FUNCTION(globals, values, words)`.
+
+    `words`: how many there must be, and may; with `to_first` options end at the first.
+    """
+
+    __slots__ = ("help", "options", "place", "to_first", "usage", "words")
+
+    def __init__(
+        self, place: str, usage: str, text: str, options: Sequence[Option] = (),
+        words: tuple[int, int] = (1, 1), *, to_first: bool = False,
+    ) -> None:  # fmt: skip
+        self.place = place
+        self.usage = usage
+        self.help = text
+        self.options = options
+        self.words = words
+        self.to_first = to_first
 
 
 GLOBAL = (

@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from migrate.kernel.devicefilter import Rule, attach
 from migrate.oci.errors import BadConfig, Unsupported
-from migrate.oci.filesystem import Groups
 from migrate.runtime.cgroups import resources, v2
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.cgroups.layout import detect
 from migrate.runtime.cgroups.tree import DEVICES
 from migrate.runtime.errors import CgroupFailed
+
+if TYPE_CHECKING:
+    from migrate.oci.filesystem import Groups
 
 DEFAULT_PARENT = "migrate-oci"
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
-from typing import Any
 
+from migrate.kernel.bare import contextlib, signal
 from migrate.oci import records
 from migrate.oci.errors import BadUsage, NotAllowedNow
+
+TYPE_CHECKING = False  # `typing` takes longer to load than all that is needed here
+if TYPE_CHECKING:
+    from typing import Any
 
 _HIGHEST = 64
 

@@ -5,22 +5,27 @@ Not click: its import alone takes a third of the 60 ms that `state` may take.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
-
 from migrate.oci.errors import BadUsage
+
+TYPE_CHECKING = False  # `typing` takes longer to load than all that is needed here
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
 
 FLAG, TEXT, NUMBER, LIST = "flag", "text", "number", "list"
 _TRUE, _FALSE = {"true", "t", "1"}, {"false", "f", "0"}
 
 
-class Option(NamedTuple):
+class Option:
     """One option; `names` are its long and its short name, without dashes."""
 
-    names: tuple[str, ...]
-    kind: str
-    help: str
-    default: Any = None
+    __slots__ = ("default", "help", "kind", "names")
+
+    def __init__(self, names: tuple[str, ...], kind: str, text: str, default: Any) -> None:
+        self.names = names
+        self.kind = kind
+        self.help = text
+        self.default = default
 
     @property
     def key(self) -> str:

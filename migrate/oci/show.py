@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from typing import Any
 
+from migrate.kernel.bare import json
 from migrate.oci import records
 from migrate.oci.errors import BadUsage, SetupFailed
+
+TYPE_CHECKING = False  # `typing` takes longer to load than all that is needed here
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def state(settings: dict[str, Any], values: dict[str, Any], words: list[str]) -> None:
     """The state of one container as JSON (runtime.md, "State")."""
-    _print(records.load(settings["root"], words[0]).describe(), indent=2)
+    told = records.load(settings["root"], words[0]).describe()
+    rows = (f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in told.items())
+    sys.stdout.write("{\n" + ",\n".join(rows) + "\n}\n")
 
 
 def list_all(settings: dict[str, Any], values: dict[str, Any], words: list[str]) -> None:
@@ -75,5 +80,5 @@ def _print_table(pids: list[int], options: list[str]) -> None:
     sys.stdout.write("\n".join([title, *kept]) + "\n")
 
 
-def _print(value: Any, indent: int | None = None) -> None:
-    sys.stdout.write(json.dumps(value, indent=indent) + "\n")
+def _print(value: Any) -> None:
+    sys.stdout.write(json.dumps(value) + "\n")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import select
-import signal
-from typing import Any
 
+from migrate.kernel.bare import signal
 from migrate.oci import records
 from migrate.oci.errors import HookFailed, SetupFailed
-from migrate.oci.hooks import run_hooks
 from migrate.oci.records import Container
+
+TYPE_CHECKING = False  # `typing` takes longer to load than all that is needed here
+if TYPE_CHECKING:
+    from typing import Any
 
 LIMIT = 60.0  # seconds until the program is executed, the startContainer hooks included
 
@@ -21,6 +23,10 @@ def start(settings: dict[str, Any], values: dict[str, Any], words: list[str]) ->
         container.require("start", records.CREATED)
         spec = container.config
         _release(container, spec)
+        if not (spec.get("hooks") or {}).get("poststart"):
+            return
+        from migrate.oci.hooks import run_hooks
+
         try:
             run_hooks(spec, "poststart", container.describe())
         except HookFailed:  # as runc does: an error, and the container is stopped

@@ -44,6 +44,7 @@ def launch_monitor(
         remove=record.remove_at_exit,
         log_limits=(record.log_max_size, record.log_max_files - 1),
         restart=record.restart,
+        interactive=record.interactive,
     )
     own.filling.unlink(missing_ok=True)  # of processes that are no more
     own.stopped.unlink(missing_ok=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-import signal
 
+from migrate.kernel.bare import signal
 from migrate.kernel.namespaces import CLONE_NEWCGROUP, unshare
 
 TYPE_CHECKING = False  # `typing` takes longer to load than all that is needed here

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
-import signal
 
+from migrate.kernel.bare import json, signal
 from migrate.kernel.namespaces import (
     CLONE_NEWCGROUP,
     CLONE_NEWIPC,
@@ -19,6 +18,7 @@ from migrate.runtime.init import EXIT_SETUP, be_init
 
 TYPE_CHECKING = False  # `typing` takes longer to load than all that is needed here
 if TYPE_CHECKING:
+    import socket
     from typing import Any, NoReturn
 
 _UNSHARED = {
@@ -26,7 +26,10 @@ _UNSHARED = {
 }  # fmt: skip
 
 
-def be_first(launch: dict[str, Any], streams: tuple[int, int], report: int) -> NoReturn:
+def be_first(
+    launch: dict[str, Any], streams: tuple[int, int, int], console: socket.socket | None,
+    report: int,
+) -> NoReturn:  # fmt: skip
     """The first process of its pid namespace: enter cgroups and the other namespaces, be init."""
     step = "signals"
     try:
@@ -46,4 +49,4 @@ def be_first(launch: dict[str, Any], streams: tuple[int, int], report: int) -> N
     except OSError as error:
         os.write(report, json.dumps({"step": step, "error": str(error)}).encode())
         os._exit(EXIT_SETUP)
-    be_init(launch, streams, report)
+    be_init(launch, streams, console, report)

@@ -6,26 +6,30 @@ library only; it ends by exec or by _exit.
 
 from __future__ import annotations
 
-import json
 import os
-import signal
-from collections.abc import Callable
 
+from migrate.kernel.bare import json, signal
 from migrate.kernel.namespaces import set_host_name
 from migrate.kernel.processes import default_signals
 from migrate.runtime import privileges, rootfs
 
 TYPE_CHECKING = False  # `typing` takes longer to load than all that is needed here
 if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
     from typing import Any, NoReturn
 
 EXIT_NOT_FOUND, EXIT_NOT_EXECUTABLE, EXIT_SETUP = 127, 126, 125
 
 
-def be_init(launch: dict[str, Any], streams: tuple[int, int], report: int) -> NoReturn:
+def be_init(
+    launch: dict[str, Any], streams: tuple[int, int, int], console: socket.socket | None,
+    report: int,
+) -> NoReturn:  # fmt: skip
     """Set up, report `{"ready": true}` or `{"step", "error"}` on `report`, wait, exec.
 
-    `launch` is the monitor's launch message; `streams` are the pipes for stdout and stderr.
+    `launch` is the monitor's launch message; `streams` are the pipes for stdin (-1: there is none),
+    stdout and stderr; by `console` the other end of a terminal goes to the monitor.
     """
     spec = launch["spec"]
     process = spec["process"]
@@ -43,7 +47,7 @@ def be_init(launch: dict[str, Any], streams: tuple[int, int], report: int) -> No
         ("host name", lambda: _name_host(spec)),
         ("sysctls", lambda: _set_sysctls(spec)),
         ("masked paths", lambda: rootfs.hide(spec.get("linux", {}))),
-        ("standard streams", lambda: _set_streams(streams, process)),
+        ("standard streams", lambda: _set_streams(streams, console, process)),
         ("read-only root", lambda: _seal_root(spec)),
         ("resource limits", lambda: privileges.set_limits(process)),
         ("working directory", lambda: os.chdir(process["cwd"])),
@@ -88,13 +92,22 @@ def _seal_root(spec: dict[str, Any]) -> None:
         rootfs.make_read_only("/")
 
 
-def _set_streams(streams: tuple[int, int], process: dict[str, Any]) -> None:
-    null = os.open("/dev/null", os.O_RDWR)
-    os.dup2(null, 0)
+def _set_streams(
+    streams: tuple[int, int, int], console: socket.socket | None, process: dict[str, Any]
+) -> None:
     user = process.get("user", {})
-    for number, stream in zip((1, 2), streams, strict=True):
-        os.fchown(stream, user.get("uid", 0), user.get("gid", 0))
-        os.dup2(stream, number)
+    if console:
+        from migrate.runtime.terminal import take_terminal  # the monitor has loaded it
+
+        take_terminal(console, b"")
+        os.fchown(0, user.get("uid", 0), -1)
+        return
+    if streams[0] < 0:
+        os.dup2(os.open("/dev/null", os.O_RDWR), 0)
+    for number, stream in enumerate(streams):
+        if stream >= 0:
+            os.fchown(stream, user.get("uid", 0), user.get("gid", 0))
+            os.dup2(stream, number)
 
 
 def _wait_for_start(fifo: int) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
-import json
 import os
 import time
-from collections.abc import Iterator
 
+from migrate.kernel.bare import contextlib, json
 from migrate.runtime.errors import ContainerBusy
+
+TYPE_CHECKING = False  # `typing` takes longer to load than all that is needed here
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _PAUSE = 0.02  # seconds between two tries
 

@@ -11,6 +11,10 @@ it is told `{"output": true}` whenever the log has grown);
 with descriptors (starts CRIU as a child, the passed descriptors at numbers 10.. and the write ends
 of the log pipes behind them, with what `"environment"` adds, if it is there; answers
 `{"pid", "descriptors": [...]}`); `{"do": "adopt", "pid": n}` (a restored init);
+`{"do": "attach", "size": [rows, columns]}` (answers `{"terminal", "input"}`; from then on the
+connection carries output and input, see `attachments`); `{"do": "terminal"}` with a descriptor (the
+other end of a restored terminal); `{"do": "unread"}` and `{"do": "type"}` with a file's descriptor
+(write into it what a frozen container has not read of its input; type what is in it);
 `{"do": "leave"}` (the monitor ends without recording an exit);
 `{"do": "pages", "module", "socket", "filling", "options"}` with a directory (starts the page
 server, see `pagekeeper`; answers `{"pid"}`); `{"do": "pages"}` (its state); `{"do": "fill"}` (its
@@ -19,18 +23,13 @@ background fill may begin).
 
 from __future__ import annotations
 
-import array
-import contextlib
 import fcntl
-import json
 import os
 import select
-import selectors
-import signal
-import socket
 import sys
 import time
 
+from migrate.kernel.bare import accept, contextlib, json, signal, socket
 from migrate.kernel.files import write_atomically
 from migrate.kernel.namespaces import (
     CLONE_NEWPID,
@@ -40,7 +39,8 @@ from migrate.runtime.again import see_to_restart
 from migrate.runtime.criustart import be_criu
 from migrate.runtime.first import be_first
 from migrate.runtime.init import EXIT_SETUP
-from migrate.runtime.logs import LogFile, LogWriter
+from migrate.runtime.streams import Streams
+from migrate.runtime.watched import Watch
 
 TYPE_CHECKING = False  # `typing` takes longer to load than all that is needed here
 if TYPE_CHECKING:
@@ -75,15 +75,9 @@ class Monitor:
         self._waiting: list[socket.socket] = []
         self._remover: socket.socket | None = None
         self._listeners: list[socket.socket] = []
-        self._selector = selectors.DefaultSelector()
+        self._watch = Watch()
         self._early: dict[int, int] = {}
-        log = LogFile(launch["log"], *launch["log_limits"])
-        self.pipes = {name: os.pipe() for name in ("stdout", "stderr")}
-        for name, (reader, _writer) in self.pipes.items():
-            os.set_blocking(reader, False)
-            self._selector.register(
-                reader, selectors.EVENT_READ, (self._on_output, LogWriter(log, name))
-            )
+        self._streams = Streams(launch, self._watch, self._tell_growth)
 
     def run(self) -> None:
         """Serve until init has ended and everybody who waited knows, or until `leave`."""
@@ -94,23 +88,20 @@ class Monitor:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE):
             signal.signal(number, signal.SIG_IGN)
-        self._selector.register(wake_reader, selectors.EVENT_READ, (self._on_child, None))
+        self._watch.add(wake_reader, self._on_child)
         self._listen()
-        tell = {"ready": True, "pid": self.init, "pipes": self.pipe_names()}
+        tell = {"ready": True, "pid": self.init, "pipes": self._streams.names()}
         if self.launch["mode"] == "create":
             tell |= self._create()
         _answer_launcher(tell)
         if "error" in tell:
             return
         while self.status is None and not self.leaving:
-            for key, _events in self._selector.select():
-                handler, argument = key.data
-                handler(key.fileobj, argument)
+            for entry in self._watch.ready(self._streams.attached.limit()):
+                if entry in self._watch:  # none before it has dropped it
+                    entry.call()
+            self._streams.attached.drop_stuck()
         self._finish()
-
-    def pipe_names(self) -> dict[str, str]:
-        """The names by which CRIU knows the log pipes."""
-        return {name: f"pipe:[{os.fstat(ends[1]).st_ino}]" for name, ends in self.pipes.items()}
 
     def _listen(self) -> None:
         path = self.launch["socket"]
@@ -122,15 +113,16 @@ class Monitor:
         os.umask(old_mask)
         listener.listen(16)
         listener.setblocking(False)
-        self._selector.register(listener, selectors.EVENT_READ, (self._on_connection, None))
+        self._watch.add(listener, self._on_connection)
 
     def _create(self) -> Launch:
         """Fork init into its namespaces; the launcher's answer, with pid or error."""
         reader, writer = os.pipe()
+        ours, console = self._console()
         pid = fork_into(CLONE_NEWPID if "pid" in self.launch["namespaces"] else 0)
         if pid == 0:
             os.close(reader)
-            be_first(self.launch, self._streams(), writer)
+            be_first(self.launch, self._streams.of_container(), console, writer)
         os.close(writer)
         report = b""
         while chunk := os.read(reader, 4096):
@@ -143,31 +135,27 @@ class Monitor:
         if b"ready" not in report:
             return {"step": "init", "error": "it ended without a word"}
         self.init = pid
-        self._close_writers()
+        self._streams.handed_over()
+        if ours and console:
+            console.close()
+            self._take_terminal(ours)
         return {"pid": self.init}
 
-    def _streams(self) -> tuple[int, int]:
-        return self.pipes["stdout"][1], self.pipes["stderr"][1]
+    def _console(self) -> tuple[socket.socket | None, socket.socket | None]:
+        """Two ends of a way for init to send its terminal's other end; none without a terminal."""
+        if not self._streams.terminal:
+            return None, None
+        from migrate.runtime import terminal  # noqa: F401 -- init can load nothing any more
 
-    def _close_writers(self) -> None:
-        for name, (reader, writer) in self.pipes.items():
-            if writer >= 0:
-                os.close(writer)
-            self.pipes[name] = (reader, -1)
+        return socket.socketpair()
 
-    def _on_output(self, reader: Any, log: LogWriter) -> None:
-        try:
-            data = os.read(reader, 65536)
-        except BlockingIOError:
-            return
-        if data:
-            with contextlib.suppress(OSError):  # a full disk loses log lines, not the container
-                log.feed(data)
-            self._tell_growth()
-        elif self.pipes["stdout"][1] < 0:
-            self._selector.unregister(reader)
-            with contextlib.suppress(OSError):
-                log.finish()
+    def _take_terminal(self, channel: socket.socket) -> None:
+        from migrate.runtime.terminal import receive_terminal
+
+        master = receive_terminal(channel)
+        channel.close()
+        if master is not None:
+            self._streams.take_terminal(master)
 
     def _tell_growth(self) -> None:
         for listener in self._listeners:
@@ -198,8 +186,7 @@ class Monitor:
             self._criu.discard(pid)
 
     def _on_connection(self, listener: Any, _argument: None) -> None:
-        connection, _address = listener.accept()
-        self._selector.register(connection, selectors.EVENT_READ, (self._on_packet, None))
+        self._watch.add(accept(listener), self._on_packet)
 
     def _on_packet(self, connection: Any, _argument: None) -> None:
         descriptors: list[int] = []
@@ -207,9 +194,7 @@ class Monitor:
             data, ancillary, _flags, _peer = connection.recvmsg(PACKET_LIMIT, 4096)
             for level, kind, raw in ancillary:
                 if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                    received = array.array("i")
-                    received.frombytes(raw[: len(raw) - len(raw) % received.itemsize])
-                    descriptors += received
+                    descriptors += memoryview(raw[: len(raw) & ~3]).cast("i")
             if not data:
                 raise ConnectionResetError
             answer = self._obey(connection, json.loads(data), descriptors)
@@ -219,7 +204,7 @@ class Monitor:
             if not isinstance(error, ConnectionError):
                 with contextlib.suppress(OSError):
                     connection.send(json.dumps({"error": str(error)}).encode())
-            self._selector.unregister(connection)
+            self._watch.drop(connection)
             if connection in self._waiting:
                 self._waiting.remove(connection)
             if connection in self._listeners:
@@ -257,28 +242,27 @@ class Monitor:
             case "adopt":
                 self.init = int(request["pid"])
                 self.status = self._early.get(self.init)
-                self._close_writers()
+                self._streams.handed_over()
+            case "attach":
+                self._streams.attach(connection, request)
+                return None
+            case "terminal" | "unread" | "type" | "drain" as about:
+                self._streams.obey(about, *descriptors)
             case "pages" | "fill":
                 return self._obey_about_pages(request, descriptors)
-            case "drain":
-                self._drain()
             case "leave":
                 self.leaving = True
             case "ping":
                 pass
             case other:
                 raise ValueError(f"unknown request {other!r}")
-        return {"ok": True, "pid": self.init, "pipes": self.pipe_names_if_open()}
-
-    def pipe_names_if_open(self) -> dict[str, str]:
-        """The pipes' names as long as the reading ends are ours."""
-        return {n: f"pipe:[{os.fstat(ends[0]).st_ino}]" for n, ends in self.pipes.items()}
+        return {"ok": True, "pid": self.init, "pipes": self._streams.names()}
 
     def _start_criu(
         self, argv: list[str], environment: dict[str, str], descriptors: list[int]
     ) -> Launch:  # fmt: skip
         """CRIU as a child of this process, so that what it restores as its sibling is, too."""
-        passed = [*descriptors, *self._streams()]
+        passed = [*descriptors, *(end for end in self._streams.of_container() if end >= 0)]
         numbers = list(range(FIRST_DESCRIPTOR, FIRST_DESCRIPTOR + len(passed)))
         pid = os.fork()
         if pid == 0:
@@ -294,29 +278,12 @@ class Monitor:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
-    def _drain(self) -> None:
-        """Read what is in the pipes now."""
-        for key in list(self._selector.get_map().values()):
-            handler, argument = key.data
-            if handler == self._on_output:
-                for _round in range(64):
-                    ready = [k for k, _ in self._selector.select(0) if k.fd == key.fd]
-                    if not ready or key.fd not in self._selector.get_map():
-                        break
-                    self._on_output(key.fd, argument)
-
     def _finish(self) -> None:
         # With the init of a pid namespace all its processes have ended (pid_namespaces(7)).
         ended = self.status is not None and "pid" in self.launch["namespaces"]
         if self._pages:
             self._pages.stop(ended=ended or not self.init)
-        self._close_writers()
-        self._drain()
-        for key in list(self._selector.get_map().values()):
-            handler, log = key.data
-            if handler == self._on_output:  # somebody outside still holds the writing end
-                with contextlib.suppress(OSError):
-                    log.finish()
+        self._streams.finish()
         if self.status is not None:
             self._hear_who_has_come()
             record = json.dumps({"status": self.status}).encode()
@@ -336,13 +303,12 @@ class Monitor:
     def _hear_who_has_come(self) -> None:
         """Whoever connected before the end gets an answer, though it came in the same moment."""
         for _round in range(64):
-            ready = [key for key, _ in self._selector.select(0)
-                     if key.data[0] in {self._on_connection, self._on_packet}]  # fmt: skip
+            ready = [entry for entry in self._watch.ready(0)
+                     if entry.handler in {self._on_connection, self._on_packet}]  # fmt: skip
             if not ready:
                 return
-            for key in ready:
-                handler, argument = key.data
-                handler(key.fileobj, argument)
+            for entry in ready:
+                entry.call()
 
     def _is_removed(self) -> bool:
         """Whether who has waited for the end is through with the removal: most often it is at once.

@@ -6,17 +6,15 @@ is taken where that is little (a command that has loaded no libraries), and ther
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import fcntl
 import gc
-import json
 import os
 import select
-import signal
 import sys
 
 import migrate
+from migrate.kernel.bare import contextlib, json, signal
 from migrate.runtime.cgroups.tree import PARENT
 
 TYPE_CHECKING = False  # `typing` takes longer to load than all that is needed here
@@ -38,10 +36,12 @@ _FIRST_AFTER_STANDARD = 3
 def message(
     own: ContainerPaths | Place, spec: dict[str, Any], trees: Hierarchies, *, mode: str,
     network: bool, remove: bool, log_limits: tuple[int, int] = (0, 0), restart: str = "",
+    interactive: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """What a monitor is told (`mode` is create or restore).
 
-    `log_limits`: bytes of a full log, and how many full ones are kept; `restart`: the policy.
+    `log_limits`: bytes of a full log, and how many full ones are kept; `restart`: the policy;
+    `interactive`: its standard input is open.
     """
     kinds = {entry["type"] for entry in spec.get("linux", {}).get("namespaces", [])}
     return {
@@ -51,6 +51,7 @@ def message(
         "namespaces": sorted(kinds), "fifo": f"{own.run}/exec.fifo",
         "socket": f"{own.run}/monitor.sock", "log": f"{own.state}/log",
         "exit": f"{own.state}/exit.json", "record": f"{own.state}/record.json",
+        "terminal": bool(spec["process"].get("terminal")), "interactive": interactive,
         "log_limits": log_limits, "restart": restart, "stopped": f"{own.run}/stopped",
         "restarts": f"{own.run}/restarts",
         "at_exit": _command("rm", own.identifier) if remove else None,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import resource
 
 from migrate.kernel import capabilities
+from migrate.kernel.bare import contextlib
 from migrate.kernel.files import RESOLVE_NO_MAGICLINKS, openat2
 from migrate.kernel.libc import AT_FDCWD
 

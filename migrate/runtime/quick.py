@@ -7,18 +7,18 @@ before the program runs, is undone and raises NotQuick; then the general way doe
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import stat
 import time
 
 from migrate.images import quicklook
 from migrate.kernel import mounts, netns
+from migrate.kernel.bare import contextlib, json
 from migrate.kernel.files import write_atomically
 from migrate.kernel.processes import boot_id, start_time
 from migrate.runtime import monitorstart, users, usual
 from migrate.runtime.cgroups import tree
+from migrate.runtime.cgroups.moving import meanwhile
 from migrate.runtime.locks import locked
 from migrate.runtime.waiting import release_init
 
@@ -26,6 +26,9 @@ TYPE_CHECKING = False  # `typing` takes longer to load than all that is needed h
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
+
+    from migrate.runtime.cgroups.moving import Preparing
+    from migrate.runtime.wanted import Wanted
 
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./@+=~-")
 _OVERLAY_LIMIT = 4000  # bytes of options, images/overlay.py
@@ -37,20 +40,6 @@ _ROOTS = ("", "0", "root", "0:0", "root:root")
 
 class NotQuick(Exception):
     """This has to go the general way; nothing is left of the attempt."""
-
-
-class Wanted:
-    """What the command asks for; `rootfs` or `image` is given."""
-
-    def __init__(self) -> None:
-        self.image = ""
-        self.rootfs = ""
-        self.name = ""
-        self.arguments: list[str] = []
-        self.environment: list[str] = []
-        self.directory = ""
-        self.network = "none"
-        self.remove_at_exit = False
 
 
 class Place:
@@ -99,7 +88,7 @@ class Started:
         return free and process.get("monitor") == self.monitor
 
 
-def make(state: str, run: str, wanted: Wanted) -> Started:
+def make(state: str, run: str, wanted: Wanted, preparing: Preparing) -> Started:
     """Create it beneath the directories `state` and `run`; raises NotQuick."""
     try:
         if os.path.exists(f"{state}/cordoned") or _chooses_storage():
@@ -108,8 +97,9 @@ def make(state: str, run: str, wanted: Wanted) -> Started:
         image = _image(place, wanted)
         config = image["config"] if image else {}
         with locked(place.lock, "create", owner=place.state):
-            return _made(place, wanted, image, config)
+            return _made(place, wanted, image, config, preparing)
     except Exception as error:
+        preparing.end()
         raise NotQuick from error
 
 
@@ -133,26 +123,26 @@ def _image(place: Place, wanted: Wanted) -> dict[str, Any] | None:
 
 
 def _made(
-    place: Place, wanted: Wanted, image: dict[str, Any] | None, config: dict[str, Any]
+    place: Place, wanted: Wanted, image: dict[str, Any] | None, config: dict[str, Any],
+    preparing: Preparing,
 ) -> Started:  # fmt: skip
     record = _record(place, wanted, image, config)
-    trees = tree.detect()
+    trees = preparing.trees
     durable = not wanted.remove_at_exit
-    wait_for_moves = tree.prepare_moves(trees)
     try:
         with _registration(place, wanted.name):
             os.mkdir(place.state, 0o700)
-            _write(place, "record.json", json.dumps(record, indent=2).encode(), durable=durable)
+            _write(place, "record.json", json.dumps(record).encode(), durable=durable)
         if image:
             quicklook.pin(place.images, place.identifier, image, durable=durable)
         _mount(place, _lower(place, wanted, image))
         spec = _spec(place, wanted, config)
-        _write(place, "config.json", json.dumps(spec, indent=1).encode(), durable=durable)
+        _write(place, "config.json", json.dumps(spec).encode(), durable=durable)
         os.mkfifo(f"{place.run}/exec.fifo", 0o600)
         if wanted.network == "none":
             netns.create(place.netns)
         monitorstart.load()
-        wait_for_moves()  # it holds the lock that making a group needs, too
+        preparing.end()  # it holds the lock that making a group needs, too
         tree.make(trees, tree.PARENT, place.identifier)
         return _launched(place, wanted, spec, trees)
     except BaseException:
@@ -271,9 +261,16 @@ def _write(place: Place, name: str, data: bytes, *, durable: bool) -> None:
 
 
 def _unmake(place: Place, trees: tree.Hierarchies) -> None:
-    """All processes, cgroup, network, mount."""
+    """All processes, cgroup, network, mount; an unmount waits for as long as all else takes."""
     tree.kill(f"{trees.freezer}/{tree.PARENT}/{place.identifier}")
-    tree.remove(trees, tree.PARENT, place.identifier)
+    unmounted = meanwhile(lambda: _unmount(place))
+    try:
+        tree.remove(trees, tree.PARENT, place.identifier)
+    finally:
+        unmounted()
+
+
+def _unmount(place: Place) -> None:
     if os.path.exists(place.netns):
         netns.delete(place.netns)
     with contextlib.suppress(OSError):

@@ -95,6 +95,8 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     moved_to: str = ""  # the host it has moved to; such a record never runs again
     remove_at_exit: bool = False
     storage: str = ""  # the storage driver that this host has it on; "" is overlay
+    terminal: bool = False  # its program has one, whose other end the monitor holds
+    interactive: bool = False  # its standard input is open: who is attached can type
     restart: str = ""  # "always", "on-failure", "on-failure:N"
     log_max_size: int = 0  # bytes of a full log file; 0: it is never full
     log_max_files: int = 3  # of them all

@@ -49,6 +49,8 @@ class Request:
     restart: str = ""
     log_max_size: int = 0
     log_max_files: int = 3
+    terminal: bool = False
+    interactive: bool = False
 
 
 def make(paths: Paths, request: Request) -> Record:
@@ -95,6 +97,7 @@ def _record(request: Request) -> Record:
         labels=dict(request.labels), remove_at_exit=request.remove_at_exit,
         stop_signal=_stop_signal(request, {}), restart=request.restart,
         log_max_size=request.log_max_size, log_max_files=request.log_max_files,
+        terminal=request.terminal, interactive=request.interactive,
     )  # fmt: skip
 
 
@@ -115,6 +118,7 @@ def _options(request: Request, config: Mapping[str, Any], record: Record) -> spe
         drop_capabilities=request.drop_capabilities,
         read_only=request.read_only,
         binds=request.binds,
+        terminal=request.terminal,
     )
 
 
@@ -144,10 +148,10 @@ def _from_bundle(paths: Paths, request: Request, record: Record) -> Record:
     assert request.bundle is not None
     loaded = spec.load(request.bundle / "config.json")
     refuse_what_would_be_ignored(loaded)
-    if loaded["process"].get("terminal"):
+    if bool(loaded["process"].get("terminal")) != request.terminal:
         raise SpecInvalid(
-            "the bundle wants a terminal", cause="process.terminal is true in its config.json",
-            mend="set it to false; 'migrate exec -t' gives a terminal in a running container",
+            f"the bundle wants {'no' if request.terminal else 'a'} terminal",
+            cause="process.terminal in its config.json says so", mend="leave out -t, or give it"
         )  # fmt: skip
     root = request.bundle / str(loaded.get("root", {}).get("path", "rootfs"))
     if not root.is_dir():

@@ -6,11 +6,11 @@ resolved by the kernel beneath the rootfs (openat2 RESOLVE_IN_ROOT), so no link 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 
 from migrate.kernel import mounts
+from migrate.kernel.bare import contextlib
 from migrate.kernel.files import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
 
 TYPE_CHECKING = False  # `typing` takes longer to load than all that is needed here

@@ -1,20 +1,20 @@
-"""A terminal for `exec -t`: made in the container's devpts, relayed to the caller's terminal."""
+"""Terminals: made in the container's devpts; for `exec -t` relayed to the caller's terminal."""
 
 from __future__ import annotations
 
-import array
-import contextlib
 import fcntl
 import os
 import select
-import signal
-import socket
 import stat
 import struct
 import sys
 import termios
-import tty
-from collections.abc import Iterator
+
+from migrate.kernel.bare import contextlib, signal, socket
+
+TYPE_CHECKING = False  # `typing` takes longer to load than all that is needed here
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _TIOCGPTPEER = 0x5441  # include/uapi/asm-generic/ioctls.h: opens the peer without its path
 _TIOCSPTLCK = 0x40045431
@@ -34,7 +34,7 @@ def take_terminal(channel: socket.socket, size: bytes) -> None:
     slave = fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY)
     if size:
         fcntl.ioctl(master, termios.TIOCSWINSZ, size)
-    rights = array.array("i", [master]).tobytes()
+    rights = struct.pack("i", master)
     channel.sendmsg([b"m"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
     os.close(master)
     fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
@@ -69,7 +69,7 @@ def relay(master: int, until: int) -> None:
     wake, wake_writer = os.pipe()
     for end in (wake, wake_writer):
         os.set_blocking(end, False)
-    with _raw(0), _size_followed(master, wake_writer):
+    with raw(0), _size_followed(master, wake_writer):
         sources = [master, wake, until, 0]
         while True:
             ready, _, _ = select.select(sources, [], [])
@@ -105,13 +105,16 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 
 @contextlib.contextmanager
-def _raw(descriptor: int) -> Iterator[None]:
+def raw(descriptor: int) -> Iterator[None]:
+    """A terminal of the caller's takes every key as it is meanwhile; nothing for other files."""
     if not os.isatty(descriptor):
         yield
         return
     before = termios.tcgetattr(descriptor)
+    import tty
+
     try:
-        tty.setraw(descriptor)
+        tty.setraw(descriptor, termios.TCSADRAIN)  # what has been typed already counts
         yield
     finally:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)

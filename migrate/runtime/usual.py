@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from migrate.runtime.errors import SpecInvalid
 
 TYPE_CHECKING = False  # `typing` takes longer to load than all that is needed here
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from migrate.runtime.records import Bind
@@ -37,7 +36,7 @@ class Options:
         self, arguments: Sequence[str], environment: Sequence[str] = (), *, directory: str = "/",
         user_id: int = 0, group_id: int = 0, host_name: str = "", host_network: bool = False,
         add_capabilities: Sequence[str] = (), drop_capabilities: Sequence[str] = (),
-        read_only: bool = False, binds: Sequence[Bind] = (),
+        read_only: bool = False, binds: Sequence[Bind] = (), terminal: bool = False,
     ) -> None:  # fmt: skip
         self.arguments = arguments
         self.environment = environment
@@ -50,6 +49,7 @@ class Options:
         self.drop_capabilities = drop_capabilities
         self.read_only = read_only
         self.binds = binds
+        self.terminal = terminal
 
 
 def _mount(target: str, kind: str, source: str, *options: str) -> dict[str, Any]:
@@ -93,6 +93,8 @@ def build(options: Options) -> dict[str, Any]:
     environment = list(options.environment)
     if not any(entry.startswith("PATH=") for entry in environment):
         environment.insert(0, f"PATH={DEFAULT_PATH}")
+    if options.terminal and not any(entry.startswith("TERM=") for entry in environment):
+        environment.append("TERM=xterm")
     return {
         "ociVersion": "1.2.0",
         "process": {
@@ -102,7 +104,7 @@ def build(options: Options) -> dict[str, Any]:
             "user": {"uid": options.user_id, "gid": options.group_id},
             "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), names),
             "noNewPrivileges": True,
-            "terminal": False,
+            "terminal": options.terminal,
         },
         "root": {"path": "rootfs", "readonly": options.read_only},
         "hostname": options.host_name,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import select
-import socket
 
+from migrate.kernel.bare import json, socket
 from migrate.runtime.errors import MonitorFailed, StartFailed
 
 

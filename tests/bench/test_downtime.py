@@ -33,7 +33,12 @@ MIGRATE = Path(sys.executable).with_name("migrate")
 
 def real(test: Callable[..., None]) -> Callable[..., None]:
     """Needs root, CRIU and hosts."""
-    return pytest.mark.root(pytest.mark.criu(pytest.mark.hosts(pytest.mark.alone(test))))
+    return pytest.mark.root(pytest.mark.criu(pytest.mark.hosts(test)))
+
+
+def measured(test: Callable[..., None]) -> Callable[..., None]:
+    """As well, and nothing beside it."""
+    return pytest.mark.alone(real(test))
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +51,7 @@ def site() -> Iterator[hosts.Site]:
     assert leftovers(before, seen) == []
 
 
-@real
+@measured
 @pytest.mark.parametrize("load", LOADS, ids=lambda load: load.describe())
 def test_a_load_moves_and_keeps_its_content(site: hosts.Site, load: Load) -> None:
     with load.started(site) as session:
@@ -114,7 +119,7 @@ class Sabotage:
 SLEEP = 0.1
 
 
-@real
+@measured
 def test_a_hidden_sleep_in_the_pause_shows_in_every_clock(site: hosts.Site) -> None:
     """The rows of `bench downtime`, without and with the sleep, in turns.
 

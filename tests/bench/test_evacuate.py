@@ -47,7 +47,6 @@ def test_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.root
 @pytest.mark.criu
 @pytest.mark.hosts
-@pytest.mark.alone
 def test_a_short_run() -> None:
     words = [
         "evacuate",

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from typing import Any
 import pytest
 
 from migrate.checkpoint.bring_back import undo_cut_off
+from migrate.cli.main import main
 from migrate.runtime import logreading, records, spec
 from migrate.runtime.lifecycle.create import create
 from migrate.runtime.lifecycle.delete import delete
@@ -24,8 +24,8 @@ from migrate.runtime.lifecycle.start import start
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import Bind, Network, Record
 from migrate.runtime.status import status_of
+from tests.forked import forked
 
-MIGRATE = Path(sys.executable).with_name("migrate")
 PROGRAMS = Path(__file__).parent / "programs"
 COUNTER = "i=0; while :; do i=$((i+1)); echo $i; echo $i > /count; sleep 0.02; done"
 
@@ -46,6 +46,7 @@ class Place:
     def make(
         self, name: str, arguments: list[str], *, network: Network | None = None,
         binds: tuple[Bind, ...] = (), user: int = 0, capabilities: tuple[str, ...] = (),
+        terminal: bool = False, interactive: bool = False,
     ) -> Record:  # fmt: skip
         """Create and start a container."""
         binds = (
@@ -55,10 +56,11 @@ class Place:
         record = Record(
             identifier=records.new_identifier(), name=name, created=time.time(),
             rootfs=str(self.rootfs), network=network or Network(), binds=binds,
+            terminal=terminal, interactive=interactive,
         )  # fmt: skip
         options = spec.Options(
             arguments=arguments, host_name=name, binds=binds, user_id=user, group_id=user,
-            add_capabilities=capabilities,
+            add_capabilities=capabilities, terminal=terminal,
             environment=["PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1"],
         )  # fmt: skip
         record = create(self.paths, record, spec.build(options))
@@ -91,13 +93,16 @@ class Place:
         assert numbers == list(range(1, len(numbers) + 1))
 
     def migrate(self, *arguments: object, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """The command itself."""
-        done = subprocess.run(
-            [str(MIGRATE), *map(str, arguments)], env=self.environment(), text=True,
-            capture_output=True, timeout=60, check=False, cwd=self.directory,
-        )  # fmt: skip
-        assert not check or done.returncode == 0, done.stderr
-        return done
+        """The command, to its end."""
+        process = self.begin(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        out, errors = process.communicate(timeout=60)
+        assert not check or process.returncode == 0, errors
+        return subprocess.CompletedProcess(arguments, process.returncode, out, errors)
+
+    def begin(self, *arguments: object, **options: Any) -> subprocess.Popen[str]:
+        """The command as a process."""
+        words = ["migrate", *map(str, arguments)]
+        return forked(main, words, environment=self.environment(), cwd=self.directory, **options)
 
     def environment(self) -> dict[str, str]:
         return {

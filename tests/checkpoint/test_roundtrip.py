@@ -21,28 +21,15 @@ from migrate.runtime.lifecycle.start import start
 from migrate.runtime.lifecycle.stop import kill, stop
 from migrate.runtime.records import Bind, Network, load_process
 from migrate.runtime.status import status_of
-from tests.checkpoint.conftest import MIGRATE, Place
+from tests.checkpoint.conftest import Place
 
 pytestmark = [pytest.mark.root, pytest.mark.criu]
 
 
 def run_inside(place: Place, record, script: str) -> str:
     """What `exec` prints."""
-    program = (
-        "import os; from pathlib import Path; from migrate.runtime.paths import Paths\n"
-        "from migrate.runtime import records\n"
-        "from migrate.runtime.lifecycle.execute import Program, execute\n"
-        "paths = Paths.from_environment()\n"
-        f"record = records.find(paths, {record.identifier!r})\n"
-        f"raise SystemExit(execute(paths, record, Program(['/bin/sh', '-c', {script!r}])))\n"
-    )
-    python = str(MIGRATE.with_name("python"))
-    done = subprocess.run(
-        [python, "-c", program], env=place.environment(), text=True, capture_output=True,
-        timeout=20, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    done = place.migrate("exec", record.identifier, "/bin/sh", "-c", script)
+    return str(done.stdout)
 
 
 def test_round_trips_again_and_again(place):
@@ -132,9 +119,9 @@ def test_a_container_that_dies_with_criu_is_told(place):
     record = place.counter()
     place.counts_on(record)
     init = load_process(place.paths.container(record.identifier)).pid
-    command = subprocess.Popen(
-        [MIGRATE, "checkpoint", "counter", "-o", "out", "--json"], env=place.environment(),
-        cwd=place.directory, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    command = place.begin(
+        "checkpoint", "counter", "-o", "out", "--json",
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     group = ControlGroup.of(record.identifier)
     while not (criu := tracer_of(init)) or group.frozen:
@@ -303,10 +290,7 @@ def interrupted(place: Place, number: int, delay: float) -> bool:
 
     Done, the command may still end by the signal: Python gives it back to the kernel at its exit.
     """
-    process = subprocess.Popen(
-        [str(MIGRATE), "checkpoint", "memory"], env=place.environment(), cwd=place.directory,
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-    )  # fmt: skip
+    process = place.begin("checkpoint", "memory", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     time.sleep(delay)
     process.send_signal(number)
     _, told = process.communicate(timeout=30)
@@ -318,7 +302,7 @@ def interrupted(place: Place, number: int, delay: float) -> bool:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_checkpoint_leaves_it_running(place, share, number):
     """At a share of the time that a whole one takes, or earlier when it was done by then."""
-    record = place.make("memory", ["/usr/bin/python3", "/programs/memory.py", "96"])
+    record = place.make("memory", ["/usr/bin/python3", "/programs/memory.py", "48"])
     place.wait_for(lambda: "ready" in place.log(record))
     begun = time.monotonic()
     place.migrate("checkpoint", "memory")
@@ -340,11 +324,9 @@ def test_an_interrupted_checkpoint_leaves_it_running(place, share, number):
 
 
 def test_after_kill_9_resume_and_the_next_checkpoint_work(place):
-    record = place.make("memory", ["/usr/bin/python3", "/programs/memory.py", "96"])
+    record = place.make("memory", ["/usr/bin/python3", "/programs/memory.py", "48"])
     place.wait_for(lambda: "ready" in place.log(record))
-    process = subprocess.Popen(
-        [str(MIGRATE), "checkpoint", "memory"], env=place.environment(), cwd=place.directory
-    )
+    process = place.begin("checkpoint", "memory")
     place.wait_for(lambda: place.status(record) == "paused")
     process.kill()
     process.wait()
@@ -368,9 +350,7 @@ def test_a_restore_that_was_killed_is_undone_or_done_again(place):
     (upper / "made-later").write_text("kept")
     aside = place.paths.container(record.identifier).before_restore
     for mend in (["recover", "counter"], ["recover"], ["restore", "saved"]):
-        process = subprocess.Popen(
-            [str(MIGRATE), "restore", "saved"], env=place.environment(), cwd=place.directory
-        )
+        process = place.begin("restore", "saved")
         place.wait_for(aside.exists)
         process.kill()
         process.wait()

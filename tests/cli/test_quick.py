@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migrate.cli import run as general
-from migrate.cli.quick import plainly
+from migrate.cli.plain import plainly
 from migrate.runtime import records
 from migrate.runtime.quick import Place
 from tests.engine import CHECKOUT, Engine, eventually
@@ -36,6 +36,7 @@ def test_what_is_read_plainly_means_the_same_to_click(words: list[str]):
     with general.run.make_context("run", list(words)) as context:
         given = dict(context.params)
     assert not given.pop("detach")
+    assert given.pop("keys")
     request = general._request(given)
     assert request.name == wanted.name
     assert list(request.environment) == wanted.environment
@@ -45,7 +46,8 @@ def test_what_is_read_plainly_means_the_same_to_click(words: list[str]):
     assert list(request.arguments) == wanted.arguments
     assert request.image == wanted.image
     assert str(request.rootfs or "") == wanted.rootfs
-    rest = (request.binds, request.labels, request.user, request.read_only, request.restart)
+    rest = (request.binds, request.labels, request.user, request.read_only, request.restart,
+            request.terminal, request.interactive)  # fmt: skip
     assert not any(rest)
     if wanted.name:
         records.check_name(wanted.name)

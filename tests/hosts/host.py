@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,7 @@ class Machine:
         self._net = -1
         self._pid_ns = -1
         self._children: list[subprocess.Popen[Any]] = []
+        self.start: Callable[..., subprocess.Popen[Any]] = subprocess.Popen
 
     # -- life
 
@@ -160,6 +161,7 @@ class Machine:
         *,
         env: Mapping[str, str] | None = None,
         cwd: str | None = None,
+        start: Callable[..., subprocess.Popen[Any]] = subprocess.Popen,
         **options: Any,
     ) -> subprocess.Popen[Any]:
         """subprocess.Popen inside the host; `env` is added to the host's own environment.
@@ -180,7 +182,7 @@ class Machine:
 
         try:
             with _children_in(self._pid_ns):
-                child: subprocess.Popen[Any] = subprocess.Popen(
+                child = start(
                     command, env={**self.environment, **(env or {})}, preexec_fn=enter, **options
                 )
         finally:
@@ -206,7 +208,7 @@ class Machine:
             options.setdefault("stdout", subprocess.PIPE)
             options.setdefault("stderr", subprocess.PIPE)
         options.setdefault("stdin", subprocess.DEVNULL if input is None else subprocess.PIPE)
-        child = self.popen(command, text=text, **options)
+        child = self.popen(command, text=text, start=self.start, **options)
         try:
             out, err = child.communicate(input, timeout)
         except BaseException:

@@ -6,6 +6,7 @@ Nothing is installed: apt fetches the packages of this machine's own suite as it
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -42,17 +43,23 @@ network_config_dir = "{directory}/networks"
 
 
 def provide() -> Path:
-    """The prefix, made at the first call."""
-    if not (PREFIX / "usr/bin/podman").exists():
-        mirror = find_mirror()
-        assert mirror, "this machine's apt sources name no Debian mirror"
-        with tempfile.TemporaryDirectory(prefix=".podman-", dir=PREFIX.parent) as work:
-            apt, made = Apt(Path(work) / "apt", mirror, mirror.suite), Path(work) / "made"
-            for package in apt.fetch(*_PACKAGES, alone=True):
-                subprocess.run(["dpkg-deb", "--extract", package, made], check=True)
-            _tie(made)
-            made.rename(PREFIX)
+    """The prefix, made at the first call, by one of those who want it at the same time."""
+    with PREFIX.with_name("podman.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (PREFIX / "usr/bin/podman").exists():
+            _make()
     return PREFIX
+
+
+def _make() -> None:
+    mirror = find_mirror()
+    assert mirror, "this machine's apt sources name no Debian mirror"
+    with tempfile.TemporaryDirectory(prefix=".podman-", dir=PREFIX.parent) as work:
+        apt, made = Apt(Path(work) / "apt", mirror, mirror.suite), Path(work) / "made"
+        for package in apt.fetch(*_PACKAGES, alone=True):
+            subprocess.run(["dpkg-deb", "--extract", package, made], check=True)
+        _tie(made)
+        made.rename(PREFIX)
 
 
 def _tie(made: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import json
 import os
 import subprocess
@@ -11,11 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from migrate.kernel.mountinfo import read_mountinfo
+from migrate.oci.commands import COMMANDS
+from migrate.oci.main import main
 from migrate.runtime.cgroups.layout import detect
 from migrate.runtime.spec import Options, build
+from tests.forked import forked
 
 COMMAND = Path(sys.executable).with_name("migrate-oci")
 Spec = dict[str, Any]
+for entry in COMMANDS.values():  # loaded once: a test's command is a fork
+    importlib.import_module(f"migrate.oci.{entry.place.partition(':')[0]}")
 
 
 class Runtime:
@@ -51,9 +57,9 @@ class Runtime:
 
     def start_command(self, *words: str | Path, **options: Any) -> subprocess.Popen[str]:
         """The command as a process, its streams piped."""
-        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True,
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE,
                    "stdin": subprocess.DEVNULL} | options  # fmt: skip
-        return subprocess.Popen([COMMAND, "--root", self.root, *map(str, words)], **options)
+        return forked(main, ["migrate-oci", "--root", str(self.root), *map(str, words)], **options)
 
     def call(self, *words: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
         """The command's output and exit status."""

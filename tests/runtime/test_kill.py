@@ -11,6 +11,8 @@ import pytest
 
 from migrate.cli import quick
 from migrate.cli.main import main
+from migrate.cli.plain import plainly
+from migrate.runtime.cgroups.moving import Preparing
 from tests.engine import Engine
 from tests.runtime.killing import killed_at, lines_of, points, until
 
@@ -33,8 +35,9 @@ def by_the_short_way(*words: str | Path) -> Callable[[], object]:
     """`migrate run` on its short way, which must not be refused."""
 
     def act() -> None:
-        status = quick.attempt([str(word) for word in words])
-        assert status == 0
+        wanted = plainly([str(word) for word in words])
+        assert wanted
+        assert quick.attempt(wanted, Preparing()) == 0
 
     return act
 

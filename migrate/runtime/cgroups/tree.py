@@ -5,18 +5,16 @@ What every start and end of a container needs, and loads no library for; `group`
 
 from __future__ import annotations
 
-import _thread
-import contextlib
 import errno
 import os
-import signal
 import time
 
+from migrate.kernel.bare import contextlib, signal
 from migrate.runtime.errors import CgroupFailed
 
 TYPE_CHECKING = False  # `typing` takes longer to load than all that is needed here
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
 V1_CONTROLLERS = ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids")
 V2_WANTED = ("cpu", "memory", "pids", "io", "cpuset", "hugetlb")
@@ -99,31 +97,6 @@ def _mounts() -> Iterator[tuple[str, str, str]]:
             kind, _source, options = right.rstrip("\n").split(" ", 2)
             if kind.startswith("cgroup"):
                 yield left.split(" ")[4], kind, options
-
-
-def prepare_moves(trees: Hierarchies) -> Callable[[], None]:
-    """Begin what the first move of a process into a group waits for; call the result to wait.
-
-    The kernel's lock on moves needs a grace period of RCU, 10 to 60 ms, unless another move was
-    just before (Linux, kernel/cgroup/cgroup.c, cgroup_threadgroup_rwsem). To "move" ourselves to
-    where we are takes that lock, and changes nothing. It is done by a thread: wait before a fork,
-    which would wait for the same.
-    """
-    moving = _thread.allocate_lock()
-    moving.acquire()
-
-    def move() -> None:
-        with contextlib.suppress(OSError, IndexError):
-            _write(f"{trees.homes()[0]}/cgroup.procs", "0")
-        moving.release()
-
-    _thread.start_new_thread(move, ())
-
-    def wait() -> None:
-        with moving:
-            pass
-
-    return wait
 
 
 def make(trees: Hierarchies, parent: str, name: str) -> None:
