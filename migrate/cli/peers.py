@@ -22,6 +22,15 @@ def tell_come(paths: Paths, record: Record) -> None:
         _warn(telling.come(paths, record), record.network.name)
 
 
+def tell_come_by_id(identifier: str) -> None:
+    """The same of the container with this id."""
+    from migrate.runtime import records
+    from migrate.runtime.paths import Paths
+
+    paths = Paths.from_environment()
+    tell_come(paths, records.find(paths, identifier))
+
+
 def tell_gone(paths: Paths, records: Iterable[Record]) -> None:
     """Containers are no more, and neither here nor elsewhere."""
     from migrate.runtime.networks import spanning
