@@ -181,3 +181,17 @@ def test_what_does_not_fit_is_refused(trio: Trio) -> None:
         assert done.returncode != 0
         assert words in done.stderr, done.stderr
     assert beta.run([MIGRATE, "network", "ls", "-q"]).stdout.split() == ["bridge", NETWORK]
+
+
+@pytest.mark.timeout(60)
+def test_a_published_port_follows(trio: Trio) -> None:
+    alpha, beta, gamma = trio
+    outside = Place((), SERVER, gamma.popen)
+    before = [site.dump(host) for host in trio]
+    site.run_server(alpha, "server", NETWORK, SERVER, "-p", f"{site.PORT}:{site.PORT}")
+    for source, target in ((alpha, beta), (beta, alpha)):
+        with Client(outside, source.address) as client:
+            assert eventually(lambda c=client: c.mark()["answers"] > 0)
+        site.move(source, target, "server")
+    alpha.run([MIGRATE, "rm", "-f", "server"])
+    assert [site.changes(b, h) for b, h in zip(before, trio, strict=True)] == [[], [], []]

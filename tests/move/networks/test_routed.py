@@ -132,3 +132,17 @@ def test_the_containers_gateway_is_the_same_everywhere(trio: Trio) -> None:
     assert "default via fe80::1 dev eth0" in told
     assert told.count("ee:ee:ee:ee:ee:ee PERMANENT") == 2
     assert f"{SERVER} dev mg{made} proto 109" in routes(alpha)
+
+
+@pytest.mark.timeout(60)
+def test_a_published_port_follows(trio: Trio) -> None:
+    alpha, beta, gamma = trio
+    outside = place_of(gamma)
+    before = [site.dump(host) for host in trio]
+    site.run_server(alpha, "server", NETWORK, SERVER, "-p", f"{site.PORT}:{site.PORT}")
+    for source, target in ((alpha, beta), (beta, alpha)):
+        with Client(outside, source.address) as client:
+            assert eventually(lambda c=client: c.mark()["answers"] > 0)
+        site.move(source, target, "server")
+    alpha.run([MIGRATE, "rm", "-f", "server"])
+    assert [site.changes(b, h) for b, h in zip(before, trio, strict=True)] == [[], [], []]
