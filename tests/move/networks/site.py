@@ -85,12 +85,19 @@ def dump(host: Host) -> list[str]:
         "ls /run/migrate/netns 2>/dev/null; true"
     )
     lines = host.run(["sh", "-c", script]).stdout.splitlines()
-    return sorted({_steady(line) for line in lines if not _of_the_hosts_link(line)})
+    noise = (_of_the_hosts_link, _of_hosts_themselves)
+    return sorted({_steady(line) for line in lines if not any(check(line) for check in noise)})
 
 
 def _of_the_hosts_link(line: str) -> bool:
     is_ours = any(mark in line for mark in ("10.99.", "fd99:", " mr-", " mb-", " mv-"))
     return bool(re.search(r"\b(eth0|br-lan)\b", line)) and not is_ours
+
+
+def _of_hosts_themselves(line: str) -> bool:
+    """Bridges of other hosts heard over a segment, and what every interface of a router hears."""
+    heard = " mv-" in line and "permanent" not in line and not line.startswith(("02:", "00:00:"))
+    return heard or line.startswith("33:33:00:00:00:02")
 
 
 def _steady(line: str) -> str:
