@@ -230,7 +230,9 @@ def test_connections_may_be_refused_or_closed_and_addresses_be_new(clean, client
     assert move(alpha, beta, "--tcp", "close").returncode == 0
     assert talk.end()[0]["errors"] != []
     assert seen_as(client, ADDRESS, 80) == client.address
-    assert move(beta, alpha, "--tcp", "refuse").returncode == 0
+    assert move(beta, alpha, "--tcp", "refuse", "--mode", "cold").returncode == 0
+    assert eventually(lambda: alpha.run([MIGRATE, "logs", "web"]).stdout.count("ready") == 2)
+    assert seen_as(client, alpha.address, 8080)
     done = move(alpha, beta, "--address", "new")
     assert done.returncode == 0, done.stdout + done.stderr
     leases, _ = leases_and_containers(beta)

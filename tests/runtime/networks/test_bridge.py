@@ -185,7 +185,8 @@ def test_many_at_once_get_addresses_of_their_own(host, network, busybox):
 
 def test_a_parent_becomes_a_port_and_is_given_back(host, busybox):
     before = netdump(host)
-    host.run(["ip", "link", "add", "nic0", "type", "dummy"])
+    host.run(["ip", "link", "add", "nic0", "type", "veth", "peer", "name", "cable"])
+    host.run(["ip", "link", "set", "cable", "up"])
     create = [MIGRATE, "network", "create", "lan", "--subnet", "10.90.0.0/24"]
 
     def refused(*options: str) -> str:
