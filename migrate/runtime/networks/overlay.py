@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from migrate.errors import MigrateError
 from migrate.kernel import netlink
 from migrate.runtime.errors import AddressTaken, NetworkFailed
 from migrate.runtime.networks import (
@@ -76,7 +77,8 @@ class Overlay(Bridge):
         if found.exists:
             return
         found.make(underlay.find(definition.peers, definition.parent), definition.mtu)
-        for located in whereabouts.known(paths, definition.name):
+        known = whereabouts.known(paths, definition.name)
+        for located in whereabouts.without_own(paths, known):
             found.show(located.mac, located.addresses, located.host)
 
     def tear_down(self, paths: Paths, definition: Definition) -> None:
@@ -117,6 +119,15 @@ class Overlay(Bridge):
             found.also = segment_of(definition.find(own.paths, network.name)).announce
         return found
 
+    def forget(self, own: ContainerPaths, network: Network) -> None:
+        """Also, it may be at another host still: a move that was rolled back has brought it."""
+        super().forget(own, network)
+        with contextlib.suppress(OSError, MigrateError):
+            found = segment_of(definition.find(own.paths, network.name))
+            for located in whereabouts.known(own.paths, network.name):
+                if located.container == own.identifier:
+                    found.show(located.mac, located.addresses, located.host)
+
     def enter(self, paths: Paths, definition: Definition, change: Change) -> None:
         """Enter in the kernel what has changed at other hosts; raises OSError."""
         found = segment_of(definition)
@@ -124,7 +135,7 @@ class Overlay(Bridge):
             return  # `set_up` enters all
         for located in change.hidden:
             found.hide(located.mac, located.addresses)
-        for located in change.shown:
+        for located in whereabouts.without_own(paths, change.shown):
             found.show(located.mac, located.addresses, located.host)
 
 

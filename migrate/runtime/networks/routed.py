@@ -74,8 +74,9 @@ class Routed:
         if definition.options.get("nat", "off") == "on":
             translation.masquerade(paths, definition, HELD)
         routes = Routes(place.interface)
-        for located in whereabouts.known(paths, definition.name):
-            routes.lead_to(located.addresses, located.host, located.host6)
+        known = whereabouts.known(paths, definition.name)
+        for located in whereabouts.without_own(paths, known):
+            _lead_to(routes, located)
 
     def tear_down(self, paths: Paths, definition: Definition) -> None:
         """The routes, and what was known; forwarding stays as it is."""
@@ -181,16 +182,17 @@ class Routed:
         with contextlib.suppress(OSError, NetworkFailed):
             _remove_routes(addresses_of(network), rtnetlink.PROTOCOL_HERE)
             found = definition.find(own.paths, network.name)
-            there = whereabouts.known(own.paths, network.name)
-            elsewhere = tuple(at for at in there if at.container == own.identifier)
-            self.enter(own.paths, found, Change(there, elsewhere, ()))
+            routes = Routes(underlay.find(found.peers, found.parent).interface)
+            for located in whereabouts.known(own.paths, network.name):
+                if located.container == own.identifier:
+                    _lead_to(routes, located)
 
     def enter(self, paths: Paths, definition: Definition, change: Change) -> None:
         """Enter in the kernel what has changed at other hosts; raises OSError, NetworkFailed."""
         routes = Routes(underlay.find(definition.peers, definition.parent).interface)
         for located in change.hidden:
             _remove_routes(located.addresses, rtnetlink.PROTOCOL_ELSEWHERE)
-        for located in change.shown:
+        for located in whereabouts.without_own(paths, change.shown):
             _lead_to(routes, located)
 
 

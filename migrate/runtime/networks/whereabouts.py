@@ -161,6 +161,14 @@ def update(paths: Paths, network: str, news: News, here: Iterable[str] = ()) -> 
     return change
 
 
+def without_own(paths: Paths, located: Iterable[Located]) -> list[Located]:
+    """Without those that this host has a record of: a move may be bringing them.
+
+    Then its driver decides where their packets go, from the freeze on.
+    """
+    return [at for at in located if not paths.container(at.container).record.exists()]
+
+
 def holder(paths: Paths, network: str, address: str) -> Located | None:
     """The container of another host that has the address (without prefix length)."""
     return next((found for found in known(paths, network) if address in found.addresses), None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 from collections.abc import Iterator
 
@@ -13,6 +15,7 @@ from migrate.bench.networksite import Place
 from tests.engine import eventually
 from tests.hosts import Host, Lan
 from tests.hosts.redis import MIGRATE
+from tests.move.faults import holding
 from tests.move.networks import site
 
 pytestmark = [pytest.mark.root, pytest.mark.criu, pytest.mark.hosts]
@@ -127,6 +130,24 @@ def answers(host: Host) -> int:
     """As the talker's last line tells; it prints none any more when something has gone wrong."""
     lines = log(host).splitlines()
     return int(lines[-1].split()[0]) if lines else 0
+
+
+@pytest.mark.timeout(60)
+def test_a_move_that_fails_leaves_all_as_it_was(trio: Trio) -> None:
+    alpha, beta, gamma = trio
+    site.run_server(alpha, "server", NETWORK, SERVER)
+    place = client_of(gamma, "client")
+    before = [site.dump(host) for host in trio]
+    with Client(place, SERVER) as client:
+        holding.arm(alpha, "restored")
+        command = site.begin_move(alpha, beta, "server")
+        held = holding.wait_until_held(alpha, "move", command)
+        os.kill(held, signal.SIGINT)
+        os.kill(held, signal.SIGCONT)
+        assert command.wait(30) != 0
+        client.mark()
+        assert eventually(lambda: client.mark()["answers"] > 0)
+    assert [site.changes(b, h) for b, h in zip(before, trio, strict=True)] == [[], [], []]
 
 
 @pytest.mark.timeout(60)
