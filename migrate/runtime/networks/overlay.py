@@ -110,7 +110,7 @@ class Overlay(Bridge):
         found = segment_of(definition.find(own.paths, network.name))
         with contextlib.suppress(OSError):
             found.announce(announcements(network))
-        found.here(network.mac)
+            found.here(network.mac)
 
     def stand_in(self, own: ContainerPaths, network: Network) -> StandIn | None:
         """One that all peers hear of, too."""
