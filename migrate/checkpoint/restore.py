@@ -19,6 +19,7 @@ from migrate.criu.diagnosis import explain
 from migrate.criu.errors import CriuDied, CriuFailed, ImageBad
 from migrate.criu.lazypages.protocol import SOCKET_NAME
 from migrate.criu.skeleton.filter import preloading
+from migrate.kernel.closednetns import ClosedNamespace
 from migrate.runtime import records
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.control import ask, launch_monitor
@@ -30,6 +31,8 @@ from migrate.runtime.storage import bind_source
 LOG = "restore.log"
 PAGE_SERVER = "migrate.criu.lazypages.server"
 SILENCE_LIMIT = 300.0  # seconds
+CRIU_MARK = 0xC114
+"""Of packets by which CRIU brings a restored socket to its state (soccr/soccr.h, SOCCR_MARK)."""
 
 
 class Restorer:
@@ -78,6 +81,7 @@ class Restorer:
         self._numbers = list(told["descriptors"])
         self.criu_pid = int(told["pid"])
         self._criu = client.Swrk(ours, self.criu_pid)
+        self._closed = self._close_network()
         self._lazy = pages is not None
         self._pages = pages
         if pages is not None:
@@ -86,6 +90,12 @@ class Restorer:
             except BaseException:
                 self.abandon()
                 raise
+
+    def _close_network(self) -> ClosedNamespace | None:
+        """Also its loopback, until all sockets are restored; None where that can't be."""
+        with contextlib.suppress(OSError):  # a kernel without nf_tables
+            return ClosedNamespace(self._own.netns, CRIU_MARK) if self._netns else None
+        return None
 
     def _start_page_server(self, pages: Path, rate: int) -> None:
         directory = os.open(pages, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -164,6 +174,8 @@ class Restorer:
     def _notify(self, script: str, pid: int) -> None:
         """At setup-namespaces only the root task exists: what it forks is in its cgroup, too.
 
+        At post-restore every socket is there, and none sends yet: what one end of a connection
+        within the container sends, and the other were not there to take, would end it.
         With orphan-pts-master comes the other end of the terminal, which was the old monitor's.
 
         At pre-resume all tasks are whole and stopped, and nothing but letting go is left: frozen
@@ -171,6 +183,8 @@ class Restorer:
         """
         if script == "setup-namespaces":
             self._group.add(pid)
+        elif script == "post-restore" and self._closed:
+            self._closed.open()
         elif script == "pre-resume":
             self._group.request_freeze()
         elif script == "orphan-pts-master":
@@ -212,13 +226,17 @@ class Restorer:
         record = self._state.record
         driver_of(record.network.driver).release(self._own, record.network)
         self._group.thaw()
-        self.begin_fill()
+        self.follow_up()
 
-    def begin_fill(self) -> None:
-        """Let the page server fill what nobody has asked for; does nothing without one.
+    def follow_up(self) -> None:
+        """What can wait until the processes run.
 
-        It begins by itself at the first fault after the thaw, and some seconds after the restore.
+        The page server is to fill what nobody has asked for; it begins by itself at the first fault
+        after the thaw, and some seconds after the restore.
         """
+        if self._closed:
+            with contextlib.suppress(OSError):
+                self._closed.remove()
         if self._lazy:
             with contextlib.suppress(MonitorFailed):
                 ask(self._own, {"do": "fill"})
@@ -227,5 +245,7 @@ class Restorer:
         """End what there is of the copy, CRIU and the monitor included."""
         self._criu.close()
         self._group.kill()
+        if self._closed:
+            self._closed.close()
         with contextlib.suppress(MonitorFailed):
             ask(self._own, {"do": "leave"}, limit=2)

@@ -70,6 +70,8 @@ def decode(data: bytes) -> State:
         validate(state.spec)
         check_name(state.record.identifier)
         check_name(state.record.name)
+        if state.record.network.name:
+            check_name(state.record.network.name)
     except (ValueError, TypeError, msgspec.DecodeError, SpecInvalid) as error:
         raise CheckpointBad(
             "the checkpoint's description can't be read", cause=str(error)

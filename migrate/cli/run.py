@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from migrate.runtime.records import Network
     from migrate.runtime.request import Request
 
-_OF_THE_NETWORK = ("bridge", "address", "address6", "mac", "gateway", "ports", "rate_in",
-                   "rate_out")  # fmt: skip
+_OF_THE_NETWORK = ("bridge", "address", "address6", "mac", "gateway", "gateway6", "ports",
+                   "rate_in", "rate_out")  # fmt: skip
 _SETTINGS = {"ignore_unknown_options": False, "allow_interspersed_args": False}
 _DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
 _OPTIONS = (
@@ -49,6 +49,7 @@ _OPTIONS = (
                  help="Its own IPv6 address."),
     click.option("--mac", default="", help="Its own MAC address."),
     click.option("--gateway", default="", metavar="ADDR", help="Its default route."),
+    click.option("--gateway6", default="", metavar="ADDR", help="Its default IPv6 route."),
     click.option("-p", "--publish", "ports", multiple=True, callback=port_value,
                  metavar="[IP:]HOST:CONTAINER[/udp]",
                  help="Let a port of the host lead to one of the container's."),
@@ -97,10 +98,14 @@ def create(**given: Any) -> None:
     \b
     Example: migrate create --name web --rootfs /srv/rootfs httpd -f
     """
+    from migrate.cli.peers import tell_come
     from migrate.runtime.paths import Paths
     from migrate.runtime.request import make
 
-    click.echo(make(Paths.from_environment(), _request(given)).identifier)
+    paths = Paths.from_environment()
+    record = make(paths, _request(given))
+    tell_come(paths, record)
+    click.echo(record.identifier)
 
 
 @click.command(context_settings=_SETTINGS)
@@ -121,6 +126,7 @@ def run(detach: bool, keys: str, **given: Any) -> int:
               migrate run -d --name db -v data:/data --network bridge redis:7
               migrate run --rm -it IMAGE sh
     """
+    from migrate.cli.peers import tell_come
     from migrate.runtime.detachkeys import parse
     from migrate.runtime.lifecycle.delete import delete
     from migrate.runtime.lifecycle.start import start
@@ -138,8 +144,10 @@ def run(detach: bool, keys: str, **given: Any) -> int:
         except BaseException:
             delete(paths, record, force=True)
             raise
+        tell_come(paths, record)
         click.echo(record.identifier)
         return 0
+    tell_come(paths, record)
     from migrate.cli.foreground import run_attached
 
     return run_attached(paths, record, detach_keys)

@@ -182,10 +182,16 @@ def own_addresses(interface: str) -> tuple[tuple[str, str], ...]:
 
 def teach(netns: Path, interface: str, known: Iterable[tuple[str, str]]) -> None:
     """Enter neighbours as stale ones: used at once, confirmed soon (RFC 4861, 7.3.2)."""
+    from pyroute2 import NetlinkError
+
     with route(netns) as handle:
         index = handle.link_lookup(ifname=interface)[0]
         for ip, mac in known:
-            handle.neigh("replace", ifindex=index, dst=ip, lladdr=mac, state=_NUD_STALE)
+            try:
+                handle.neigh("replace", ifindex=index, dst=ip, lladdr=mac, state=_NUD_STALE)
+            except NetlinkError:
+                if ":" not in ip:  # IPv6 may be off here: then it knows nobody by it
+                    raise
     with inside(netns), contextlib.suppress(FileNotFoundError):  # a kernel without IPv6
         for version in ("ipv4", "ipv6"):
             path = Path(f"/proc/sys/net/{version}/neigh/{interface}/retrans_time_ms")

@@ -2,7 +2,8 @@
 
     [senders.web]                       # a key with command="... migrate agent --as web"
     images = ["shop/*:*"]               # patterns, as of the shell; left out: any, and any rootfs
-    networks = ["none", "bridge:br-*"]  # driver, or driver:bridge
+    networks = ["none", "bridge:br-*"]  # driver, driver:bridge or driver:network
+    ports = ["80??/tcp"]                # of this host, that it publishes
     host_paths = ["/srv/web"]           # of this host, mounted in it: these and what is below
     capabilities = ["CAP_NET_ADMIN"]    # beyond the usual set
     modes = ["cold"]                    # of the move
@@ -46,6 +47,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     images: list[str] | None = None
     networks: list[str] | None = None
+    ports: list[str] | None = None
     host_paths: list[str] | None = None
     capabilities: list[str] | None = None
     modes: list[str] | None = None
@@ -141,6 +143,10 @@ def _against(rule: Rule, mode: str, state: State) -> Iterator[str]:
         network += f":{place}"
     if rule.networks is not None and not _matches(network, rule.networks):
         yield f"the network '{network}'"
+    for port in record.network.ports:
+        published = f"{port.host}/{port.protocol}"
+        if rule.ports is not None and not _matches(published, rule.ports):
+            yield f"a published port {published}"
     if rule.most_memory and not 0 < record.resources.memory <= rule.most_memory:
         yield f"containers without a memory limit of at most {rule.memory}"
     yield from _paths_against(rule, state)

@@ -160,6 +160,8 @@ def decode(data: bytes) -> Record:
         raise SpecInvalid("a container's record can't be read", cause=str(error)) from error
     check_name(record.name)
     check_name(record.identifier)
+    if record.network.name:
+        check_name(record.network.name)
     return record
 
 

@@ -133,6 +133,7 @@ def test_what_can_not_run_says_why_and_leaves_nothing(engine: Engine):
     assert "not executable" in engine.fails(*run, "/etc/passwd", code=39)
     assert "working directory" in engine.fails(*run, "-w", "/none", "true", code=39)
     assert "no such path" in engine.fails(*run, "-v", "/none/x:/x", "true", code=40)
+    assert "no network 'lan'" in engine.fails(*run, "--network", "lan", "true", code=31)
     assert "name" in engine.fails(*run, "--name", "-bad-", "true", code=38)
     engine.detached("--name", "taken", "sleep", "100")
     assert "taken" in engine.fails(*run, "--name", "taken", "true", code=36)
@@ -143,7 +144,7 @@ def test_what_can_not_run_says_why_and_leaves_nothing(engine: Engine):
 @pytest.mark.parametrize(
     "options",
     [
-        (), ("--nonsense",), ("-m", "many"), ("--network", "token-ring"), ("-v", "a"),
+        (), ("--nonsense",), ("-m", "many"), ("-p", "80"), ("--rate-in", "1"), ("-v", "a"),
         ("-v", "a:b"), ("-v", "../x:/y"), ("--label", "x"), ("--ip", "10.0.0.1/24"),
         ("--rootfs", "/none"), ("--cpus", "0"),
     ],

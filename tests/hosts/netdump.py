@@ -6,6 +6,7 @@ import re
 import sys
 import time
 
+from tests.hosts import Lan, network
 from tests.hosts.host import CHECKOUT, Machine
 
 _SCRIPT = """
@@ -31,12 +32,31 @@ _FLEETING = re.compile(
 _LEARNED = re.compile(r"lladdr 02:4d:00:00:00|^02:4d:00:00:00|dev eth0 master br-lan *$|FAILED")
 
 
-def netdump(host: Machine) -> set[str]:
-    """Links, addresses, routes, neighbours, bridge entries, queues, nf_tables, namespaces."""
+def macs(lan: Lan) -> frozenset[str]:
+    """The MAC addresses of all machines, and of the network between them."""
+    told = [
+        machine.run(["sh", "-c", "cat /sys/class/net/*/address"]).stdout.split()
+        for machine in lan.machines
+    ]
+    own = network.within(
+        lan.net, lambda handle: [link.get_attr("IFLA_ADDRESS") for link in handle.get_links()]
+    )
+    return frozenset(mac for each in (*told, own) for mac in each)
+
+
+def netdump(host: Machine, others: frozenset[str] = frozenset()) -> set[str]:
+    """Links, addresses, routes, neighbours, bridge entries, queues, nf_tables, namespaces.
+
+    What the host knows of `others` (MAC addresses of machines) is left out.
+    """
     told = host.run(
         ["sh", "-c", _SCRIPT], env={"PYTHON": sys.executable, "CHECKOUT": str(CHECKOUT)}
     ).stdout
-    lines = (line for line in told.splitlines() if not _LEARNED.search(line))
+    lines = (
+        line
+        for line in told.splitlines()
+        if not _LEARNED.search(line) and others.isdisjoint(line.partition("lladdr ")[2].split())
+    )
     return {_FLEETING.sub("", line).strip() for line in lines}
 
 

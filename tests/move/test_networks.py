@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from migrate.runtime.errors import AddressTaken, NetworkUnknown, PortTaken
 from tests.engine import eventually
 from tests.hosts import Host, Lan
 from tests.hosts.host import Client, Machine
-from tests.hosts.netdump import await_ipv6, netdump
+from tests.hosts.netdump import await_ipv6, macs, netdump
 from tests.hosts.redis import MIGRATE
 from tests.move.faults import holding
 from tests.rootfs import busybox_rootfs
@@ -24,13 +25,17 @@ PROGRAMS = Path(__file__).parents[1] / "runtime/networks/programs"
 PYTHON = "/usr/bin/python3"
 ADDRESS, ADDRESS6 = "10.77.0.150", "fd00:77::150"
 CREATE = (MIGRATE, "network", "create", "front", "--parent", "br-lan", "--subnet", "10.77.0.0/24",
-          "--subnet6", "fd00:77::/64", "--option", "range=10.77.0.144/28")  # fmt: skip
+          "--subnet6", "fd00:77::/64", "--option")  # fmt: skip
+RANGES = ("range=10.77.0.144/29", "range=10.77.0.152/29")
 
 
 @pytest.fixture(scope="module")
 def busybox(lan: Lan) -> Path:
-    """A root file system where all hosts see it."""
-    return busybox_rootfs(lan.shared / "busybox")
+    """A root file system where all hosts see it, for which /usr is this machine's."""
+    root = busybox_rootfs(lan.shared / "busybox")
+    for name in ("lib", "lib64"):
+        (root / name).symlink_to(f"usr/{name}")
+    return root
 
 
 @pytest.fixture(scope="module")
@@ -41,33 +46,42 @@ def client(lan: Lan) -> Client:
 
 
 @pytest.fixture(scope="module")
-def pair(lan: Lan) -> tuple[Host, Host]:
+def pair(lan: Lan, client: Client) -> tuple[Host, Host]:
     """Two hosts with one network of the name `front`, on the link that they share."""
     alpha, beta = lan.host("alpha"), lan.host("beta")
-    for host in (alpha, beta):
-        host.run(CREATE)
+    for host, part in zip((alpha, beta), RANGES, strict=True):
+        host.run([*CREATE, part])
         # Forwarding, for published ports, is what stays of the first one.
         host.run([MIGRATE, "network", "create", "first", "--subnet6", "fd00:1::/64"])
         host.run([MIGRATE, "network", "rm", "first"])
         await_ipv6(host)
+    MACHINES.update(macs(lan))
     return alpha, beta
 
 
 @pytest.fixture
 def clean(pair: tuple[Host, Host], busybox: Path) -> Iterator[tuple[Host, Host]]:
     """Afterwards both hosts are as before."""
-    before = [netdump(host) for host in pair]
+    before = [dump(host) for host in pair]
     yield pair
     for host in pair:
         for name in leases_and_containers(host)[1]:
             host.run([MIGRATE, "rm", "-f", name])
-    assert [netdump(host) ^ was for host, was in zip(pair, before, strict=True)] == [set(), set()]
+    assert [dump(host) ^ was for host, was in zip(pair, before, strict=True)] == [set(), set()]
+
+
+MACHINES: set[str] = set()
+"""The MAC addresses of all machines here."""
+
+
+def dump(host: Host) -> set[str]:
+    return netdump(host, frozenset(MACHINES))
 
 
 def serve(host: Host, busybox: Path, *options: str) -> None:
     host.run(
         [MIGRATE, "run", "-d", "--name", "web", "--rootfs", str(busybox), "-v", "/usr:/usr:ro",
-         "-v", f"{PROGRAMS}:/programs:ro", "-v", "/lib:/lib:ro", "-v", "/lib64:/lib64:ro",
+         "-v", f"{PROGRAMS}:/programs:ro",
          "--network", "front", *options, PYTHON, "/programs/echo.py", "80"],
     )  # fmt: skip
     assert eventually(lambda: "ready" in host.run([MIGRATE, "logs", "web"]).stdout)
@@ -107,19 +121,19 @@ class Talk:
 @pytest.mark.timeout(180)
 def test_connections_ports_and_leases_follow(clean, client, busybox):
     alpha, beta = clean
-    before = netdump(alpha)
+    before = dump(alpha)
     serve(alpha, busybox, "--ip", ADDRESS, "--ip6", ADDRESS6, "-p", "8080:80")
     assert seen_as(client, alpha.address, 8080)
-    with_it = {line for line in netdump(alpha) - before if "veth" not in line}
+    with_it = {line for line in dump(alpha) - before if "veth" not in line}
     assert any("nft rule" in line for line in with_it)
     talk = Talk(client, (ADDRESS, 80), (ADDRESS6, 80), (ADDRESS, 80))
     hosts = (alpha, beta)
-    for turn in range(4):
+    for turn in range(2):
         source, target = hosts[turn % 2], hosts[(turn + 1) % 2]
         done = move(source, target)
         assert done.returncode == 0, done.stdout + done.stderr
         if turn == 0:
-            assert netdump(alpha) ^ before == set()
+            assert dump(alpha) ^ before == set()
         leases, names = leases_and_containers(target)
         assert names == ["web"]
         assert set(leases) == {ADDRESS, ADDRESS6}
@@ -135,12 +149,13 @@ def test_connections_ports_and_leases_follow(clean, client, busybox):
 
 def refused(source: Host, target: Host, error: type) -> str:
     """The words of a refusal that has changed nothing on either host."""
-    before = [netdump(host) for host in (source, target)]
+    hosts = (source, target)
+    before = [dump(host) for host in hosts]
     done = move(source, target)
     told = json.loads(done.stdout.splitlines()[-1])["error"]
     assert done.returncode == error.code, done.stderr
     assert leases_and_containers(source)[1] == ["web"]
-    assert [netdump(host) for host in (source, target)] == before
+    assert [dump(host) ^ was for host, was in zip(hosts, before, strict=True)] == [set()] * 2
     return f"{told['what']} {told['cause']} {told['mend']}"
 
 
@@ -154,17 +169,25 @@ def test_what_the_target_can_not_offer_is_refused_by_name(clean, client, busybox
     beta.run([*command, "--parent", "br-lan", "--mtu", "1400"])
     assert "mtu 1400, not none" in refused_without_network(alpha, beta)
     beta.run([MIGRATE, "network", "rm", "front"])
-    beta.run(CREATE)
-    with beta.popen([PYTHON, PROGRAMS / "echo.py", "8080"], stdout=-1, text=True) as server:
-        assert server.stdout
-        server.stdout.readline()
+    beta.run([*CREATE, RANGES[1]])
+    with listening(beta, 8080):
         assert "port 8080/tcp" in refused(alpha, beta, PortTaken)
-        server.kill()
     leases, _ = leases_and_containers(alpha)
     address = next(a for a in leases if ":" not in a)
     beta.run([MIGRATE, "run", "-d", "--name", "holder", "--rootfs", str(busybox), "--network",
               "front", "--ip", address, "sleep", "99"])  # fmt: skip
     assert f"the address {address} is taken" in refused(alpha, beta, AddressTaken)
+
+
+@contextlib.contextmanager
+def listening(host: Host, port: int) -> Iterator[None]:
+    server = host.popen([PYTHON, PROGRAMS / "echo.py", str(port)], stdout=-1, text=True)
+    try:
+        server.stdout.readline()
+        yield
+    finally:
+        server.kill()
+        server.communicate()
 
 
 def refused_without_network(source: Host, target: Host) -> str:
@@ -178,7 +201,7 @@ def test_a_move_that_fails_leaves_port_and_lease_at_the_source(clean, client, bu
     alpha, beta = clean
     serve(alpha, busybox, "--ip", ADDRESS, "-p", "8080:80")
     talk = Talk(client, (ADDRESS, 80))
-    before = [netdump(host) for host in clean]
+    before = [dump(host) for host in clean]
     holding.arm(beta, "restored-there")
     with alpha.popen(
         [MIGRATE, "move", "web", beta.ssh_target], stdout=-1, stderr=-1, text=True
@@ -189,7 +212,7 @@ def test_a_move_that_fails_leaves_port_and_lease_at_the_source(clean, client, bu
         command.communicate(timeout=60)
         assert command.returncode != 0
     beta.run([MIGRATE, "recover"], check=False)
-    assert [netdump(host) for host in clean] == before
+    assert [dump(host) ^ was for host, was in zip(clean, before, strict=True)] == [set()] * 2
     assert seen_as(client, alpha.address, 8080)
     assert leases_and_containers(beta) == ({}, [])
     (told,) = talk.end()
@@ -207,7 +230,9 @@ def test_connections_may_be_refused_or_closed_and_addresses_be_new(clean, client
     assert move(alpha, beta, "--tcp", "close").returncode == 0
     assert talk.end()[0]["errors"] != []
     assert seen_as(client, ADDRESS, 80) == client.address
-    assert move(beta, alpha, "--tcp", "refuse").returncode == 0
+    assert move(beta, alpha, "--tcp", "refuse", "--mode", "cold").returncode == 0
+    assert eventually(lambda: alpha.run([MIGRATE, "logs", "web"]).stdout.count("ready") == 2)
+    assert seen_as(client, alpha.address, 8080)
     done = move(alpha, beta, "--address", "new")
     assert done.returncode == 0, done.stdout + done.stderr
     leases, _ = leases_and_containers(beta)

@@ -12,7 +12,7 @@ from migrate.checkpoint.state import State
 from migrate.cli.agent import _asked
 from migrate.move import policy
 from migrate.move.errors import NotTheAgent, PolicyBad, RefusedByPolicy
-from migrate.runtime.records import Bind, Network, Record, Resources
+from migrate.runtime.records import Bind, Network, Port, Record, Resources
 from migrate.runtime.spec import Options, build
 from migrate.transfer.remote import agent_command_line
 from tests.hosts import Host, Lan
@@ -23,6 +23,7 @@ WEB = b"""
 [senders.web]
 images = ["shop/*"]
 networks = ["none", "bridge:br-*"]
+ports = ["80??/tcp"]
 host_paths = ["/srv/web"]
 capabilities = ["CAP_NET_ADMIN"]
 modes = ["cold", "pre-copy"]
@@ -74,6 +75,11 @@ def test_what_fits_is_taken(place: Path) -> None:
         ({"image": "", "rootfs": "/srv"}, "containers without an image"),
         ({"network": Network(driver="host")}, "the network 'host'"),
         ({"network": Network(driver="bridge", bridge="lan")}, "the network 'bridge:lan'"),
+        ({"network": Network(driver="bridge", name="lan")}, "the network 'bridge:lan'"),
+        (
+            {"network": Network("bridge", "br-lan", ports=(Port(8080, 80), Port(443, 443)))},
+            "a published port 443/tcp",
+        ),
         ({"binds": (Bind("/srv/webs", "/a"),)}, "a mount of /srv/webs"),
         ({"binds": (Bind("/srv/web/../../etc", "/a"),)}, "a mount of /srv/web/../../etc"),
         ({"resources": Resources()}, LIMITED), ({"resources": Resources(memory=1 << 21)}, LIMITED),

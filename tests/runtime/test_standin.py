@@ -14,7 +14,7 @@ import pytest
 from migrate.runtime.networks.standin import KEPT, StandIn, deliver
 
 pytestmark = pytest.mark.root
-MAC, IP = "02:00:00:00:77:01", "10.213.9.5"
+MAC, IP, IP6 = "02:00:00:00:77:01", "10.213.9.5", "fd00:213::5"
 MAC_BYTES = bytes.fromhex(MAC.replace(":", ""))
 
 
@@ -53,7 +53,7 @@ def numbers(frames: list[bytes]) -> list[int]:
 
 
 def standing(bridge: str) -> StandIn:
-    made = StandIn(f"sis{os.getpid()}", bridge, MAC, IP)
+    made = StandIn(f"sis{os.getpid()}", bridge, MAC, IP, IP6)
     time.sleep(0.1)
     return made
 
@@ -84,6 +84,45 @@ def test_it_tells_the_link_who_has_the_address(link, sender) -> None:
             if data[12:14] == b"\x08\x06" and data[6:12] == MAC_BYTES:
                 told.append(data[28:32])
         assert told == [socket.inet_aton(IP)] * 2
+    finally:
+        stand_in.close()
+
+
+def test_it_tells_ipv6_neighbours_too(link, sender) -> None:
+    stand_in = standing(link[0])
+    try:
+        stand_in.take_over()
+        while True:
+            data = sender.recv(2048)
+            if data[12:14] == b"\x86\xdd" and data[54] == 136 and data[6:12] == MAC_BYTES:
+                assert data[62:78] == socket.inet_pton(socket.AF_INET6, IP6)
+                return
+    finally:
+        stand_in.close()
+
+
+def test_who_asks_for_its_addresses_is_kept_as_well(link, sender) -> None:
+    other = b"\x02\0\0\0\0\x99"
+    ask = (
+        b"\xff" * 6 + other + b"\x08\x06" + bytes.fromhex("0001080006040001") + other
+        + socket.inet_aton("10.213.9.9") + bytes(6)
+    )  # fmt: skip
+    head = b"\x33\x33\xff\0\0\5" + other + b"\x86\xdd" + bytes.fromhex("6000000000203aff")
+    solicit = head + bytes(32) + b"\x87" + bytes(7)
+    asked = [
+        ask + socket.inet_aton(IP), solicit + socket.inet_pton(socket.AF_INET6, IP6) + bytes(8)
+    ]  # fmt: skip
+    else_asked = [
+        ask + socket.inet_aton("10.213.9.6"),
+        solicit + socket.inet_pton(socket.AF_INET6, "fd00:213::6") + bytes(8),
+    ]
+    stand_in = standing(link[0])
+    try:
+        for one in (*asked, *else_asked):
+            sender.send(one)
+        time.sleep(0.1)
+        kept = stand_in.frames()
+        assert [f for f in kept if f[6:12] == other] == asked
     finally:
         stand_in.close()
 

@@ -29,6 +29,7 @@ _BPF = ("bpf", "[bpf", "btf")
 # CRIU, criu/files.c, dump_one_file: memory devices, terminals (4, 5, 136-143), and tun (10:200).
 _DUMPABLE_MAJORS = {1, 4, 5, *range(136, 144)}
 _TUN = (10, 200)
+_COUNT_KEPT = 1 << 32
 _PIDFD_THREAD = os.O_EXCL  # include/uapi/linux/pidfd.h
 
 
@@ -42,6 +43,22 @@ def open_files(container: Container) -> Iterator[NotDumpable]:
             if found and found not in told:
                 told.add(found)
                 yield task.known(found, f"has {_words(descriptor)} open")
+            if (lost := _lost_of_counter(descriptor)) and lost not in told:
+                told.add(lost)
+                yield NotDumpable(
+                    f"{task.title} has an eventfd {lost}",
+                    cause="CRIU restores it without that (criu/eventfd.c), and tells nobody",
+                    mend="end what uses it first, or use --mode cold",
+                )
+
+
+def _lost_of_counter(descriptor: Descriptor) -> str:
+    """What of an eventfd CRIU loses, in words (Linux, fs/eventfd.c, eventfd_show_fdinfo)."""
+    if descriptor.fields.get("eventfd-semaphore", "0") != "0":
+        return "that counts as a semaphore (EFD_SEMAPHORE)"
+    if int(descriptor.fields.get("eventfd-count", "0"), 16) >= _COUNT_KEPT:
+        return "whose count has more than 32 bits"
+    return ""
 
 
 def _mounts(task: Task) -> frozenset[str] | None:

@@ -14,8 +14,9 @@ from migrate.move.errors import ContainerUnfit, TargetUnfit
 from migrate.move.facts import Facts
 from migrate.move.modes import LATE, LAZY, lacking_for_late, lacking_for_pre_copy
 from migrate.move.preflight import connections, hosts
+from migrate.move.preflight.target import NETWORK_SUBJECT
 from migrate.move.sharing import Apart
-from migrate.runtime.records import Process
+from migrate.runtime.records import Network, Process
 
 ROOM = 64 << 20  # bytes kept free at the target beside what is sent
 
@@ -61,6 +62,7 @@ def verdicts_of(case: Case, state: State, skip: Collection[str]) -> list[Verdict
         new = [Verdict("address", "whether it can have a new address", found, skippable=False)]
     else:
         new = []
+    new.append(_network(case, state))
     if not case.keeps_memory:
         return [same, *new, *hosts.room(case.there, memory=case.memory, disk=ROOM, skip=skip)]
     assert case.process
@@ -80,6 +82,23 @@ def verdicts_of(case: Case, state: State, skip: Collection[str]) -> list[Verdict
                 tuple(connections.obstacles(state, case.process, case.tcp)),
                 skipped="connections" in skip),
     ]  # fmt: skip
+
+
+def _network(case: Case, state: State) -> Verdict:
+    """An older target would pass over what it does not know, and say nothing."""
+    network = state.record.network
+    known_before = Network(
+        network.driver, network.bridge, network.address, network.mac, network.gateway
+    )
+    needs = network != known_before or state.close_connections
+    found: tuple[MigrateError, ...] = ()
+    if needs and not case.there.networks:
+        found = (TargetUnfit(
+            "the target's migrate is too old for the container's network",
+            cause="it knows no networks by name, no published ports, no IPv6 and no limits",
+            mend="install this version there: 'migrate host setup'",
+        ),)  # fmt: skip
+    return Verdict("network", NETWORK_SUBJECT, found, skippable=False)
 
 
 def _lacking(case: Case) -> Iterator[MigrateError]:

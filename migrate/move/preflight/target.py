@@ -19,6 +19,7 @@ from migrate.runtime.records import Record, load_all
 from migrate.runtime.storage import bind_source, driver_for
 
 CPU_SUBJECT = "what the CPUs can do"
+NETWORK_SUBJECT = "its network, and whether its addresses and ports are free"
 MOST = 64  # verdicts and obstacles that are taken from another host
 
 
@@ -36,7 +37,7 @@ def verdicts_here(
          lambda: refuse_if_cordoned(paths, f"take '{record.name}'", "the target")),
         ("name", "whether name and id are free there", lambda: _name_free(record, others)),
         ("paths", "the host's paths that it mounts", lambda: _binds_there(paths, record)),
-        ("network", "its network, and whether its addresses and ports are free",
+        ("network", NETWORK_SUBJECT,
          lambda: driver_of(record.network.driver).check(own, record.network, others)),
         ("storage", "whether a storage driver works there", lambda: _storage_works(paths)),
         ("volumes", "volumes of other containers by these names",

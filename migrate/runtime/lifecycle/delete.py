@@ -32,7 +32,7 @@ def delete(paths: Paths, record: Record, *, force: bool = False) -> None:
         unmake(paths, record)
         forget_network(paths, record)
         remove_storage(own)
-    names.refresh(paths, record)
+    names.removed(paths, record)
 
 
 def _end_monitor(paths: Paths, record: Record) -> None:

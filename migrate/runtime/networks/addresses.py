@@ -43,11 +43,11 @@ def settle(
     """
     others = list(others)
     taken = {*_taken(others), *leases.read(own.paths, definition.name)}
-    network = _with_address4(wanted, definition, taken, answers)
-    network = _with_address6(network, definition, taken, answers)
     if wanted.mac and not _MAC.fullmatch(wanted.mac):
         raise NetworkFailed(f"'{wanted.mac}' is no MAC address", mend="as 02:00:00:00:00:01")
-    network = msgspec.structs.replace(network, mac=wanted.mac or random_mac())
+    wanted = msgspec.structs.replace(wanted, mac=wanted.mac or random_mac())
+    network = _with_address4(wanted, definition, taken, answers)
+    network = _with_address6(network, definition, taken, answers)
     refuse_taken(network, others)
     claim(own, network, definition)
     return network
@@ -95,7 +95,9 @@ def _with_address6(
 ) -> Network:
     address, gateway = wanted.address6, wanted.gateway6
     if not address and definition.subnet6:
-        address = _free(definition.subnet6, definition, taken, answers)
+        address = _from_mac(wanted.mac, definition.subnet6)
+        if not address or plain(address) in taken:
+            address = _free(definition.subnet6, definition, taken, answers)
     if not address:
         if gateway:
             raise NetworkFailed(f"the gateway {gateway} has no address beside it", mend="--ip6")
@@ -175,6 +177,20 @@ def refuse_taken(network: Network, others: Iterable[Record]) -> None:
                 f"the address {address} is taken",
                 cause=f"container '{taken[address]}' on this host has it",
             )
+
+
+def _from_mac(mac: str, subnet: str) -> str:
+    """The address of that MAC (RFC 4291, appendix A), "" where the subnet is too small for it.
+
+    Hosts that share a link need not agree on who hands out what: the MACs are random.
+    """
+    network = ipaddress.IPv6Network(subnet)
+    if network.prefixlen > 64:
+        return ""
+    octets = bytearray.fromhex(mac.replace(":", ""))
+    octets[0] ^= 0x02
+    interface = int.from_bytes(octets[:3] + b"\xff\xfe" + octets[3:], "big")
+    return f"{network[interface]}/{network.prefixlen}"
 
 
 def _free(

@@ -20,6 +20,7 @@ from migrate.errors import MigrateError
 from migrate.kernel.files import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2, write_atomically
 from migrate.runtime import locks
 from migrate.runtime.networks import definition
+from migrate.runtime.networks.definition import Definition
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import NAME_PATTERN, Record, load_all
 
@@ -48,17 +49,18 @@ def learn(paths: Paths, network: str, told: Mapping[str, tuple[str, ...]]) -> No
 
     It is checked, and what is wrong is left out. Raises OSError.
     """
-    if not _is_shared(paths, network):
+    found = _shared(paths, network)
+    if found is None:
         return
+    subnets = [ipaddress.ip_network(text) for text in (found.subnet, found.subnet6) if text]
     checked = {
         name: addresses
         for name, addresses in list(told.items())[:MOST]
-        if NAME_PATTERN.fullmatch(name) and all(map(_is_address, addresses))
+        if NAME_PATTERN.fullmatch(name) and all(_is_of(subnets, text) for text in addresses)
     }
     with _locked(paths, network):
-        merged = dict(list((_elsewhere(paths, network) | checked).items())[-MOST:])
-        paths.networks.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_atomically(paths.networks / f"{network}.names", msgspec.json.encode(merged))
+        merged = list((_elsewhere(paths, network) | checked).items())[-MOST:]
+        _write_elsewhere(paths, network, dict(merged))
 
 
 def moved_away(paths: Paths, record: Record) -> None:
@@ -66,6 +68,18 @@ def moved_away(paths: Paths, record: Record) -> None:
     if record.network.name:
         with contextlib.suppress(OSError, MigrateError):
             learn(paths, record.network.name, {record.name: _addresses(record)})
+            refresh(paths, record)
+
+
+def removed(paths: Paths, record: Record) -> None:
+    """The container is no more: nothing is called so."""
+    network = record.network.name
+    if network:
+        with contextlib.suppress(OSError, MigrateError):
+            with _locked(paths, network):
+                there = _elsewhere(paths, network)
+                if there.pop(record.name, None):
+                    _write_elsewhere(paths, network, there)
             refresh(paths, record)
 
 
@@ -106,19 +120,25 @@ def _elsewhere(paths: Paths, network: str) -> Names:
         return {}
 
 
-def _is_shared(paths: Paths, network: str) -> bool:
-    """Whether containers reach each other over hosts."""
+def _write_elsewhere(paths: Paths, network: str, there: Names) -> None:
+    paths.networks.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_atomically(paths.networks / f"{network}.names", msgspec.json.encode(there))
+
+
+def _shared(paths: Paths, network: str) -> Definition | None:
+    """The network, if its containers reach each other over hosts."""
     with contextlib.suppress(MigrateError):
         found = definition.find(paths, network)
-        return bool(found.parent) or found.driver != "bridge"
-    return False
+        return found if found.parent or found.driver != "bridge" else None
+    return None
 
 
-def _is_address(text: str) -> bool:
+def _is_of(subnets: list[definition.Subnet], text: str) -> bool:
     try:
-        return str(ipaddress.ip_address(text)) == text
+        found = ipaddress.ip_address(text)
     except ValueError:
         return False
+    return str(found) == text and any(found in subnet for subnet in subnets)
 
 
 def _locked(paths: Paths, network: str) -> contextlib.AbstractContextManager[None]:

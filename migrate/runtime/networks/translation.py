@@ -68,14 +68,15 @@ def publish(own: ContainerPaths, network: Network, device: str) -> None:
     """
     if not network.ports:
         return
-    _mark(own).touch(mode=0o600)
     with _changing(own.paths, "ports"):
+        _mark(own).write_text(device)
         for family, address in ((IPV4, network.address), (IPV6, network.address6)):
             rules = list(_rules(own.identifier, network, address, device)) if address else []
             if rules:
                 forward(family)
                 nftables.add(family, TABLE, CHAINS, rules)
-        Path(f"/proc/sys/net/ipv4/conf/{device}/route_localnet").write_text("1")
+        if any(_is_for(port, 4) for port in network.ports):
+            _let_loopback_out(own.paths, device)  # only now: what guards it is there
 
 
 def withdraw(own: ContainerPaths) -> None:
@@ -83,13 +84,41 @@ def withdraw(own: ContainerPaths) -> None:
     if not _mark(own).exists():
         return
     with _changing(own.paths, "ports"):
+        _keep_loopback_in(own)
         for family in (IPV4, IPV6):
             nftables.remove(family, TABLE, CHAINS, own.identifier)
-    _mark(own).unlink(missing_ok=True)
+        _mark(own).unlink(missing_ok=True)
 
 
 def _mark(own: ContainerPaths) -> Path:
+    """There while rules may be: the name of the device."""
     return own.run / "published"
+
+
+def _loopback(paths: Paths, device: str) -> tuple[Path, Path]:
+    """The setting that lets packets from 127.0.0.0/8 leave, and a file: it was set by us."""
+    setting = Path(f"/proc/sys/net/ipv4/conf/{device}/route_localnet")
+    return setting, paths.run / f".loopback-{device}"
+
+
+def _let_loopback_out(paths: Paths, device: str) -> None:
+    setting, ours = _loopback(paths, device)
+    if setting.read_text().strip() == "0":
+        ours.touch(mode=0o600)
+        setting.write_text("1")
+
+
+def _keep_loopback_in(own: ContainerPaths) -> None:
+    """As it was, with the last container that publishes ports on its device."""
+    device = _mark(own).read_text()
+    setting, ours = _loopback(own.paths, device)
+    for mark in own.paths.run.glob("containers/*/published"):
+        if mark != _mark(own) and mark.read_text() == device:
+            return
+    if ours.exists():
+        with contextlib.suppress(FileNotFoundError):  # the device has gone
+            setting.write_text("0")
+        ours.unlink(missing_ok=True)
 
 
 def _owner(name: str) -> str:

@@ -57,6 +57,16 @@ def test_what_a_program_has_is_found(place, kind: str, check: str, name: str):
     refused(place, begin(place, kind), check, name)
 
 
+@pytest.mark.parametrize(
+    ("kind", "words"), [("counting_semaphore", "EFD_SEMAPHORE"), ("large_count", "32 bits")]
+)
+def test_a_counter_that_criu_would_change_is_found(place, kind: str, words: str):
+    found = verdicts(place, begin(place, kind))
+    assert [v.check for v in found.values() if not v.passed] == ["open-files"]
+    (error,) = found["open-files"].obstacles
+    assert words in error.what
+
+
 def test_a_socket_of_the_host_is_found(place):
     directory = place.directory / "daemon"
     directory.mkdir()

@@ -140,6 +140,16 @@ def message_queue(directory):
     return checked(libc.mq_open(b"/victim", os.O_RDWR | os.O_CREAT, 0o600, None))
 
 
+def counting_semaphore(directory):
+    return os.eventfd(3, os.EFD_SEMAPHORE)
+
+
+def large_count(directory):
+    counter = os.eventfd(0)
+    os.eventfd_write(counter, 1 << 32)
+    return counter
+
+
 def unix_outside(directory):
     """Connected to the socket that the stage has made."""
     connection = socket.socket(socket.AF_UNIX)

@@ -6,11 +6,13 @@ import pytest
 from msgspec.structs import replace
 
 from migrate.checkpoint.preflight import Verdict, joined, obstacles
+from migrate.checkpoint.state import State
 from migrate.move.errors import TargetUnfit
 from migrate.move.facts import Facts
 from migrate.move.preflight import hosts, target
 from migrate.move.preflight.source import SKIPPABLE, Case, verdicts_of
 from migrate.move.sharing import Apart
+from migrate.runtime.records import Network, Port, Record
 
 HERE = Facts(
     host_id="a" * 32, name="here", version="1", machine="x86_64", kernel="6.1", criu="4.2.1",
@@ -57,8 +59,37 @@ def test_a_clock_is_told_in_words() -> None:
 def test_a_container_that_stands_still_needs_room_alone() -> None:
     there = replace(THERE, machine="aarch64", criu="", cpu_flags=())
     case = Case("cold", HERE, there, 0, Apart())
-    assert [v.check for v in verdicts_of(case, None, ())] == ["hosts", "memory", "disk"]  # type: ignore[arg-type]
+    checks = [v.check for v in verdicts_of(case, state(Network()), ())]
+    assert checks == ["hosts", "network", "memory", "disk"]
     assert case.cpu() == b""
+
+
+def state(network: Network, **more: bool) -> State:
+    return State(Record("ab12", "web", created=1.0, network=network), {}, {}, (), **more)
+
+
+@pytest.mark.parametrize(
+    "described",
+    [
+        state(Network("bridge", name="web", address="10.0.0.2/24")),
+        state(Network("bridge", "br0", "10.0.0.2/24", ports=(Port(80, 80),))),
+        state(Network("bridge", "br0", "10.0.0.2/24", address6="fd00::2/64")),
+        state(Network("bridge", "br0", "10.0.0.2/24", rate_in=10**6)),
+        state(Network("bridge", "br0", "10.0.0.2/24"), close_connections=True),
+    ],
+)
+def test_an_older_target_that_would_pass_over_it_is_refused(described: State) -> None:
+    for there, words in ((THERE, ["too old"]), (replace(THERE, networks=True), [])):
+        case = Case("cold", HERE, there, 0, Apart())
+        told = [e.what for v in verdicts_of(case, described, ()) for e in v.obstacles]
+        assert len(told) == len(words)
+        assert all(word in text for word, text in zip(words, told, strict=True))
+
+
+def test_an_older_target_takes_what_it_knows() -> None:
+    described = state(Network("bridge", "br0", "10.0.0.2/24", "02:00:00:00:00:01", "10.0.0.1"))
+    case = Case("cold", HERE, THERE, 0, Apart())
+    assert obstacles(verdicts_of(case, described, ())) == []
 
 
 def test_both_words_on_one_check_become_one() -> None:

@@ -90,6 +90,15 @@ def test_an_address_that_answers_is_not_given(paths):
     assert (network.address, network.address6) == ("10.89.7.3/29", "fd00:89::3/125")
 
 
+def test_ipv6_addresses_are_of_the_mac_where_there_is_room(paths):
+    wide = msgspec.structs.replace(SMALL, subnet6="fd00:89::/64")
+    network = container(paths, "a", Network(mac="02:00:00:00:00:01"), wide)
+    assert network.address6 == "fd00:89::ff:fe00:1/64"
+    again = container(paths, "b", Network(mac="02:00:00:00:00:01"), wide)
+    assert again.address6 == "fd00:89::2/64"
+    assert container(paths, "c", of=wide).address6 != container(paths, "d", of=wide).address6
+
+
 @pytest.mark.parametrize(
     ("wanted", "words"),
     [

@@ -22,8 +22,11 @@ PYTHON = "/usr/bin/python3"
 
 @pytest.fixture(scope="module")
 def busybox(lan: Lan) -> Path:
-    """A root file system where all hosts see it."""
-    return busybox_rootfs(lan.shared / "busybox")
+    """A root file system where all hosts see it, for which /usr is this machine's."""
+    root = busybox_rootfs(lan.shared / "busybox")
+    for name in ("lib", "lib64"):
+        (root / name).symlink_to(f"usr/{name}")
+    return root
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +64,7 @@ def run(host: Host, busybox: Path, *words: str, name: str = "web", check: bool =
     """A container with this machine's Python and the programs of the tests."""
     done = host.run(
         [MIGRATE, "run", "-d", "--name", name, "--rootfs", str(busybox), "-v", "/usr:/usr:ro",
-         "-v", f"{PROGRAMS}:/programs:ro", "-v", "/lib:/lib:ro", "-v", "/lib64:/lib64:ro", *words],
+         "-v", f"{PROGRAMS}:/programs:ro", *words],
         check=check,
     )  # fmt: skip
     return str(done.stdout if check else done.stderr)
@@ -112,7 +115,10 @@ def test_ways_in_and_out_and_nothing_left(host, outside, network, busybox):
         assert host.run([*inside, outside.address, "7"]).stdout.strip() == host.address
         assert host.run([*inside, "fd00:77::200", "7"]).stdout.strip() == "fd00:77::2"
         server.kill()
+    local = ["cat", "/proc/sys/net/ipv4/conf/mb-inner/route_localnet"]
+    assert host.run(local).stdout == "1\n"
     host.run([MIGRATE, "rm", "-f", "web"])
+    assert host.run(local).stdout == "0\n"
     assert netdump(host) ^ before == set()
 
 
@@ -175,3 +181,31 @@ def test_many_at_once_get_addresses_of_their_own(host, network, busybox):
     assert set(leases.values()) == set(ids)
     host.run([MIGRATE, "rm", "-f", *ids])
     assert json.loads(host.run([MIGRATE, "network", "inspect", network]).stdout)["leases"] == {}
+
+
+def test_a_parent_becomes_a_port_and_is_given_back(host, busybox):
+    before = netdump(host)
+    host.run(["ip", "link", "add", "nic0", "type", "veth", "peer", "name", "cable"])
+    host.run(["ip", "link", "set", "cable", "up"])
+    create = [MIGRATE, "network", "create", "lan", "--subnet", "10.90.0.0/24"]
+
+    def refused(*options: str) -> str:
+        return str(host.run([*create, *options], check=False).stderr)
+
+    assert "belongs to 'br-lan'" in refused("--parent", "eth0")
+    assert "no interface 'nic9'" in refused("--parent", "nic9")
+    host.run(["ip", "addr", "add", "10.90.0.7/24", "dev", "nic0"])
+    assert "has addresses of this host" in refused("--parent", "nic0")
+    host.run(["ip", "addr", "flush", "dev", "nic0"])
+    host.run([*create, "--parent", "nic0", "--mtu", "1400"])
+    run(host, busybox, "--network", "lan", "sleep", "99")
+    assert "master mb-lan" in host.run(["ip", "link", "show", "nic0"]).stdout
+    assert "10.90.0." not in host.run(["ip", "addr", "show", "mb-lan"]).stdout
+    inside = host.run([MIGRATE, "exec", "web", "ip", "addr", "show", "eth0"]).stdout
+    assert "mtu 1400" in inside
+    assert "10.90.0.1/24" in inside
+    host.run([MIGRATE, "rm", "-f", "web"])
+    host.run([MIGRATE, "network", "rm", "lan"])
+    assert "master" not in host.run(["ip", "link", "show", "nic0"]).stdout
+    host.run(["ip", "link", "del", "nic0"])
+    assert netdump(host) ^ before == set()

@@ -79,6 +79,14 @@ def test_who_has_moved_on_a_shared_link_is_still_known(paths):
     assert "gone" not in hosts(paths, web)
 
 
+def test_who_is_removed_is_forgotten(paths):
+    web, gone = member(paths, "web", "10.0.0.2/24"), member(paths, "gone", "10.0.0.3/24")
+    names.learn(paths, "shared", names.known(paths, "shared"))  # it has come from elsewhere
+    paths.container(gone.identifier).record.unlink()
+    names.removed(paths, gone)
+    assert "gone" not in hosts(paths, web)
+
+
 def test_who_has_left_a_link_of_this_host_alone_is_not(paths):
     stays = member(paths, "stays", "10.1.0.2/24", "inner")
     gone = member(paths, "gone", "10.1.0.3/24", "inner")
@@ -90,7 +98,8 @@ def test_who_has_left_a_link_of_this_host_alone_is_not(paths):
 def test_what_another_host_tells_is_checked(paths):
     web = member(paths, "web", "10.0.0.2/24")
     told = {"db": ("10.0.0.3",), "a\nb": ("10.0.0.4",), "evil": ("10.0.0.5 google.com",),
-            "web": ("6.6.6.6",)}  # fmt: skip
+            "far": ("6.6.6.6",),
+            "web": ("10.0.0.9",)}  # fmt: skip
     names.learn(paths, "shared", told)
     names.learn(paths, "no-such", told)
     assert names.known(paths, "shared") == {"db": ("10.0.0.3",), "web": ("10.0.0.2",)}

@@ -1,4 +1,5 @@
-/* The other end has closed: what it sent can be read, then comes the end. */
+/* The other end has closed: what it sent can be read. Who closed has left nothing but the kernel's
+   memory of a connection, which no dump holds; so nothing is said of what comes afterwards. */
 #include "loopback.h"
 static int ends[2];
 static void make(void)
@@ -10,5 +11,4 @@ static void make(void)
 static void check(void)
 {
     must(waits(ends[1], "goodbye"));
-    must(state_of(ends[1]) == TCP_CLOSE_WAIT);
 }

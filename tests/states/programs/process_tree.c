@@ -39,6 +39,6 @@ static void check(void)
     int fd = done(open(path, O_RDONLY));
     must(read(fd, text, sizeof text - 1) > 0);
     close(fd);
-    snprintf(expected, sizeof expected, " S %d ", pids[1]);
-    must(strstr(text, expected));
+    snprintf(expected, sizeof expected, " %d ", pids[1]);
+    must(strncmp(strrchr(text, ')') + 3, expected, strlen(expected)) == 0);
 }
