@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from migrate.checkpoint.bring_back import BroughtBack as Restored
 from migrate.checkpoint.save import Saved as Checkpoint
+from migrate.errors import MigrateError
 from migrate.move.outgoing import Wish
 from migrate.move.plan import Plan
 from migrate.move.progress import Event, Result
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Checkpoint", "Container", "Restored", "Settled", "checkpoint", "containers", "move",
-    "plan_move", "recover", "restore",
+    "plan_move", "plan_moves", "recover", "restore",
 ]  # fmt: skip
 
 Report = Callable[[Event], None]
@@ -120,6 +121,31 @@ def plan_move(name: str, target: str, wish: Wish | None = None, *, trace: Path |
     """
     with _mover(name, target, wish or Wish(), trace, on_event) as mover:
         return mover.plan()
+
+
+def plan_moves(
+    names: Sequence[str], target: str, wish: Wish | None = None
+) -> Iterator[tuple[str, Plan | MigrateError]]:
+    """`plan_move` for several containers, over one connection, each with its name.
+
+    What stands against one alone is in its place; raises TargetInvalid, and what connecting raises.
+    """
+    from migrate.move.sending import Move
+    from migrate.transfer.errors import ConnectionLost
+    from migrate.transfer.ssh import connect
+    from migrate.transfer.target import Target
+
+    paths, address, wish = Paths.from_environment(), Target.parse(target), wish or Wish()
+    _prime()
+    with connect(address, command=wish.remote_command or None) as connection:
+        for name in names:
+            try:
+                record = records.find(paths, name)
+                yield name, Move(paths, record, connection, address, wish, _silent).plan()
+            except ConnectionLost:
+                raise
+            except MigrateError as error:
+                yield name, error
 
 
 def move(name: str, target: str, wish: Wish | None = None, *, trace: Path | None = None,

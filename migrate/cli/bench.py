@@ -10,6 +10,7 @@ import click
 from migrate.cli.benchcomparison import runtime, transfer
 from migrate.cli.benchdowntime import downtime
 from migrate.cli.benchevacuate import evacuate
+from migrate.cli.benchnetwork import network
 from migrate.cli.benchoptions import json_option, output_option, runs_option, save, say
 from migrate.cli.benchresults import compare, report
 from migrate.cli.benchtracked import tracked
@@ -24,9 +25,9 @@ def bench() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON line for each.")
 def list_benchmarks(as_json: bool) -> None:
     """List the benchmarks and what each measures."""
-    from migrate.bench import downtime, evacuate, overhead, runtime, tracked, transfer
+    from migrate.bench import downtime, evacuate, network, overhead, runtime, tracked, transfer
 
-    for module in (overhead, downtime, tracked, evacuate, runtime, transfer):
+    for module in (overhead, downtime, network, tracked, evacuate, runtime, transfer):
         line = (module.__doc__ or "").splitlines()[0]
         name, _, measures = line.partition(": ")
         click.echo(json.dumps({"name": name, "measures": measures}) if as_json else line)
@@ -62,5 +63,5 @@ def overhead(runs: int, output: Path | None, as_json: bool, check: bool) -> None
         )
 
 
-for command in (downtime, tracked, evacuate, runtime, transfer, report, compare):
+for command in (downtime, network, tracked, evacuate, runtime, transfer, report, compare):
     bench.add_command(command)

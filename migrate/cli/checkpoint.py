@@ -101,9 +101,11 @@ def restore(source: Path, name: str | None, identity: Path | None, as_json: bool
     is made anew.
     """
     from migrate.api import local as api
+    from migrate.cli.peers import tell_come_by_id
 
     count = _Lines(str(source), silent=as_json)
     result = api.restore(source, name=name, identity=identity, on_progress=count)
+    tell_come_by_id(result.container)
     if as_json:
         _print_json(asdict(result))
         return

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from migrate.cli.names import for_each, names_argument
+
+if TYPE_CHECKING:
+    from migrate.runtime.paths import Paths
+    from migrate.runtime.records import Record
 
 
 @click.command()
@@ -90,11 +96,19 @@ def rm(names: tuple[str, ...], force: bool) -> None:
     \b
     Example: migrate rm -f web db
     """
+    from migrate.cli.peers import tell_gone
     from migrate.runtime.debris import clear_debris
     from migrate.runtime.lifecycle.delete import delete
-    from migrate.runtime.paths import Paths
+    from migrate.runtime.paths import Paths as HostPaths
+
+    removed: list[Record] = []
+
+    def remove(paths: Paths, record: Record) -> None:
+        delete(paths, record, force=force)
+        removed.append(record)
 
     try:
-        for_each(names, lambda paths, record: delete(paths, record, force=force))
+        for_each(names, remove)
     finally:
-        clear_debris(Paths.from_environment())
+        clear_debris(HostPaths.from_environment())
+        tell_gone(HostPaths.from_environment(), removed)

@@ -113,13 +113,14 @@ if TYPE_CHECKING:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write what both hosts did, and when, to FILE: a trace for Perfetto or Chrome.",
 )
+@click.option("--beside", multiple=True, hidden=True, metavar="NAME", help="Plan these, too.")
 @click.option("--stop-at-eof", is_flag=True, hidden=True, help="Ctrl-C when standard input ends.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line: events, the result.")
 def move(
     name: str, target: str, mode: str, max_downtime: int, max_rounds: int, auto_converge: bool,
     tracker: str, verify: bool, tcp: str, address: str, skip: tuple[str, ...], explain: bool,
     dry_run: bool, bandwidth: int | None, stop_time: float, remote_command: str, trace: Path | None,
-    stop_at_eof: bool, as_json: bool,
+    beside: tuple[str, ...], stop_at_eof: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Move a container to another host, with its open connections alive.
 
@@ -139,6 +140,9 @@ def move(
     target = address_of(target)
     if stop_at_eof:
         _stop_at_eof()
+    if beside:
+        _plan_several((name, *beside), target, wish)
+        return
     if as_json:
         _carry_out(name, target, wish, dry_run, trace, _json_event, _json_plan, _json_result)
         return
@@ -164,6 +168,22 @@ def _carry_out(
     plan(made)
     if made.obstacles:
         raise MoveRefused.together(f"'{made.name}' can't move", made.obstacles)
+
+
+def _plan_several(names: tuple[str, ...], target: str, wish: Wish) -> None:
+    """For `migrate evacuate`: a line each, `{"of": NAME, "plan" or "error"}`; nothing is moved."""
+    from migrate.api import local as api
+    from migrate.move.errors import MoveRefused
+    from migrate.move.plan import Plan
+
+    for name, made in api.plan_moves(names, target, wish):
+        if not isinstance(made, Plan):
+            _print({"of": name, "error": made.to_wire()})
+        elif made.obstacles:
+            error = MoveRefused.together(f"'{made.name}' can't move", made.obstacles)
+            _print({"of": name, "error": error.to_wire()})
+        else:
+            _print({"of": name, "plan": made.as_json()})
 
 
 def _stop_at_eof() -> None:

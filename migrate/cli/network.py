@@ -138,6 +138,26 @@ def rm(names: tuple[str, ...], as_json: bool) -> None:
         raise errors[0]
 
 
+@network.command(epilog="Example: migrate network sync blue")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...",
+                shell_complete=complete_networks)  # fmt: skip
+def sync(names: tuple[str, ...]) -> None:
+    """Ask the other hosts of networks which containers they have, and tell them what is here.
+
+    Hosts tell each other when containers come, go and move; this is for one that did not answer.
+    """
+    from migrate.move import telling
+    from migrate.runtime.errors import NetworkFailed
+    from migrate.runtime.paths import Paths
+
+    complaints = [c for name in names for c in telling.sync(Paths.from_environment(), name)]
+    if complaints:
+        raise NetworkFailed(
+            "not every host could be asked", cause="; ".join(complaints),
+            mend="try again when they answer",
+        )  # fmt: skip
+
+
 def _plain(found: Definition) -> dict[str, Any]:
     """With its defaults, too: a reader need not know them."""
     import msgspec

@@ -98,10 +98,14 @@ def create(**given: Any) -> None:
     \b
     Example: migrate create --name web --rootfs /srv/rootfs httpd -f
     """
+    from migrate.cli.peers import tell_come
     from migrate.runtime.paths import Paths
     from migrate.runtime.request import make
 
-    click.echo(make(Paths.from_environment(), _request(given)).identifier)
+    paths = Paths.from_environment()
+    record = make(paths, _request(given))
+    tell_come(paths, record)
+    click.echo(record.identifier)
 
 
 @click.command(context_settings=_SETTINGS)
@@ -122,6 +126,7 @@ def run(detach: bool, keys: str, **given: Any) -> int:
               migrate run -d --name db -v data:/data --network bridge redis:7
               migrate run --rm -it IMAGE sh
     """
+    from migrate.cli.peers import tell_come
     from migrate.runtime.detachkeys import parse
     from migrate.runtime.lifecycle.delete import delete
     from migrate.runtime.lifecycle.start import start
@@ -139,8 +144,10 @@ def run(detach: bool, keys: str, **given: Any) -> int:
         except BaseException:
             delete(paths, record, force=True)
             raise
+        tell_come(paths, record)
         click.echo(record.identifier)
         return 0
+    tell_come(paths, record)
     from migrate.cli.foreground import run_attached
 
     return run_attached(paths, record, detach_keys)

@@ -11,13 +11,14 @@ import msgspec
 
 from migrate.checkpoint.state import decode
 from migrate.kernel.tap import FRAME_LIMIT
-from migrate.move import facts, journal, policy, receiving, steps, survey, todo
+from migrate.move import facts, journal, policy, receiving, steps, survey, telling, todo
 from migrate.move.errors import MoveUnknown
 from migrate.move.journal import Entry
 from migrate.move.modes import MODES
 from migrate.move.preflight import target
 from migrate.move.receiving import Receiving
 from migrate.runtime import cordon
+from migrate.runtime.networks import definition
 from migrate.runtime.paths import Paths
 from migrate.transfer.agent import Context, Method
 from migrate.transfer.errors import ArgumentsInvalid
@@ -46,6 +47,8 @@ def methods(paths: Paths, sender: str = "") -> dict[str, Method]:
         "move.settle": _settle(paths),
         "move.owed": _owed(paths),
         "move.forget": _forget(paths),
+        "network.learn": _learn(paths),
+        "network.located": _located(paths),
     }
     return {name: steps.timed(name, method) for name, method in work.items()} | {
         "host.clock": lambda context: time.monotonic(),
@@ -155,8 +158,23 @@ def _checked_frames(frames: object) -> list[bytes]:
     return frames
 
 
-def _stand_in(context: Context) -> None:
-    _current(context).take_over_address()
+def _stand_in(context: Context) -> list[str]:
+    return list(_current(context).take_over_address())
+
+
+def _learn(paths: Paths) -> Method:
+    def learn(context: Context, network: str, news: bytes) -> None:
+        telling.learn(paths, network, telling.decode_news(news))
+
+    return learn
+
+
+def _located(paths: Paths) -> Method:
+    def located(context: Context, network: str, container: str = "") -> bytes:
+        here = telling.located_here(paths, definition.find(paths, network))
+        return msgspec.msgpack.encode([at for at in here if container in {"", at.container}])
+
+    return located
 
 
 def _settle(paths: Paths) -> Method:

@@ -146,7 +146,9 @@ def _hand_over_address(move: Outgoing) -> None:
     """From here on the target takes the container's packets; without that they are lost."""
     if move.stand_in:
         with contextlib.suppress(MigrateError):
-            move.agent.call("move.stand_in", timeout=STAND_IN_LIMIT)
+            there = move.agent.call("move.stand_in", timeout=STAND_IN_LIMIT)
+            if isinstance(there, list) and len(there) == 2:  # an older target tells nothing
+                move.stand_in.point_to(*map(str, there))
 
 
 def _send(move: Outgoing, names: list[str]) -> None:

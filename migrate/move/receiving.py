@@ -17,11 +17,12 @@ from migrate.checkpoint.restore import Restorer
 from migrate.checkpoint.staged import DIRECTORY as STAGED
 from migrate.checkpoint.state import STATE_FILE, STATE_LIMIT, State, decode
 from migrate.criu.lazypages.spaces import Run
+from migrate.errors import MigrateError
 from migrate.images.store import Store
 from migrate.kernel import rcu
 from migrate.kernel.blocks import sync_file_system
 from migrate.kernel.files import write_atomically
-from migrate.move import journal, memoryplace, pagestore, policy
+from migrate.move import journal, memoryplace, pagestore, policy, telling
 from migrate.move.errors import MoveAborted, MoveCommitted, MoveUnknown
 from migrate.move.faultpoint import reached
 from migrate.move.journal import Entry
@@ -120,10 +121,12 @@ class Receiving:
         described = msgspec.structs.replace(self.state.record, network=network)
         self.state = msgspec.structs.replace(self.state, record=described)
 
-    def take_over_address(self) -> None:
-        """The source's copy is held: take its packets, to deliver them after COMMIT."""
-        if self.stand_in:
-            self.stand_in.take_over()
+    def take_over_address(self) -> tuple[str, str]:
+        """The source's copy is held: take its packets, to deliver them after COMMIT.
+
+        Returns where to send what comes to the source (`StandIn.take_over`).
+        """
+        return self.stand_in.take_over() if self.stand_in else ("", "")
 
     def take_images_in_memory(self) -> None:
         """CRIU's images will be small: they need not be made on a disk. Raises OSError."""
@@ -241,6 +244,8 @@ def finish(paths: Paths, entry: Entry) -> None:
             record = msgspec.structs.replace(record, held="")
             records.save(paths, record)
         names.refresh(paths, record)
+        with contextlib.suppress(MigrateError, OSError):
+            telling.arrived(paths, record)
     if owed(paths, entry):
         return
     sync_file_system(paths.state)

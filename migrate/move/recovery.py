@@ -15,7 +15,7 @@ from migrate.checkpoint.files import remove_volumes
 from migrate.criu.client import wait_until_gone
 from migrate.errors import MigrateError
 from migrate.kernel.processes import is_running
-from migrate.move import journal, memoryplace, receiving
+from migrate.move import journal, memoryplace, receiving, telling
 from migrate.move.brake import give_back
 from migrate.move.errors import PeerChanged
 from migrate.move.journal import Entry
@@ -33,7 +33,7 @@ from migrate.runtime.lifecycle.create import (
     unmake,
 )
 from migrate.runtime.lifecycle.delete import dismiss_monitor
-from migrate.runtime.networks import names
+from migrate.runtime.networks import names, spanning
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import load_process
 from migrate.runtime.storage import remove_storage
@@ -244,6 +244,7 @@ def recover(
             receiving.forget(paths, entry.move)
         return str(state)
     own = paths.container(entry.container)
+    network = _network_of(paths, entry)
     with records.locked(own, "recover"):
         current = journal.read(paths, entry.move, "source")
         if current is None:
@@ -253,7 +254,18 @@ def recover(
         conclude(paths, entry, address)
     elif outcome is Source.ABORTED:
         tell_target(entry, address)
+    if network:
+        with contextlib.suppress(MigrateError, OSError):
+            telling.sync(paths, network)
     return str(outcome)
+
+
+def _network_of(paths: Paths, entry: Entry) -> str:
+    """The network of several hosts that the container belongs to, if it does."""
+    with contextlib.suppress(ContainerUnknown):
+        network = records.find(paths, entry.container).network
+        return network.name if spanning(network.driver) else ""
+    return ""
 
 
 def tell_target(entry: Entry, address: str = "") -> bool:

@@ -13,7 +13,7 @@ from migrate.checkpoint.preflight import Verdict, joined
 from migrate.checkpoint.state import State
 from migrate.errors import MigrateError
 from migrate.kernel.signals import Signals
-from migrate.move import journal, pausing, plan, preparing, sharing
+from migrate.move import journal, pausing, plan, preparing, sharing, telling
 from migrate.move.errors import (
     MemoryGone,
     MoveRefused,
@@ -36,7 +36,7 @@ from migrate.move.transaction import Source, Step, Target, source_told
 from migrate.runtime import records
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.filling import await_filled
-from migrate.runtime.networks import takes_addresses
+from migrate.runtime.networks import spanning, takes_addresses
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import Record, load_process
 from migrate.runtime.status import require
@@ -142,6 +142,7 @@ class Move(Outgoing):
         self._commit()
         self.turn.give()
         self._finish()
+        self._tell_where()
 
     def _prepare(self, made: Plan) -> None:
         if self.process:
@@ -252,6 +253,22 @@ class Move(Outgoing):
             bulk.abort()
             far = functools.partial(far_side, self.entry)
             return serving.go_on(self.address, far, self.wish.rate_limit)
+
+    def _tell_where(self) -> None:
+        """The other hosts of its network, where that is over several."""
+        network = self.record.network
+        if spanning(network.driver) is None:
+            return
+        try:
+            told = self.agent.call(
+                "network.located", network=network.name, container=self.record.identifier,
+                timeout=CALL_LIMIT,
+            )  # fmt: skip
+            for located in telling.decode_located(told):
+                for complaint in telling.moved(self.paths, network.name, located):
+                    self.report(Event("note", f"{complaint}: run 'migrate network sync' there"))
+        except (MigrateError, OSError) as error:
+            self.report(Event("note", f"the peers of '{network.name}' were not told: {error}"))
 
     def _finish(self) -> None:
         """After COMMIT: end the source's copy, tell the target to forget."""

@@ -52,19 +52,30 @@ class Silent:
 class DryRuns:
     """`migrate move --dry-run` at the hosts: refusals by (container id, address, mode)."""
 
-    def __init__(self, refused: Mapping[tuple[str, str, str], MigrateError]) -> None:
-        self.refused = refused
+    def __init__(
+        self, refused: Mapping[tuple[str, str, str], MigrateError], *, old: bool = False
+    ) -> None:
+        self.refused, self.old = refused, old
         self.asked: list[tuple[str, str, str]] = []
 
     def __call__(self, address: str, arguments: tuple[str, ...]) -> Any:
         assert "--dry-run" in arguments
         mode = arguments[arguments.index("--mode") + 1]
-        key = (arguments[-2], arguments[-1], mode)
-        self.asked.append(key)
-        plan = json.dumps({"plan": {"mode": "pre-copy", "memory_bytes": 5}})
-        if error := self.refused.get(key):
-            return Said(plan + "\n" + json.dumps({"error": error.to_wire()}), error.code)
-        return Said(plan)
+        others = [arguments[n + 1] for n, word in enumerate(arguments) if word == "--beside"]
+        if others and self.old:
+            return Said("", 2)
+        plan = {"plan": {"mode": "pre-copy", "memory_bytes": 5}}
+        told = []
+        for container in (arguments[-2], *others):
+            key = (container, arguments[-1], mode)
+            self.asked.append(key)
+            error = self.refused.get(key)
+            answer = {"error": error.to_wire()} if error else plan
+            if others:
+                told.append(answer | {"of": container})
+            else:
+                told += [plan, answer]
+        return Said("\n".join(map(json.dumps, told)))
 
 
 def seen(source: HostState, *targets: HostState) -> Survey:
@@ -89,6 +100,16 @@ def test_what_a_host_refuses_is_planned_around() -> None:
     assert set(moved) == {"a", "b"}
     assert moved["a"] != where["a"]
     assert plan.stay == ()
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_many_are_asked_for_together_and_each_has_its_answer(old: bool) -> None:
+    guests = [guest(f"c{number:02}") for number in range(20)]
+    no = {(f"id-c{number:02}", "root@beta", "auto"): TargetUnfit("no") for number in (3, 17)}
+    dry = DryRuns(no, old=old)
+    plan = plan_of(dry, seen(host("alpha", *guests), host("beta")))
+    assert {stays.name for stays in plan.stay} == {"c03", "c17"}
+    assert len(dry.asked) == len(set(dry.asked)) == 20
 
 
 def test_what_every_host_refuses_stays_with_all_reasons() -> None:

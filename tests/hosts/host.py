@@ -59,6 +59,7 @@ class Machine:
         self._lan_net = lan_net
         self._port = f"h-{name}"[:15]
         self._rate: float | None = None
+        self._cable: subprocess.Popen[str] | None = None
         self._starter: subprocess.Popen[str] | None = None
         self._pid_fd = -1
         self._net = -1
@@ -125,6 +126,7 @@ class Machine:
 
     def halt(self) -> None:
         """Kill every process, as a power cut does; disk and keys stay. Safe to repeat."""
+        self._end_cable()
         if self._starter is not None:
             cgroups.thaw_all(self._cgroup)
             if self._pid_fd >= 0:
@@ -241,6 +243,34 @@ class Machine:
         self._rate = megabits
         network.set_rate(self._lan_net, self._port, megabits)
         network.set_rate(self._net, "eth0", megabits)
+
+    def set_cable(self, delay: float = 0.0, loss: float = 0.0) -> None:
+        """A bad cable: seconds more each way, and the share of frames that is lost each way.
+
+        Both 0: the good one again.
+        """
+        self._end_cable()
+        if not delay and not loss:
+            return
+        ends = (f"ca-{self.name}"[:15], f"cb-{self.name}"[:15])
+        lan_net = self._lan_net
+        self._cable = subprocess.Popen(
+            [sys.executable, "-m", "tests.hosts.cable", *ends, str(delay), str(loss)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=CHECKOUT,
+            env={**self.environment, "PYTHONPATH": str(CHECKOUT)},
+            preexec_fn=lambda: namespaces.setns(lan_net, namespaces.CLONE_NEWNET),
+        )  # fmt: skip
+        assert self._cable.stdout
+        if self._cable.stdout.readline() != "up\n":
+            raise RuntimeError(f"there is no bad cable for {self.name}")
+        network.splice(lan_net, self._port, ends)
+
+    def _end_cable(self) -> None:
+        if self._cable is None:
+            return
+        network.unsplice(self._lan_net, self._port)
+        self._cable.communicate("")
+        self._cable = None
 
     def cut(self) -> None:
         """Pull the cable: nothing passes, no side is told."""

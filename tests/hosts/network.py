@@ -114,6 +114,36 @@ def unplug(lan: int, port: str) -> None:
     within(lan, work)
 
 
+def splice(lan: int, port: str, ends: tuple[str, str]) -> None:
+    """Put a bad cable (`cable.py`) between a port and the bridge: the port has one of its own."""
+
+    def work(handle: Any) -> None:
+        first, second = (index_of(handle, name) for name in ends)
+        between = _add_bridge(handle, _own_bridge(port))
+        for index, master in (
+            (index_of(handle, port), between), (first, between), (second, index_of(handle, BRIDGE)),
+        ):  # fmt: skip
+            handle.link("set", index=index, master=master)
+
+    within(lan, work)
+
+
+def unsplice(lan: int, port: str) -> None:
+    """The port on the bridge again, if it is there; no error when nothing was spliced."""
+
+    def work(handle: Any) -> None:
+        for index in handle.link_lookup(ifname=port):
+            handle.link("set", index=index, master=index_of(handle, BRIDGE))
+        for index in handle.link_lookup(ifname=_own_bridge(port)):
+            handle.link("del", index=index)
+
+    within(lan, work)
+
+
+def _own_bridge(port: str) -> str:
+    return f"b{port}"[:15]
+
+
 def address_host(host: int, address: str, mac: str, *, bridged: bool) -> None:
     """Give the namespace its address: on `br-lan` with eth0 as a port, or on eth0 itself."""
 

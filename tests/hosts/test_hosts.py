@@ -130,6 +130,27 @@ def test_cut_and_mend(two_hosts):
     assert alpha.run(probe).returncode == 0
 
 
+CONNECT = """
+import socket, sys, time
+begun = time.monotonic()
+socket.create_connection((sys.argv[1], 22), 0.5).close()
+print(time.monotonic() - begun)
+"""
+
+
+def test_a_bad_cable_is_late_and_loses(two_hosts):
+    alpha, beta = two_hosts
+    connect = [sys.executable, "-c", CONNECT, beta.address]
+    beta.set_cable(delay=0.05)
+    try:
+        assert 0.1 <= float(alpha.run(connect).stdout) < 0.4
+        beta.set_cable(loss=1.0)
+        assert "timed out" in alpha.run(connect, check=False).stderr
+    finally:
+        beta.set_cable()
+    assert float(alpha.run(connect).stdout) < 0.05
+
+
 def test_reboot_keeps_the_disk_and_nothing_else(two_hosts):
     alpha, beta = two_hosts
     beta.run(["sh", "-c", "echo kept > /var/lib/migrate/a; echo lost > /run/a"])

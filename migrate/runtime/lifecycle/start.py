@@ -34,6 +34,7 @@ def start(paths: Paths, record: Record, *, again: bool = False) -> None:
         refuse_if_cordoned(paths, f"start '{record.name}'")
         if status_of(paths, record).word == "stopped":
             await_monitor_end(records.load_process(own))  # it may be writing the old status down
+            paths.make()  # a reboot has taken what is volatile
             unmake(paths, record)
             prepare_and_launch(paths, record, load_spec(paths, record))
             driver_of(record.network.driver).release(own, record.network)

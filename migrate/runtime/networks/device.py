@@ -17,6 +17,7 @@ from migrate.runtime.errors import NetworkFailed
 from migrate.runtime.networks.definition import DEFAULT, Definition
 
 DEFAULT_BRIDGE = "migrate0"
+_ADDRESS_SET = "3"  # NET_ADDR_SET, include/uapi/linux/netdevice.h
 _LINK_LOCAL = ("fe80::1", 64)  # of a bridge with IPv6; an interface must have one (RFC 4291, 2.1)
 _SHORT = 12  # letters of a name that fit behind "mb-": an interface's name has at most 15
 
@@ -26,11 +27,17 @@ def device_of(definition: Definition) -> str:
     name = definition.name
     if definition is DEFAULT:
         return DEFAULT_BRIDGE
-    if definition.parent and is_bridge(definition.parent):
-        return definition.parent
+    parent = parent_of(definition)
+    if parent and is_bridge(parent):
+        return parent
     if len(name) <= _SHORT:
         return f"mb-{name}"
     return f"mb-{hashlib.sha256(name.encode()).hexdigest()[:_SHORT]}"
+
+
+def parent_of(definition: Definition) -> str:
+    """The interface that is to be a port, or is the bridge; other drivers mean another thing."""
+    return definition.parent if definition.driver == "bridge" else ""
 
 
 def is_bridge(interface: str) -> bool:
@@ -74,7 +81,7 @@ def ensure(definition: Definition) -> str:
     """
     name = device_of(definition)
     with netlink.route() as host:
-        if name != definition.parent and not _is_made(host, name, definition):
+        if name != parent_of(definition) and not _is_made(host, name, definition):
             _make(host, name, definition)
         _pin_address(host, int(host.link_lookup(ifname=name)[0]))
     return name
@@ -87,7 +94,7 @@ def _is_made(host: Any, name: str, definition: Definition) -> bool:
         return False
     wanted = {a for a, _ in _own_addresses(definition)}
     has = {entry.get_attr("IFA_ADDRESS") for entry in host.get_addr(index=found[0])}
-    parent = definition.parent
+    parent = parent_of(definition)
     under = Path(f"/sys/class/net/{name}/lower_{parent}").exists() if parent else True
     return wanted <= has and under
 
@@ -105,14 +112,14 @@ def _make(host: Any, name: str, definition: Definition) -> None:
         add = functools.partial(host.addr, "add", index=index, address=address, prefixlen=length)
         _unless_there(functools.partial(add, **flags))
     host.link("set", index=index, state="up")
-    if definition.parent:
-        parent = int(host.link_lookup(ifname=definition.parent)[0])
+    if under := parent_of(definition):
+        parent = int(host.link_lookup(ifname=under)[0])
         host.link("set", index=parent, master=index, state="up")
 
 
 def _own_addresses(definition: Definition) -> list[tuple[str, int]]:
     """The gateways with their prefix lengths, where this host is the gateway."""
-    if definition.parent:
+    if parent_of(definition):
         return []
     pairs = (definition.gateway, definition.subnet), (definition.gateway6, definition.subnet6)
     found = [(gw, ipaddress.ip_network(subnet).prefixlen) for gw, subnet in pairs if gw and subnet]
@@ -136,7 +143,7 @@ def _settle_ipv6(name: str, *, wanted: bool) -> None:
 def remove(definition: Definition) -> None:
     """Remove the network's bridge, unless it is the parent itself; no error when it is gone."""
     name = device_of(definition)
-    if name == definition.parent or definition is DEFAULT:
+    if name == parent_of(definition) or definition is DEFAULT:
         return
     with netlink.route() as host:
         for index in host.link_lookup(ifname=name):
@@ -156,10 +163,13 @@ def _pin_address(host: Any, index: int) -> None:
     Until it is set, if only to what it is, a bridge takes the lowest address of its ports, and
     another one when that port leaves (Linux, net/bridge/br_stp_if.c,
     br_stp_recalculate_bridge_id): the other containers lose their gateway, and a held port with
-    that address passes packets up to the host, past the bridge.
+    that address passes packets up to the host, past the bridge. Once is enough, and must be: to
+    set it makes the kernel forget the bridge's neighbours (net/core/neighbour.c, neigh_changeaddr).
     """
-    address = host.get_links(index)[0].get_attr("IFLA_ADDRESS")
-    host.link("set", index=index, address=address)
+    found = host.get_links(index)[0]
+    chosen = Path(f"/sys/class/net/{found.get_attr('IFLA_IFNAME')}/addr_assign_type")
+    if chosen.read_text().strip() != _ADDRESS_SET:
+        host.link("set", index=index, address=found.get_attr("IFLA_ADDRESS"))
 
 
 def make_deaf(port: str) -> None:

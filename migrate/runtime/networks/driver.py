@@ -11,6 +11,7 @@ from migrate.runtime.records import Network, Record
 
 if TYPE_CHECKING:
     from migrate.runtime.networks.definition import Definition
+    from migrate.runtime.networks.whereabouts import Change
 
 Neighbours = tuple[tuple[str, str], ...]
 """Pairs of address (IPv4 or IPv6) and MAC."""
@@ -85,3 +86,10 @@ class Driver(Protocol):
 
     def forget(self, own: ContainerPaths, network: Network) -> None:
         """The container is gone from this host for good: its addresses are free here."""
+
+
+class Spanning(Driver, Protocol):
+    """A driver whose networks are over several hosts, which tell each other what they have."""
+
+    def enter(self, paths: Paths, definition: Definition, change: Change) -> None:
+        """Enter in the kernel what has changed at other hosts; raises OSError, NetworkFailed."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from migrate.kernel import icmpv6, interfaces, netlink, tap
 
@@ -26,26 +26,40 @@ class StandIn:
     def __init__(self, name: str, bridge: str, mac: str, address: str, address6: str = "") -> None:
         """A port `name` of `bridge`, for a container with this MAC, IPv4 and IPv6 address.
 
-        Either address may be "". Raises OSError where there can be none (no TUN driver).
+        Each but the MAC may be "". Raises OSError where there can be none (no TUN driver).
         """
         self._mac = bytes.fromhex(mac.replace(":", ""))
         self._address, self._address6 = address, address6
         self._ip = socket.inet_aton(address) if address else b""
         self._ip6 = socket.inet_pton(socket.AF_INET6, address6) if address6 else b""
+        self.also: Callable[[list[bytes]], None] = lambda _: None
+        """Given the announcement, too: tells who does not hear the link."""
         self._descriptor = tap.open_tap(name)
         try:
             interfaces.set_queue_length(name, _QUEUE)
             interfaces.bring_up(name)
-            interfaces.join_bridge(bridge, name)
+            if bridge:
+                interfaces.join_bridge(bridge, name)
         except BaseException:
             self.close()
             raise
 
-    def take_over(self) -> None:
-        """Tell the link that the addresses are here, as from the container."""
-        for frame in netlink.announcements(self._mac, self._address, self._address6):
+    def take_over(self) -> tuple[str, str]:
+        """Tell the link that the addresses are here, as from the container.
+
+        Returns where the source is to send what still comes to it: this host's addresses in the
+        network beneath, IPv4 and IPv6; "" where it need not.
+        """
+        frames = netlink.announcements(self._mac, self._address, self._address6)
+        for frame in frames:
             with contextlib.suppress(OSError):
                 os.write(self._descriptor, frame)
+        with contextlib.suppress(OSError):
+            self.also(frames)
+        return "", ""
+
+    def point_to(self, host: str, host6: str) -> None:
+        """At the source: the target has taken over, and is at these addresses (`take_over`)."""
 
     def frames(self) -> list[bytes]:
         """What has come for the container, and not been asked for before; at most KEPT bytes.

@@ -1,0 +1,107 @@
+"""Moves over bad links: late, lossy, slow, cut for a while. A move survives them, or rolls back."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from migrate.bench.hosts import make_image
+from migrate.bench.network import Client
+from migrate.bench.networksite import Place
+from tests.engine import eventually
+from tests.hosts import Host, Lan
+from tests.hosts.redis import MIGRATE
+from tests.move.faults import holding
+from tests.move.networks import site
+
+pytestmark = [pytest.mark.root, pytest.mark.criu, pytest.mark.hosts]
+ADDRESS = "10.77.0.120"
+Ends = tuple[Host, Host]
+
+
+@pytest.fixture(scope="module")
+def ends(lan: Lan) -> Ends:
+    made = lan.host("alpha"), lan.host("beta")
+    make_image(lan.shared / "bench.tar", list(made), MIGRATE)
+    return made
+
+
+@pytest.fixture
+def client(lan: Lan, ends: Ends) -> Iterator[Client]:
+    """Of a server on the first host."""
+    onlooker = next((m for m in lan.machines if m.is_client), None) or lan.client()
+    site.run_server(ends[0], "server", "bridge", f"{ADDRESS}/24", "--bridge", "br-lan")
+    with Client(Place((), ADDRESS, onlooker.popen), ADDRESS) as made:
+        yield made
+    for host in ends:
+        host.set_cable()
+        host.set_rate(None)
+        host.run([MIGRATE, "recover"], check=False)
+        host.run([MIGRATE, "rm", "-f", "server"], check=False)
+
+
+def goes_on(client: Client) -> bool:
+    """Whether every connection has answers from now on (one that ended raises)."""
+    client.mark()
+    return eventually(lambda: client.mark()["answers"] > 10)
+
+
+def late(host: Host) -> None:
+    host.set_cable(delay=0.02)
+
+
+def lossy(host: Host) -> None:
+    host.set_cable(loss=0.01)
+
+
+def slow(host: Host) -> None:
+    host.set_rate(20)
+
+
+@pytest.mark.timeout(90)
+@pytest.mark.parametrize("spoil", [late, lossy, slow])
+def test_a_move_survives_a_bad_link(
+    ends: Ends, client: Client, spoil: Callable[[Host], None]
+) -> None:
+    spoil(ends[1])
+    site.move(*ends, "server")
+    assert goes_on(client)
+
+
+@pytest.mark.timeout(90)
+@pytest.mark.parametrize(
+    ("point", "comes"), [("memory-sent", True), ("frozen", True), ("restored", True)]
+)
+def test_a_path_that_is_mended_in_time_does_no_harm(
+    ends: Ends, client: Client, point: str, comes: bool
+) -> None:
+    """Cut for a second at each phase, and mended: the move goes on."""
+    alpha, beta = ends
+    holding.arm(alpha, point)
+    command = alpha.popen([MIGRATE, "move", "--mode", "pre-copy", "server", beta.ssh_target])
+    held = holding.wait_until_held(alpha, "move", command)
+    beta.cut()
+    os.kill(held, signal.SIGCONT)
+    time.sleep(1)
+    beta.mend()
+    assert (command.wait(60) == 0) is comes
+    assert goes_on(client)
+
+
+@pytest.mark.timeout(90)
+def test_a_path_that_stays_cut_rolls_back(ends: Ends, client: Client) -> None:
+    alpha, beta = ends
+    holding.arm(alpha, "dumped")
+    command = alpha.popen([MIGRATE, "move", "--mode", "pre-copy", "server", beta.ssh_target])
+    held = holding.wait_until_held(alpha, "move", command)
+    beta.cut()
+    os.kill(held, signal.SIGCONT)
+    try:
+        assert command.wait(60) != 0
+        assert goes_on(client)
+    finally:
+        beta.mend()
