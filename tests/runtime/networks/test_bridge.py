@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from tests.engine import eventually
 from tests.hosts import Host, Lan
 from tests.hosts.host import Client, Machine
-from tests.hosts.netdump import await_ipv6, netdump
+from tests.hosts.netdump import await_ipv6, macs, netdump
 from tests.hosts.redis import MIGRATE
 from tests.rootfs import busybox_rootfs
 
@@ -44,20 +45,29 @@ def host(lan: Lan) -> Host:
     made.run([MIGRATE, "network", "create", "first", "--subnet6", "fd00:1::/64"])
     made.run([MIGRATE, "network", "rm", "first"])
     await_ipv6(made)
+    MACHINES.update(macs(lan))
     return made
+
+
+MACHINES: set[str] = set()
+"""The MAC addresses of all machines here."""
+
+
+def dump(host: Host) -> set[str]:
+    return netdump(host, frozenset(MACHINES))
 
 
 @pytest.fixture
 def network(host: Host, outside: Client) -> Iterator[str]:
     """A network, whose removal leaves the host as it was."""
-    before = netdump(host)
+    before = dump(host)
     host.run([MIGRATE, "network", "create", "inner", "--subnet", "10.89.3.0/24",
               "--subnet6", "fd00:89::/64"])  # fmt: skip
     yield "inner"
     for name in status(host):
         host.run([MIGRATE, "rm", "-f", name])
     host.run([MIGRATE, "network", "rm", "inner"])
-    assert netdump(host) ^ before == set()
+    assert dump(host) ^ before == set()
 
 
 def run(host: Host, busybox: Path, *words: str, name: str = "web", check: bool = True) -> str:
@@ -73,6 +83,17 @@ def run(host: Host, busybox: Path, *words: str, name: str = "web", check: bool =
 def serve(host: Host, busybox: Path, *options: str, name: str = "web") -> None:
     run(host, busybox, *options, PYTHON, "/programs/echo.py", "80", name=name)
     await_server(host, name)
+
+
+@contextlib.contextmanager
+def listening(machine: Machine, port: int) -> Iterator[None]:
+    server = machine.popen([PYTHON, PROGRAMS / "echo.py", str(port)], stdout=-1, text=True)
+    try:
+        assert server.stdout.readline() == "ready\n"
+        yield
+    finally:
+        server.kill()
+        server.communicate()
 
 
 def await_server(host: Host, name: str = "web") -> None:
@@ -91,7 +112,7 @@ def seen_as(machine: Machine, protocol: str, address: str, port: int) -> str:
 
 
 def test_ways_in_and_out_and_nothing_left(host, outside, network, busybox):
-    before = netdump(host)
+    before = dump(host)
     serve(host, busybox, "--network", network, "-p", "8080:80", "-p", "8080:80/udp",
           "-p", f"{host.address}:8081:80", "-p", "127.0.0.1:8082:80",
           "-p", "[::1]:8083:80")  # fmt: skip
@@ -109,22 +130,19 @@ def test_ways_in_and_out_and_nothing_left(host, outside, network, busybox):
     # Itself by the host's address, and outside as the host.
     inside = [MIGRATE, "exec", "web", PYTHON, "/programs/ask.py", "tcp"]
     assert host.run([*inside, host.address, "8080"]).stdout.strip() == "10.89.3.1"
-    with outside.popen([PYTHON, PROGRAMS / "echo.py", "7"], stdout=-1, text=True) as server:
-        assert server.stdout
-        assert server.stdout.readline() == "ready\n"
+    with listening(outside, 7):
         assert host.run([*inside, outside.address, "7"]).stdout.strip() == host.address
         assert host.run([*inside, "fd00:77::200", "7"]).stdout.strip() == "fd00:77::2"
-        server.kill()
     local = ["cat", "/proc/sys/net/ipv4/conf/mb-inner/route_localnet"]
     assert host.run(local).stdout == "1\n"
     host.run([MIGRATE, "rm", "-f", "web"])
     assert host.run(local).stdout == "0\n"
-    assert netdump(host) ^ before == set()
+    assert dump(host) ^ before == set()
 
 
 def test_what_can_not_be_published_is_refused_by_name(host, network, busybox):
     serve(host, busybox, "--network", network, "-p", "8080:80")
-    before = netdump(host)
+    before = dump(host)
     for options, words in [
         (("-p", "8080:1"), "container 'web' publishes it"),
         (("-p", "10.77.0.2:8080:1"), "container 'web' publishes it"),
@@ -135,7 +153,7 @@ def test_what_can_not_be_published_is_refused_by_name(host, network, busybox):
     ]:
         told = run(host, busybox, "--network", network, *options, "true", name="two", check=False)
         assert words in told
-    assert netdump(host) ^ before == set()
+    assert dump(host) ^ before == set()
     assert set(status(host)) == {"web"}
     told = host.run([MIGRATE, "network", "rm", network], check=False).stderr
     assert "in use" in told
@@ -143,7 +161,7 @@ def test_what_can_not_be_published_is_refused_by_name(host, network, busybox):
     host.run([MIGRATE, "rm", "-f", "web"])
 
 
-def test_limits_of_bandwidth(host, network, busybox):
+def test_limits_of_bandwidth(host, outside, network, busybox):
     run(
         host, busybox, "--network", network, "--rate-in", "100m", "--rate-out", "20m", "sleep", "99"
     )
@@ -151,15 +169,23 @@ def test_limits_of_bandwidth(host, network, busybox):
     assert "rate 100Mbit" in queues
     netns = host.run(["sh", "-c", "ls /run/migrate/netns/*"]).stdout.strip()
     assert "rate 20Mbit" in host.run(["nsenter", f"--net={netns}", "tc", "qdisc"]).stdout
+    with listening(outside, 7):
+        inside = [MIGRATE, "exec", "web", PYTHON, "/programs/ask.py", "time", outside.address, "7"]
+        seconds = float(host.run([*inside, str(1 << 20)]).stdout)
+    # What is above the bucket's 128 KiB, at 20 Mbit/s there and 100 back.
+    least = ((1 << 20) - (128 << 10)) * 8 * (1 / 20e6 + 1 / 100e6)
+    assert least * 0.9 < seconds < 20 * least
     host.run([MIGRATE, "rm", "-f", "web"])
 
 
 def test_after_a_reboot_the_network_is_made_again(lan, outside, busybox):
     host = lan.host("beta")
+    MACHINES.update(macs(lan))
     host.run([MIGRATE, "network", "create", "inner"])
     serve(host, busybox, "--network", "inner", "-p", "8080:80")
     address = status(host)["web"]["address"]
     host.reboot()
+    MACHINES.update(macs(lan))
     run(host, busybox, "--network", "inner", "sleep", "99", name="other")
     host.run([MIGRATE, "start", "web"])
     found = status(host)
@@ -184,7 +210,7 @@ def test_many_at_once_get_addresses_of_their_own(host, network, busybox):
 
 
 def test_a_parent_becomes_a_port_and_is_given_back(host, busybox):
-    before = netdump(host)
+    before = dump(host)
     host.run(["ip", "link", "add", "nic0", "type", "veth", "peer", "name", "cable"])
     host.run(["ip", "link", "set", "cable", "up"])
     create = [MIGRATE, "network", "create", "lan", "--subnet", "10.90.0.0/24"]
@@ -208,4 +234,4 @@ def test_a_parent_becomes_a_port_and_is_given_back(host, busybox):
     host.run([MIGRATE, "network", "rm", "lan"])
     assert "master" not in host.run(["ip", "link", "show", "nic0"]).stdout
     host.run(["ip", "link", "del", "nic0"])
-    assert netdump(host) ^ before == set()
+    assert dump(host) ^ before == set()
