@@ -9,6 +9,7 @@ import pytest
 
 from migrate.checkpoint.preflight import CHECKS
 from migrate.checkpoint.save import save
+from migrate.criu import client
 from migrate.criu.catalogue import CATALOGUE
 from migrate.criu.errors import CriuFailed
 from migrate.runtime.records import Bind
@@ -56,7 +57,8 @@ def test_a_socket_of_the_host_is_named(place):
             refused(place, record, "unix-external")
 
 
-def test_a_tracer_on_the_host_is_named(place):
+def test_a_tracer_on_the_host_is_named(place, monkeypatch):
+    monkeypatch.setattr(client, "SEIZE_LIMIT", 2)
     record = begin(place, "plain")
     pid = status_of(place.paths, record).pid
     with traced(pid):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from migrate.checkpoint import freezing
 from migrate.checkpoint.errors import EndedWithCriu
 from migrate.runtime import records
 from migrate.runtime.cgroups.group import ControlGroup
@@ -84,13 +85,14 @@ def test_a_shell_that_is_mostly_inside_vfork(place):
         assert place.status(record) == "running"
 
 
-def test_a_vfork_without_end_is_refused(place):
+def test_a_vfork_without_end_is_refused(place, monkeypatch):
     """The child of posix_spawn(3) waits in an open(2) before its exec, for ever."""
     program = (
         "import os; os.mkfifo('/fifo'); "
         "os.posix_spawn('/bin/true', ['true'], {}, "
         "file_actions=[(os.POSIX_SPAWN_OPEN, 0, '/fifo', os.O_RDONLY, 0)])"
     )
+    monkeypatch.setattr(freezing, "VFORK_LIMIT", 1.0)
     record = place.make("stuck", ["/usr/bin/python3", "-c", program])
     place.wait_for(lambda: is_inside_vfork(record))
     begun = time.monotonic()

@@ -108,15 +108,13 @@ class Store:
             assert present <= pages_of(one.regions)
             files = _of_files(one.pid)
             assert eager <= files
-            with open(f"/proc/{one.pid}/mem", "rb", buffering=0) as memory:
-                for address in sorted(pages_of(one.regions)):
-                    real = os.pread(memory.fileno(), PAGE, address)
-                    if address in files - eager:
-                        assert not _is_own(one.pid, address)
-                        continue
-                    mine = kept.get(address) if address in present else ZEROS
-                    if real != mine:
-                        found.append((one.pid, address))
+            for address, real, is_own in _pages(one):
+                if address in files and address not in eager:
+                    assert not is_own
+                    continue
+                mine = kept.get(address) if address in present else ZEROS
+                if real != mine:
+                    found.append((one.pid, address))
         return found
 
 
@@ -126,11 +124,32 @@ def _of_files(pid: int) -> set[int]:
     return {page for m in found for page in range(m.start, m.end, PAGE)}
 
 
-def _is_own(pid: int, address: int) -> bool:
-    """Whether a page is there, and neither the file's nor shared (pagemap.rst: bits 61-63)."""
-    with open(f"/proc/{pid}/pagemap", "rb", buffering=0) as pagemap:
-        entry = int.from_bytes(os.pread(pagemap.fileno(), 8, address // PAGE * 8), sys.byteorder)
-    return entry >> 61 in (0b100, 0b010)
+def _pages(one: Final) -> Iterator[tuple[int, bytes, bool]]:
+    """Of its regions: address, content, and whether it is the process's own.
+
+    That is: there, and neither the file's nor shared (pagemap.rst: bits 61-63).
+    """
+    with (
+        open(f"/proc/{one.pid}/mem", "rb", buffering=0) as memory,
+        open(f"/proc/{one.pid}/pagemap", "rb", buffering=0) as pagemap,
+    ):
+        for start, end in one.regions.tolist():
+            count = (end - start) // PAGE
+            entries = os.pread(pagemap.fileno(), count * 8, start // PAGE * 8)
+            kinds = (np.frombuffer(entries, np.uint64) >> np.uint64(61)).tolist()
+            data = _content(memory.fileno(), start, end)
+            for index, kind in zip(range(count), kinds, strict=True):
+                page = data[index * PAGE : (index + 1) * PAGE]
+                yield start + index * PAGE, page, kind in (0b100, 0b010)
+
+
+def _content(memory: int, start: int, end: int) -> bytes:
+    """At once where that goes, else page by page; raises OSError."""
+    with contextlib.suppress(OSError):
+        data = os.pread(memory, end - start, start)
+        if len(data) == end - start:
+            return data
+    return b"".join(os.pread(memory, PAGE, address) for address in range(start, end, PAGE))
 
 
 def pages_of(runs: np.ndarray) -> set[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,6 +76,17 @@ def serve(host: Host, busybox: Path, *options: str, name: str = "web") -> None:
     await_server(host, name)
 
 
+@contextlib.contextmanager
+def listening(machine: Machine, port: int) -> Iterator[None]:
+    server = machine.popen([PYTHON, PROGRAMS / "echo.py", str(port)], stdout=-1, text=True)
+    try:
+        assert server.stdout.readline() == "ready\n"
+        yield
+    finally:
+        server.kill()
+        server.communicate()
+
+
 def await_server(host: Host, name: str = "web") -> None:
     assert eventually(lambda: "ready" in host.run([MIGRATE, "logs", "--tail", "1", name]).stdout)
 
@@ -109,12 +121,9 @@ def test_ways_in_and_out_and_nothing_left(host, outside, network, busybox):
     # Itself by the host's address, and outside as the host.
     inside = [MIGRATE, "exec", "web", PYTHON, "/programs/ask.py", "tcp"]
     assert host.run([*inside, host.address, "8080"]).stdout.strip() == "10.89.3.1"
-    with outside.popen([PYTHON, PROGRAMS / "echo.py", "7"], stdout=-1, text=True) as server:
-        assert server.stdout
-        assert server.stdout.readline() == "ready\n"
+    with listening(outside, 7):
         assert host.run([*inside, outside.address, "7"]).stdout.strip() == host.address
         assert host.run([*inside, "fd00:77::200", "7"]).stdout.strip() == "fd00:77::2"
-        server.kill()
     local = ["cat", "/proc/sys/net/ipv4/conf/mb-inner/route_localnet"]
     assert host.run(local).stdout == "1\n"
     host.run([MIGRATE, "rm", "-f", "web"])
@@ -143,7 +152,7 @@ def test_what_can_not_be_published_is_refused_by_name(host, network, busybox):
     host.run([MIGRATE, "rm", "-f", "web"])
 
 
-def test_limits_of_bandwidth(host, network, busybox):
+def test_limits_of_bandwidth(host, outside, network, busybox):
     run(
         host, busybox, "--network", network, "--rate-in", "100m", "--rate-out", "20m", "sleep", "99"
     )
@@ -151,6 +160,12 @@ def test_limits_of_bandwidth(host, network, busybox):
     assert "rate 100Mbit" in queues
     netns = host.run(["sh", "-c", "ls /run/migrate/netns/*"]).stdout.strip()
     assert "rate 20Mbit" in host.run(["nsenter", f"--net={netns}", "tc", "qdisc"]).stdout
+    with listening(outside, 7):
+        inside = [MIGRATE, "exec", "web", PYTHON, "/programs/ask.py", "time", outside.address, "7"]
+        seconds = float(host.run([*inside, str(1 << 20)]).stdout)
+    # What is above the bucket's 128 KiB, at 20 Mbit/s there and 100 back.
+    least = ((1 << 20) - (128 << 10)) * 8 * (1 / 20e6 + 1 / 100e6)
+    assert least * 0.9 < seconds < 20 * least
     host.run([MIGRATE, "rm", "-f", "web"])
 
 

@@ -2,6 +2,8 @@
 
 `ask.py talk ADDRESS PORT...` talks to each until its input ends, a line each 5 ms, and checks the
 answers; then prints JSON: `lines` that were answered, `errors`, and the longest `gap` in seconds.
+
+`ask.py time ADDRESS PORT BYTES` prints the seconds that so much needs there and back.
 """
 
 from __future__ import annotations
@@ -27,6 +29,19 @@ def seen_as(protocol: str, address: str, port: int) -> str:
         seen, said = one.recv(2048).decode().split()
         assert said == "hello"
         return seen.removeprefix("::ffff:")
+
+
+def seconds_for(address: str, port: int, size: int) -> float:
+    with socket.create_connection((address, port), LIMIT) as connection:
+        connection.settimeout(20)
+        stream = connection.makefile("rwb", buffering=0)
+        stream.readline()
+        begun = time.monotonic()
+        connection.sendall(b"x" * size + b"\n")
+        left = size + 1
+        while left:
+            left -= len(connection.recv(1 << 20))
+        return time.monotonic() - begun
 
 
 class Talk:
@@ -72,5 +87,7 @@ if __name__ == "__main__":
     what, *rest = sys.argv[1:]
     if what == "talk":
         talk([(a, int(p)) for a, p in zip(rest[::2], rest[1::2], strict=True)])
+    elif what == "time":
+        print(seconds_for(rest[0], int(rest[1]), int(rest[2])))
     else:
         print(seen_as(what, rest[0], int(rest[1])))
