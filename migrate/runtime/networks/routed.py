@@ -112,6 +112,7 @@ class Routed:
 
     def claim(self, own: ContainerPaths, network: Network) -> None:
         """In the leases of its network here; its ports once more."""
+        addresses.check(network)
         others = [r for r in load_all(own.paths) if r.identifier != own.identifier]
         ports.check(network, others)
         addresses.claim(own, network, definition.find(own.paths, network.name))
