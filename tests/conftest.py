@@ -7,11 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.engine import Engine, eventually
 from tests.forked import start_short
 from tests.hosts import Host, Lan, leftovers, snapshot
 from tests.rootfs import busybox_rootfs
+
+# How fast a machine makes examples is no property of what is tested.
+settings.register_profile("here", suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("here")
 
 
 def pytest_configure() -> None:

@@ -135,8 +135,20 @@ class Container:
 
     @cached_property
     def own_tasks(self) -> tuple[Task, ...]:
-        """Without what `exec` has put in, which may be on its way into the namespaces still."""
-        return tuple(task for task in self.tasks if not self.is_from_outside(task))
+        """Without what `exec` has put in, which may be on its way into the namespaces still.
+
+        Nor what that has started: it has what `exec` was given.
+        """
+        apart = {task.pid for task in self.tasks if self.is_from_outside(task)}
+        children: dict[int, list[int]] = {}
+        for task in self.tasks:
+            children.setdefault(int(task.fields["PPid"]), []).append(task.pid)
+        ahead = list(apart)
+        while ahead:
+            begun = [pid for pid in children.get(ahead.pop(), []) if pid not in apart]
+            apart.update(begun)
+            ahead += begun
+        return tuple(task for task in self.tasks if task.pid not in apart)
 
     def is_from_outside(self, task: Task) -> bool:
         """Whether its parent is outside the container."""
