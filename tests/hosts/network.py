@@ -6,6 +6,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from pyroute2 import NetlinkError
@@ -72,8 +73,8 @@ def _up(handle: Any, name: str) -> int:
     return index
 
 
-def _add_bridge(handle: Any, name: str) -> int:
-    handle.link("add", ifname=name, kind="bridge", br_forward_delay=0, br_stp_state=0)
+def _add_bridge(handle: Any, name: str, **fields: Any) -> int:
+    handle.link("add", ifname=name, kind="bridge", br_forward_delay=0, br_stp_state=0, **fields)
     return _up(handle, name)
 
 
@@ -82,6 +83,9 @@ def make_lan() -> int:
     lan = new_namespace()
 
     def work(handle: Any) -> None:
+        # It carries the hosts' IPv6 all the same, and is no neighbour of theirs itself.
+        for scope in ("all", "default"):
+            Path(f"/proc/sys/net/ipv6/conf/{scope}/disable_ipv6").write_text("1")
         _up(handle, "lo")
         _add_bridge(handle, BRIDGE)
 
@@ -152,7 +156,7 @@ def address_host(host: int, address: str, mac: str, *, bridged: bool) -> None:
         eth0 = index_of(handle, "eth0")
         holder = eth0
         if bridged:
-            holder = _add_bridge(handle, HOST_BRIDGE)
+            holder = _add_bridge(handle, HOST_BRIDGE, address=mac)
             handle.link("set", index=eth0, master=holder)
         # A bridge whose address was set does not change it when containers are plugged in.
         handle.link("set", index=holder, address=mac)

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from migrate.criu import provide
-from migrate.criu.probe import Verdict
+from migrate.criu.probe import Probed
 from migrate.kernel import capabilities, probes, tap
 from migrate.move.doctor import cgroups, criu, kernel, network, storage
 from migrate.move.doctor.finding import Finding, fit_for_move, good, lacking
@@ -64,7 +64,7 @@ def test_an_old_criu_that_fails_the_probe(monkeypatch):
     chosen = provide.Chosen("/bin/false", "4.1.1", "/nonexistent", "")
     monkeypatch.setattr(provide, "read_chosen", lambda: chosen)
     monkeypatch.setattr(criu.os, "geteuid", lambda: 0)
-    monkeypatch.setattr(criu, "probe", lambda _: Verdict(False, "dump failed"))
+    monkeypatch.setattr(criu, "probe", lambda _: Probed(False, "dump failed"))
     found = by_name(criu.check())
     assert found["criu"].status == "missing"
     assert found["criu probe"].found == "dump failed"

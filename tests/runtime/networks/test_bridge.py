@@ -12,7 +12,7 @@ import pytest
 from tests.engine import eventually
 from tests.hosts import Host, Lan
 from tests.hosts.host import Client, Machine
-from tests.hosts.netdump import await_ipv6, netdump
+from tests.hosts.netdump import await_ipv6, macs, netdump
 from tests.hosts.redis import MIGRATE
 from tests.rootfs import busybox_rootfs
 
@@ -45,20 +45,29 @@ def host(lan: Lan) -> Host:
     made.run([MIGRATE, "network", "create", "first", "--subnet6", "fd00:1::/64"])
     made.run([MIGRATE, "network", "rm", "first"])
     await_ipv6(made)
+    MACHINES.update(macs(lan))
     return made
+
+
+MACHINES: set[str] = set()
+"""The MAC addresses of all machines here."""
+
+
+def dump(host: Host) -> set[str]:
+    return netdump(host, frozenset(MACHINES))
 
 
 @pytest.fixture
 def network(host: Host, outside: Client) -> Iterator[str]:
     """A network, whose removal leaves the host as it was."""
-    before = netdump(host)
+    before = dump(host)
     host.run([MIGRATE, "network", "create", "inner", "--subnet", "10.89.3.0/24",
               "--subnet6", "fd00:89::/64"])  # fmt: skip
     yield "inner"
     for name in status(host):
         host.run([MIGRATE, "rm", "-f", name])
     host.run([MIGRATE, "network", "rm", "inner"])
-    assert netdump(host) ^ before == set()
+    assert dump(host) ^ before == set()
 
 
 def run(host: Host, busybox: Path, *words: str, name: str = "web", check: bool = True) -> str:
@@ -103,7 +112,7 @@ def seen_as(machine: Machine, protocol: str, address: str, port: int) -> str:
 
 
 def test_ways_in_and_out_and_nothing_left(host, outside, network, busybox):
-    before = netdump(host)
+    before = dump(host)
     serve(host, busybox, "--network", network, "-p", "8080:80", "-p", "8080:80/udp",
           "-p", f"{host.address}:8081:80", "-p", "127.0.0.1:8082:80",
           "-p", "[::1]:8083:80")  # fmt: skip
@@ -128,12 +137,12 @@ def test_ways_in_and_out_and_nothing_left(host, outside, network, busybox):
     assert host.run(local).stdout == "1\n"
     host.run([MIGRATE, "rm", "-f", "web"])
     assert host.run(local).stdout == "0\n"
-    assert netdump(host) ^ before == set()
+    assert dump(host) ^ before == set()
 
 
 def test_what_can_not_be_published_is_refused_by_name(host, network, busybox):
     serve(host, busybox, "--network", network, "-p", "8080:80")
-    before = netdump(host)
+    before = dump(host)
     for options, words in [
         (("-p", "8080:1"), "container 'web' publishes it"),
         (("-p", "10.77.0.2:8080:1"), "container 'web' publishes it"),
@@ -144,7 +153,7 @@ def test_what_can_not_be_published_is_refused_by_name(host, network, busybox):
     ]:
         told = run(host, busybox, "--network", network, *options, "true", name="two", check=False)
         assert words in told
-    assert netdump(host) ^ before == set()
+    assert dump(host) ^ before == set()
     assert set(status(host)) == {"web"}
     told = host.run([MIGRATE, "network", "rm", network], check=False).stderr
     assert "in use" in told
@@ -171,10 +180,12 @@ def test_limits_of_bandwidth(host, outside, network, busybox):
 
 def test_after_a_reboot_the_network_is_made_again(lan, outside, busybox):
     host = lan.host("beta")
+    MACHINES.update(macs(lan))
     host.run([MIGRATE, "network", "create", "inner"])
     serve(host, busybox, "--network", "inner", "-p", "8080:80")
     address = status(host)["web"]["address"]
     host.reboot()
+    MACHINES.update(macs(lan))
     run(host, busybox, "--network", "inner", "sleep", "99", name="other")
     host.run([MIGRATE, "start", "web"])
     found = status(host)
@@ -199,7 +210,7 @@ def test_many_at_once_get_addresses_of_their_own(host, network, busybox):
 
 
 def test_a_parent_becomes_a_port_and_is_given_back(host, busybox):
-    before = netdump(host)
+    before = dump(host)
     host.run(["ip", "link", "add", "nic0", "type", "veth", "peer", "name", "cable"])
     host.run(["ip", "link", "set", "cable", "up"])
     create = [MIGRATE, "network", "create", "lan", "--subnet", "10.90.0.0/24"]
@@ -223,4 +234,4 @@ def test_a_parent_becomes_a_port_and_is_given_back(host, busybox):
     host.run([MIGRATE, "network", "rm", "lan"])
     assert "master" not in host.run(["ip", "link", "show", "nic0"]).stdout
     host.run(["ip", "link", "del", "nic0"])
-    assert netdump(host) ^ before == set()
+    assert dump(host) ^ before == set()
