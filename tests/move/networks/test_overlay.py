@@ -54,7 +54,7 @@ def client_of(host: Host, name: str, *options: str) -> Place:
     return Place((), SERVER, popen)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_ten_moves_under_a_client_on_a_third_host(trio: Trio) -> None:
     alpha, beta, gamma = trio
     place = client_of(gamma, "client")

@@ -55,7 +55,7 @@ def routes(host: Host) -> str:
     return str(host.run(["sh", "-c", "ip route; ip -6 route"]).stdout)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_ten_moves_under_a_client_on_a_third_host(trio: Trio) -> None:
     alpha, beta, gamma = trio
     empty = site.dump(alpha)
