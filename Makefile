@@ -6,7 +6,7 @@
 # make test-vm two virtual machines with a stock kernel, made by make setup-vm; some minutes
 # make soak    200 containers at once, and every command killed at 60 of its lines, some 10 minutes; 200
 #              moves of a program that does everything to its memory, some 5 minutes; the whole
-#              matrix of faults (tests/move/faults), over an hour; then 30
+#              matrix of faults (tests/move/faults), over an hour; ten moves in each network; then 30
 #              containers evacuated under load, and with the operator killed 20 times, 20 minutes
 # make fuzz    every fuzzer (tests/fuzz) for ten minutes, two hours in all
 # make clean   everything that the above left in this checkout
@@ -65,6 +65,7 @@ soak: setup
 	@$(BIN)/python -m tests.runtime.many
 	@$(BIN)/python -m tests.move.soak
 	@$(BIN)/python -m tests.move.faults.soak
+	@MIGRATE_NETWORK_MOVES=10 $(BIN)/pytest -q tests/move/networks
 	@$(BIN)/python -m tests.evacuate.soak --json .evacuation-soak.json
 
 clean:

@@ -59,7 +59,8 @@ class Keeper:
 
     def begin(self) -> None:
         assert self.process.stdin
-        self.process.stdin.write("begin\n")
+        with contextlib.suppress(BrokenPipeError):  # all is filled, and nobody keeps it any more
+            self.process.stdin.write("begin\n")
 
     def all_filled(self) -> None:
         assert self.process.wait(30) == 0

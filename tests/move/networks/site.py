@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from collections.abc import Iterable
@@ -15,6 +16,8 @@ from tests.hosts.redis import MIGRATE
 
 PORT = 7100
 PROGRAMS = Path(__file__).resolve().parents[1] / "programs"
+TURNS = int(os.environ.get("MIGRATE_NETWORK_MOVES", "4"))
+"""Moves under a client, there and back; `make soak` has ten."""
 SUBNET, SUBNET6 = "10.99.0.0/24", "fd99::/64"
 
 
