@@ -226,17 +226,21 @@ class Restorer:
         record = self._state.record
         driver_of(record.network.driver).release(self._own, record.network)
         self._group.thaw()
-        self.follow_up()
+        self.unguard_network()
+        self._begin_fill()
 
-    def follow_up(self) -> None:
-        """What can wait until the processes run.
-
-        The page server is to fill what nobody has asked for; it begins by itself at the first fault
-        after the thaw, and some seconds after the restore.
-        """
+    def unguard_network(self) -> None:
+        """Take away what kept the network closed; it waits for RCU, so it is for after the thaw."""
         if self._closed:
             with contextlib.suppress(OSError):
                 self._closed.remove()
+            self._closed = None
+
+    def _begin_fill(self) -> None:
+        """Let the page server fill what nobody has asked for; does nothing without one.
+
+        It begins by itself at the first fault after the thaw, and some seconds after the restore.
+        """
         if self._lazy:
             with contextlib.suppress(MonitorFailed):
                 ask(self._own, {"do": "fill"})

@@ -190,6 +190,8 @@ class Receiving:
             abort(self.paths, current)
         elif current and step is Step.FORWARD:
             finish(self.paths, current)
+            if self.restorer:
+                self.restorer.unguard_network()
         self._lock.close()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,7 @@ from tests.states.building import CAPABILITIES, KINDS, build, verdicts
 
 pytestmark = [pytest.mark.root, pytest.mark.criu, pytest.mark.hosts]
 NAME = "states"
+TABLES = "from migrate.kernel.nftables import tables; print(tables(1))"  # NFPROTO_INET
 
 
 @pytest.fixture
@@ -58,6 +61,13 @@ def check(host: Host) -> None:
     assert len(found) == len(KINDS)
 
 
+def tables_of(host: Host) -> str:
+    """The nf_tables tables in the container's network namespace: nothing of the restore is left."""
+    record = json.loads(host.run([MIGRATE, "inspect", NAME]).stdout)["record"]
+    namespace = f"--net=/run/migrate/netns/{record['identifier']}"
+    return host.run(["nsenter", namespace, sys.executable, "-c", TABLES]).stdout.strip()
+
+
 def test_all_is_kept_in_every_mode(running: tuple[Host, Host]) -> None:
     here, there = running
     check(here)
@@ -65,3 +75,4 @@ def test_all_is_kept_in_every_mode(running: tuple[Host, Host]) -> None:
         here.run([MIGRATE, "move", NAME, there.ssh_target, "--mode", mode], timeout=100)
         here, there = there, here
         check(here)
+        assert tables_of(here) == "[]"
