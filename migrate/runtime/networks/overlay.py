@@ -8,7 +8,6 @@ to all peers in the instant, and their kernels learn its new place from the anno
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import zlib
 from collections.abc import Iterable, Sequence
 
@@ -16,13 +15,12 @@ import msgspec
 
 from migrate.errors import MigrateError
 from migrate.kernel import netlink
-from migrate.runtime.errors import AddressTaken, NetworkFailed
+from migrate.runtime.errors import NetworkFailed
 from migrate.runtime.networks import (
-    addresses,
     definition,
     device,
-    ports,
     segment,
+    spanned,
     translation,
     underlay,
     whereabouts,
@@ -44,11 +42,7 @@ class Overlay(Bridge):
 
     def define(self, wanted: Definition, known: Sequence[Definition]) -> Definition:
         """VNI and MTU, where they were not told; the same wish gives the same on all hosts."""
-        refuse_unknown_options(wanted, OPTIONS)
-        require_subnet(wanted)
-        check_peers(wanted)
-        definition.check_range(wanted)
-        check_nat(wanted)
+        spanned.check(wanted, OPTIONS)
         vni = wanted.vni or 1 + zlib.crc32(wanted.name.encode()) % segment.HIGHEST_VNI
         for other in known:
             if other.vni == vni:
@@ -89,14 +83,7 @@ class Overlay(Bridge):
 
     def settle(self, own: ContainerPaths, wanted: Network, others: Iterable[Record]) -> Network:
         """As a bridge, but for the addresses of containers of other hosts."""
-        found = definition.find(own.paths, wanted.name)
-        elsewhere = elsewhere_taken(own.paths, found, wanted)
-        others = list(others)
-        settled = addresses.settle(
-            own, definition.belonging(wanted, found), found, others, elsewhere.__contains__
-        )
-        ports.check(settled, others)
-        return settled
+        return spanned.settle(own, wanted, others)
 
     def attach(self, own: ContainerPaths, network: Network) -> None:
         """Also, the bridge answers for its addresses from now on."""
@@ -148,55 +135,3 @@ def announcements(network: Network) -> list[bytes]:
     """The frames by which a container tells where it is."""
     mac = bytes.fromhex(network.mac.replace(":", ""))
     return netlink.announcements(mac, plain(network.address), plain(network.address6))
-
-
-def elsewhere_taken(paths: Paths, definition: Definition, wanted: Network) -> set[str]:
-    """The addresses of other hosts' containers; raises AddressTaken if one of them is wanted."""
-    taken = {a for at in whereabouts.known(paths, definition.name) for a in at.addresses}
-    for address in addresses_of(wanted):
-        if address in taken:
-            there = whereabouts.holder(paths, definition.name, address)
-            host = there.host if there else "another host"
-            raise AddressTaken(f"the address {address} is taken", cause=f"by a container at {host}")
-    return taken
-
-
-def refuse_unknown_options(wanted: Definition, there_are: Sequence[str]) -> None:
-    """Raises NetworkFailed."""
-    if unknown := sorted(set(wanted.options) - set(there_are)):
-        raise NetworkFailed(
-            f"the driver {wanted.driver} has no option '{unknown[0]}'",
-            mend=f"it has {', '.join(there_are)}",
-        )
-
-
-def check_nat(wanted: Definition) -> None:
-    """Raises NetworkFailed."""
-    if wanted.options.get("nat", "on") not in {"on", "off"}:
-        raise NetworkFailed("the option nat is 'on' or 'off'", mend="--option nat=off")
-
-
-def require_subnet(wanted: Definition) -> None:
-    """Raises NetworkFailed: hosts that chose one each would not have the same network."""
-    if not wanted.subnet:
-        raise NetworkFailed(
-            f"with the driver {wanted.driver}, the subnet must be told",
-            cause="the network is the same on all its hosts", mend="as --subnet 10.99.0.0/16",
-        )  # fmt: skip
-
-
-def check_peers(wanted: Definition) -> None:
-    """Raise NetworkFailed unless every peer is an address of one kind."""
-    try:
-        versions = {ipaddress.ip_address(peer).version for peer in wanted.peers}
-    except ValueError as error:
-        raise NetworkFailed(
-            "a peer is told by its address", cause=str(error), mend="as --peer 10.77.0.3"
-        ) from error
-    if len(versions) > 1:
-        raise NetworkFailed("some peers have IPv4 addresses, and some IPv6")
-    if not wanted.peers and not wanted.parent:
-        raise NetworkFailed(
-            f"a network of the driver {wanted.driver} has other hosts",
-            mend="give their addresses: --peer ADDRESS, for each; this host's may be among them",
-        )

@@ -22,6 +22,7 @@ from migrate.runtime.networks import (
     ports,
     routedlink,
     shaping,
+    spanned,
     translation,
     underlay,
     whereabouts,
@@ -29,13 +30,6 @@ from migrate.runtime.networks import (
 from migrate.runtime.networks.definition import Definition
 from migrate.runtime.networks.device import port_of
 from migrate.runtime.networks.driver import Neighbours
-from migrate.runtime.networks.overlay import (
-    check_nat,
-    check_peers,
-    elsewhere_taken,
-    refuse_unknown_options,
-    require_subnet,
-)
 from migrate.runtime.networks.routedlink import HELD, unless_done
 from migrate.runtime.networks.routedstandin import RoutedStandIn, Routes
 from migrate.runtime.networks.standin import StandIn, deliver
@@ -53,11 +47,7 @@ class Routed:
 
     def define(self, wanted: Definition, known: Sequence[Definition]) -> Definition:
         """The MTU, where it was not told."""
-        refuse_unknown_options(wanted, OPTIONS)
-        require_subnet(wanted)
-        check_peers(wanted)
-        definition.check_range(wanted)
-        check_nat(wanted)
+        spanned.check(wanted, OPTIONS)
         if wanted.vni or wanted.gateway or wanted.gateway6:
             raise NetworkFailed(
                 "--vni, --gateway and --gateway6 are not for the driver routed",
@@ -89,16 +79,9 @@ class Routed:
 
     def settle(self, own: ContainerPaths, wanted: Network, others: Iterable[Record]) -> Network:
         """Choose MAC and addresses where the user did not; raises AddressTaken."""
-        found = definition.find(own.paths, wanted.name)
         if wanted.gateway or wanted.gateway6:
             raise NetworkFailed("--gateway is not for the driver routed")
-        elsewhere = elsewhere_taken(own.paths, found, wanted)
-        others = list(others)
-        settled = addresses.settle(
-            own, definition.belonging(wanted, found), found, others, elsewhere.__contains__
-        )
-        ports.check(settled, others)
-        return settled
+        return spanned.settle(own, wanted, others)
 
     def check(self, own: ContainerPaths, network: Network, others: Iterable[Record]) -> None:
         """The network must be the same one here, the addresses free among our own."""
