@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from migrate.checkpoint.netns.reading import Reader
 from migrate.checkpoint.state import State
 from migrate.criu.skeleton.filter import Skeleton
 from migrate.move.facts import Facts
@@ -75,6 +76,7 @@ class Outgoing:
         self.rounds: Rounds | None = None
         self.files: FileRounds | None = None
         self.stand_in: StandIn | None = None
+        self.network: Reader | None = None
         self.serving: Serving | None = None
         self.turn = Turn(paths)
 
@@ -100,5 +102,7 @@ class Outgoing:
             self.rounds.close()
         if self.stand_in:
             self.stand_in.close()
+        if self.network:
+            self.network.close()
         if self.serving:
             self.serving.close()

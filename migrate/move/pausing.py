@@ -114,7 +114,8 @@ def _freeze_and_dump(move: Outgoing, criu: client.Swrk) -> list[str]:
             move.out,
             lambda: _tasks_held(move),
             move.files,
-            any_cpu="cpu" in move.wish.skip,
+            skip=move.wish.skip,
+            network=move.network,
         )
         names = early.finish(names)
     if move.wish.verify:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from migrate.checkpoint.netns.reading import open_reader
 from migrate.checkpoint.state import State
 from migrate.criu.skeleton import filter as dump_filter
 from migrate.criu.skeleton.filter import Skeleton
@@ -46,6 +47,10 @@ def prepare(move: Outgoing, made: Plan, state: State) -> None:
     """Everything that can be done before the freeze; the journal knows the move."""
     entry = move.entry
     assert entry
+    if made.mode != "cold" and move.process:
+        move.network = open_reader(move.record, move.process.pid, places=move.wish.address != NEW)
+    if move.network:
+        state = msgspec.structs.replace(state, netns=move.network.read_all(move.wish.skip))
     move.out = journal.outgoing(move.paths, entry.move)
     (move.out / "criu").mkdir(mode=0o700, parents=True)
     if dump_filter.is_built():

@@ -82,8 +82,9 @@ class Move(Outgoing):
         memory = in_use if mode != "cold" else 0
         state = self._as_wished(state)
         case = Case(
-            mode, here, self.there, memory, apart, self.process, self.wish.tcp, self.wish.address
-        )
+            mode, here, self.there, memory, apart, self.process, self.wish.tcp, self.wish.address,
+            self.record.network,
+        )  # fmt: skip
         answer = self.agent.call(
             "move.check", state=state.encode(), cpu=case.cpu(), mode=mode, timeout=CALL_LIMIT
         )

@@ -9,39 +9,33 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from migrate.bench.hosts import make_image
 from migrate.bench.network import Client
-from migrate.bench.networksite import Place
 from tests.engine import eventually
-from tests.hosts import Host, Lan
+from tests.hosts import Host
 from tests.hosts.redis import MIGRATE
 from tests.move.faults import holding
 from tests.move.networks import site
+from tests.move.networks.site import Joined, Trio
 
 pytestmark = [pytest.mark.root, pytest.mark.criu, pytest.mark.hosts]
-ADDRESS = "10.77.0.120"
 Ends = tuple[Host, Host]
 
 
-@pytest.fixture(scope="module")
-def ends(lan: Lan) -> Ends:
-    made = lan.host("alpha"), lan.host("beta")
-    make_image(lan.shared / "bench.tar", list(made), MIGRATE)
-    return made
+@pytest.fixture
+def ends(hosts: Trio) -> Ends:
+    """Of the moves; the client is on neither."""
+    return hosts[:2]
 
 
 @pytest.fixture
-def client(lan: Lan, ends: Ends) -> Iterator[Client]:
-    """Of a server on the first host."""
-    onlooker = next((m for m in lan.machines if m.is_client), None) or lan.client()
-    site.run_server(ends[0], "server", "bridge", f"{ADDRESS}/24", "--bridge", "br-lan")
-    with Client(Place((), ADDRESS, onlooker.popen), ADDRESS) as made:
+def client(hosts: Trio, joined: Joined) -> Iterator[Client]:
+    """Of a server on the first host; afterwards all cables are whole."""
+    site.run_joined(hosts[0], "server", *joined.options)
+    with Client(joined.place, joined.address) as made:
         yield made
-    for host in ends:
+    for host in hosts:
         host.set_cable()
         host.set_rate(None)
-        host.run([MIGRATE, "recover"], check=False)
-        host.run([MIGRATE, "rm", "-f", "server"], check=False)
 
 
 def goes_on(client: Client) -> bool:
