@@ -17,6 +17,7 @@ from migrate.kernel.netlink import inside
 
 _ROOT = "/proc/sys/net"
 _LIMIT = 4096  # bytes of a value
+_USUAL = 64  # what is longer is asked for twice
 _NAME = re.compile(r"(core|ipv4|ipv6|unix|netfilter|mptcp|bridge|mpls|sctp)(/[\w.:@+-]+){1,4}")
 _NOT_SETTINGS = re.compile(r"ipv[46]/route/flush|ipv6/conf/[^/]+/mtu|netfilter/nf_log.*")
 """An order, what an interface itself has, and what no namespace but the first can set."""
@@ -28,6 +29,8 @@ class OpenSettings:
     def __init__(self, netns: Path | None) -> None:
         """Those of `netns`, or of the calling thread's namespace; raises OSError."""
         self._files: list[tuple[str, int]] = []
+        self._raw: list[bytes | None] = []
+        self._values: dict[str, str] = {}
         with inside(netns):
             for directory, _inner, names in os.walk(_ROOT):
                 for name in names:
@@ -47,11 +50,15 @@ class OpenSettings:
 
     def read(self) -> dict[str, str]:
         """The values by their paths beneath /proc/sys/net."""
-        found = {}
-        for name, descriptor in self._files:
-            with contextlib.suppress(OSError):  # one that was never set, as stable_secret
-                found[name] = os.pread(descriptor, _LIMIT, 0).decode(errors="replace").rstrip("\n")
-        return found
+        raw = [_raw(descriptor) for _name, descriptor in self._files]
+        if raw != self._raw:
+            self._raw = raw
+            self._values = {
+                name: value.decode(errors="replace").rstrip("\n")
+                for (name, _), value in zip(self._files, raw, strict=True)
+                if value is not None
+            }
+        return self._values
 
     def __enter__(self) -> OpenSettings:
         return self
@@ -60,6 +67,15 @@ class OpenSettings:
         for _name, descriptor in self._files:
             os.close(descriptor)
         self._files.clear()
+
+
+def _raw(descriptor: int) -> bytes | None:
+    """None for one that was never set, as stable_secret."""
+    try:
+        found = os.pread(descriptor, _USUAL, 0)
+        return found if len(found) < _USUAL else os.pread(descriptor, _LIMIT, 0)
+    except OSError:
+        return None
 
 
 def of_a_new_namespace() -> dict[str, str]:
@@ -118,25 +134,20 @@ def write(netns: Path, values: Mapping[str, str]) -> list[str]:
     failed = []
     with inside(netns):
         for name in sorted(values, key=_order):
+            wanted = values[name].encode()
             try:
                 descriptor = os.open(f"{_ROOT}/{name}", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
             except OSError:
                 failed.append(name)
                 continue
             try:
-                if _value(descriptor) != values[name]:
-                    os.write(descriptor, values[name].encode())
+                if _raw(descriptor) not in {wanted, wanted + b"\n"}:
+                    os.write(descriptor, wanted)
             except OSError:
                 failed.append(name)
             finally:
                 os.close(descriptor)
     return failed
-
-
-def _value(descriptor: int) -> str | None:
-    with contextlib.suppress(OSError):
-        return os.pread(descriptor, _LIMIT, 0).decode(errors="replace").rstrip("\n")
-    return None
 
 
 def _order(name: str) -> tuple[int, str]:

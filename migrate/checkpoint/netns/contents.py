@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import msgspec
 
-from migrate.kernel import links, netobjects, netsysctls, ruleset
+from migrate.kernel import conntrack, links, netobjects, netsysctls, ruleset
+from migrate.kernel.conntrack import Connection
 from migrate.kernel.links import Link
 from migrate.kernel.netlinkwire import number, unpack
 from migrate.kernel.netobjects import Object
@@ -19,6 +20,7 @@ INSIDE = "eth0"
 """The interface that the drivers make; lo the kernel."""
 MADE = ("lo", INSIDE)
 MOST_LINKS, MOST_SETTINGS, MOST_OBJECTS = 256, 16384, 16384
+MOST_CONNECTIONS = 8192
 MOST_RULESET = 3 << 20
 """Bytes; of the description, which is bounded itself, it is the largest part."""
 _GATEWAYS = ("169.254.1.1", "fe80::1")  # of the driver routed
@@ -29,7 +31,8 @@ _USUAL_RULES = {(2, 0), (2, 32766), (2, 32767), (10, 0), (10, 32766)}
 class Contents(msgspec.Struct, frozen=True, omit_defaults=True):
     """`settings`: what is not as in a new namespace, by paths beneath /proc/sys/net.
 
-    `objects` by the name of their kind. `places`: whether interfaces and addresses go along; not
+    `objects` by the name of their kind. `connections`: those that are tracked, for the rules that
+    ask for their state. `places`: whether interfaces and addresses go along; not
     where the container gets new ones.
     """
 
@@ -37,6 +40,7 @@ class Contents(msgspec.Struct, frozen=True, omit_defaults=True):
     links: tuple[Link, ...] = ()
     objects: dict[str, tuple[Object, ...]] = {}
     ruleset: tuple[Entry, ...] = ()
+    connections: tuple[Connection, ...] = ()
     places: bool = True
 
 
@@ -44,6 +48,7 @@ def check(found: Contents) -> None:
     """Raise ValueError for what can't be put in, whoever has told it."""
     sizes = (
         (len(found.settings), MOST_SETTINGS), (len(found.links), MOST_LINKS),
+        (len(found.connections), MOST_CONNECTIONS),
         (sum(map(len, found.objects.values())), MOST_OBJECTS),
         (sum(len(entry.attributes) + 8 for entry in found.ruleset), MOST_RULESET),
     )  # fmt: skip
@@ -61,6 +66,7 @@ def check(found: Contents) -> None:
         for each in objects:
             kinds[name].check(each)
     ruleset.check(found.ruleset)
+    conntrack.check(found.connections)
 
 
 def added(found: Contents, network: Network) -> Iterator[str]:

@@ -12,10 +12,12 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
+
 from migrate.checkpoint.errors import NetworkNotRestored
 from migrate.checkpoint.netns.contents import MADE, Contents
 from migrate.checkpoint.netns.reading import FALLBACKS
-from migrate.kernel import links, netobjects, netsysctls, ruleset
+from migrate.kernel import conntrack, links, netobjects, netsysctls, ruleset
 from migrate.kernel.links import Link
 from migrate.kernel.netlinkwire import Channel
 from migrate.kernel.netobjects import Kind, Object
@@ -34,7 +36,7 @@ class Namespace:
         """As it was when the place was made; raises NetworkNotRestored."""
         self.update(wanted)
         if wanted.ruleset:
-            self.put_rules(wanted)
+            self.put_rules(msgspec.structs.replace(wanted, connections=()))
             with Channel(self._netns, _NETFILTER) as channel:
                 ruleset.remove(channel, wanted.ruleset)
 
@@ -70,12 +72,13 @@ class Namespace:
                 _make_objects(channel, kind, wanted.objects.get(kind.name, ()), numbers)
 
     def put_rules(self, wanted: Contents) -> None:
-        """Put in the nftables rules; raises NetworkNotRestored."""
+        """The nftables rules, and the connections that they know; raises NetworkNotRestored."""
         if not wanted.ruleset:
             return
         try:
             with Channel(self._netns, _NETFILTER) as channel:
                 ruleset.put(channel, wanted.ruleset)
+                conntrack.put(channel, wanted.connections)
         except OSError as error:
             raise NetworkNotRestored(
                 f"this host's kernel does not take {error.filename or 'the nftables rules'}",

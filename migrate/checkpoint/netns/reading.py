@@ -10,7 +10,7 @@ from pathlib import Path
 
 from migrate.checkpoint.errors import NotDumpable
 from migrate.checkpoint.netns.contents import MADE, Contents
-from migrate.kernel import links, netobjects, netsysctls, ruleset
+from migrate.kernel import conntrack, links, netobjects, netsysctls, ruleset
 from migrate.kernel.links import Link
 from migrate.kernel.netlinkwire import Channel
 from migrate.kernel.netobjects import NotKnown, Object
@@ -55,6 +55,8 @@ class Reader:
             with contextlib.suppress(OSError):  # a kernel without nf_tables
                 self._rules = self._stack.enter_context(Channel(netns, _NETFILTER))
             self._names: set[str] = set()
+            self._seen: dict[str, str] = {}
+            self._changed: dict[str, str] = {}
             self._settings = contextlib.ExitStack()
             self._stack.callback(self._settings.close)
         except BaseException:
@@ -84,7 +86,9 @@ class Reader:
         kept = [link for link in found if self._can_go(link)]
         values = self._values({link.name for link in found})
         gone = {link.name for link in found} - {link.name for link in kept}
-        settings = netsysctls.changed(values, self._new)
+        if values is not self._seen:
+            self._seen, self._changed = values, netsysctls.changed(values, self._new)
+        settings = dict(self._changed)
         for name in gone:
             for setting in netsysctls.of_interface(settings, name):
                 del settings[setting]
@@ -98,7 +102,8 @@ class Reader:
             kept = []
         rules = self._ruleset()
         self.complaints += dict.fromkeys(ruleset.complaints(rules))
-        return Contents(settings, tuple(kept), objects, tuple(rules), self._places)
+        tracked = tuple(conntrack.look(self._rules)) if self._rules and rules else ()
+        return Contents(settings, tuple(kept), objects, tuple(rules), tracked, self._places)
 
     def _values(self, names: set[str]) -> dict[str, str]:
         """Opened anew where the interfaces are others than before."""
