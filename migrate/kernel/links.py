@@ -32,6 +32,7 @@ _IFLA_XDP, _IFLA_OTHER_NAMES = 43, 52
 _INFO_KIND, _INFO_DATA, _INFO_PORT_KIND, _INFO_PORT_DATA = 1, 2, 4, 5
 _SKIP_STATISTICS = 8  # RTEXT_FILTER_SKIP_STATS
 _VETH_PEER = 1  # VETH_INFO_PEER
+_MOST_OPTIONS = 8192  # bytes
 _VLAN_FILTERING = 7  # IFLA_BR_VLAN_FILTERING
 UP = 0x1
 _KEPT_FLAGS = UP | 0x80 | 0x100 | 0x200 | 0x1000  # NOARP, PROMISC, ALLMULTI, MULTICAST
@@ -138,6 +139,8 @@ def check_settings(link: Link) -> None:
     if not name.isascii() or " " in name or len(link.alias) > 255:
         raise ValueError("an interface has no possible name")
     if link.flags & ~_KEPT_FLAGS or not 0 <= link.mtu < 1 << 31 or not 0 <= link.queue < 1 << 31:
+        raise ValueError(f"the interface {name} has impossible settings")
+    if len(link.options) > _MOST_OPTIONS or len(link.port_options) > _MOST_OPTIONS:
         raise ValueError(f"the interface {name} has impossible settings")
     if link.port_kind not in {"", *PORT_OPTIONS}:
         raise ValueError(f"the interface {name} is a port of an unknown kind")

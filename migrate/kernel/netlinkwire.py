@@ -95,15 +95,24 @@ class Channel:
         return self
 
     def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the socket; safe to repeat."""
         self._socket.close()
 
-    def dump(self, kind: int, header: bytes, attributes: Iterable[Attribute] = ()) -> list[Message]:
-        """All that the kernel answers; raises OSError, InterruptedError where it changed."""
+    def dump(
+        self, kind: int, header: bytes, attributes: Iterable[Attribute] = (), size: int = 0
+    ) -> list[Message]:  # fmt: skip
+        """All that the kernel answers; raises OSError, InterruptedError where it changed.
+
+        `size`: bytes before the attributes of an answer, where they are others than those asked by.
+        """
         body = header + pack(attributes)
         self._sequence += 1
         self._socket.send(self._message(kind, REQUEST | DUMP, body))
         found: list[Message] = []
-        size, changed = len(header), False
+        size, changed = size or len(header), False
         while True:
             for answer, flags, content in self._answers():
                 changed = changed or bool(flags & 0x10)  # NLM_F_DUMP_INTR

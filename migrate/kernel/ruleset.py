@@ -36,8 +36,8 @@ _TABLE_OWNED, _CHAIN_BOUND = 0x2, 0x4  # NFT_TABLE_F_OWNER, NFT_CHAIN_BINDING
 _PROTOCOL_AT = {2: 9, 10: 6}  # where IPv4 and IPv6 say which protocol follows
 _REMEMBERING = {"recent", "hashlimit", "quota", "set", "SET", "connlimit", "statistic", "cluster"}
 """Extensions of iptables that hold more than their rule says, or lean on ipset."""
-OWN_TABLE = "migrate-closed"
-"""Of kernel/closednetns.py: ours, and no part of the container's."""
+OWN_TABLES = frozenset({"migrate-closed", "migrate-gate"})
+"""Of kernel/closednetns.py and syngate.py: ours, and no part of the container's."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def look(channel: Channel) -> list[Entry]:
     and no more where there are none.
     """
     tables = _ask(channel, TABLE)
-    if not any(text(message.get(1)) != OWN_TABLE for message in tables):
+    if all(text(message.get(1)) in OWN_TABLES for message in tables):
         return []
     sets = _ask(channel, SET)
     found = [(TABLE, tables), (CHAIN, _ask(channel, CHAIN)), (OBJECT, _ask(channel, OBJECT)),
@@ -89,7 +89,7 @@ def look(channel: Channel) -> list[Entry]:
         Entry(part.new, message.header[0], pack(p for p in message.attributes if p[0] in part.kept))
         for part, messages in found
         for message in messages
-        if text(message.get(1)) != OWN_TABLE
+        if text(message.get(1)) not in OWN_TABLES
     ]
 
 
@@ -130,8 +130,8 @@ def check(entries: Iterable[Entry]) -> None:
         attributes = unpack(entry.attributes)
         if unknown := {kind for kind, _ in attributes} - part.kept:
             raise ValueError(f"an nftables {part.name} has the attribute {min(unknown)}")
-        if text(dict(attributes).get(1)) == OWN_TABLE:
-            raise ValueError(f"the nftables table '{OWN_TABLE}' is not a container's")
+        if (table := text(dict(attributes).get(1))) in OWN_TABLES:
+            raise ValueError(f"the nftables table '{table}' is not a container's")
 
 
 def put(channel: Channel, entries: Sequence[Entry]) -> None:

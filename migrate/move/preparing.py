@@ -25,6 +25,8 @@ from migrate.move.receiving import layer_place
 from migrate.move.rounds import Rounds
 from migrate.move.serving import Serving
 from migrate.move.transaction import Source
+from migrate.move.unaccepted import Doorkeeper
+from migrate.runtime.networks import takes_addresses
 from migrate.transfer.bulk import BulkSender
 
 CONNECTIONS = 2
@@ -49,6 +51,8 @@ def prepare(move: Outgoing, made: Plan, state: State) -> None:
     assert entry
     if made.mode != "cold" and move.process:
         move.network = open_reader(move.record, move.process.pid, places=move.wish.address != NEW)
+    if move.network and move.process and takes_addresses(move.record.network):
+        move.doorkeeper = Doorkeeper(Path(f"/proc/{move.process.pid}/ns/net"))
     if move.network:
         state = msgspec.structs.replace(state, netns=move.network.read_all(move.wish.skip))
     move.out = journal.outgoing(move.paths, entry.move)

@@ -169,7 +169,10 @@ class Move(Outgoing):
         if self.entry:
             # Thaw first: no COMMIT was sent, so nobody has to be asked.
             roll_back(self.paths, self.entry)
-            self.driver.deliver(self.own, self.kept_frames())
+            kept = self.kept_frames()
+            if self.doorkeeper:
+                self.doorkeeper.open()
+            self.driver.deliver(self.own, kept)
             with contextlib.suppress(MigrateError):
                 self.agent.call("move.settle", move=self.entry.move, timeout=15)
                 self.agent.call("move.forget", move=self.entry.move, timeout=15)

@@ -22,6 +22,7 @@ PORT = 7100
 PROGRAMS = Path(__file__).resolve().parents[1] / "programs"
 TURNS = int(os.environ.get("MIGRATE_NETWORK_MOVES", "4"))
 """Moves under a client, there and back; `make soak` has ten."""
+SOAK = TURNS >= 10
 SUBNET, SUBNET6 = "10.99.0.0/24", "fd99::/64"
 ON_LINK, IN_SUBNET = "10.77.0.120", "10.99.0.20"
 """A container's address on the hosts' own link, and in a network of ours."""
