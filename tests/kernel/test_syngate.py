@@ -86,7 +86,7 @@ def test_who_knocks_is_kept_and_let_in_later(pair: tuple[Path, Path]) -> None:
 def test_a_checksum_that_is_right_stays() -> None:
     """As Linux made it: a SYN of IPv4 from 10.0.0.1 to 10.0.0.2, computed by hand."""
     ip = bytes.fromhex("4500002800000000400600000a0000010a000002")
-    tcp = bytes.fromhex("04d20050000000010000000050020200" "0000" "0000")
+    tcp = bytes.fromhex("04d2005000000001000000005002020000000000")
     frame = bytes(12) + b"\x08\0" + ip + tcp
     words = ip[12:20] + b"\0\x06\0\x14" + tcp
     total = sum(int.from_bytes(words[at : at + 2], "big") for at in range(0, len(words), 2))

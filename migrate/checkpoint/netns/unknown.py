@@ -71,7 +71,7 @@ def _has_rules(netns: Path, family: int, level: int, table: str) -> bool:
         wanted = bytearray(name + bytes(_INFO.size - 32))
         told = _getsockopt(handle, level, bytes(wanted))
     _name, hooks, *_offsets, entries, _size = _INFO.unpack(told)
-    return int(entries) > hooks.bit_count() + 1
+    return int(entries) > int(hooks).bit_count() + 1
 
 
 def _getsockopt(handle: socket.socket, level: int, question: bytes) -> bytes:

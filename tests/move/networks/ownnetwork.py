@@ -25,6 +25,7 @@ CHANGING = (
     r"@if\d+", r"link-netnsid \d+", r"valid_lft.*", r"\w+_timer +[\d.]+", r"expires \w+",
     r"packets \d+ bytes \d+", r"\[\d+:\d+\]", r"(?m)^#.*$", r" (linkdown|tentative)", r"^\d+: ",
     r"net\.netfilter\.nf_conntrack_count = \d+", r"(?m)^net\..*(nf_log|neigh\.eth0).*$",
+    r"(?m)^.*(fe80:|ff00:).*proto kernel.*$",
     r"state (UP|UNKNOWN|DOWN|LOWERLAYERDOWN)", r"[A-Z]*NO-CARRIER,|,LOWER_UP", r"qdisc \S+",
 )  # fmt: skip
 
@@ -44,7 +45,8 @@ def dump(host: Host, namespace: str) -> list[str]:
     told = host.run(["nsenter", f"--net={namespace}", "sh", "-c", DUMP]).stdout
     for pattern in CHANGING:
         told = re.sub(pattern, "", told)
-    return sorted(re.sub(r" +", " ", line).strip() for line in told.splitlines())
+    lines = (re.sub(r" +", " ", line).strip() for line in told.splitlines())
+    return sorted(line for line in lines if line)
 
 
 def counted(host: Host, namespace: str) -> int:

@@ -118,7 +118,7 @@ class RealPrograms:
             "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", f"root@{address}", "cat",
         )  # fmt: skip
         self._load = self._client.popen(
-            ["redis-benchmark", "-h", address, "-p", str(REDIS_PORT), "-c", str(CONNECTIONS),
+            ["nice", "redis-benchmark", "-h", address, "-p", str(REDIS_PORT), "-c", str(CONNECTIONS),
              "-n", REQUESTS, "-r", "1000", "-d", "64", "-t", "set", "-q"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
@@ -163,6 +163,7 @@ class RealPrograms:
     def finish(self) -> list[str]:
         """End each client the proper way; what is wrong with what it has got."""
         wrong = self.look()
+        self._end_load()  # the others need the machine to come to their end
         download, echo = self._download.finish(), self._echo.finish()
         if not download["copies"] or not echo["bytes"]:
             wrong.append(f"nothing came whole: {download}, {echo}")

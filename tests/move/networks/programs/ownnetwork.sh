@@ -32,7 +32,7 @@ table inet own {
     type filter hook input priority 0; policy drop;
     iif lo accept
     ct state established accept
-    meta l4proto { icmp, ipv6-icmp } accept
+    meta l4proto { 1, 58 } accept
     add @seen { ip saddr }
     ip saddr . tcp dport @fixed tcp dport { 7100, 7102 } ct state new counter name hits accept
     tcp dport vmap @verdicts
