@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import subprocess
 import time
@@ -43,10 +44,8 @@ def connecting(client: Path, address: str, port: int) -> socket.socket:
     with inside(client):
         made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
     made.settimeout(0.1)
-    try:
+    with contextlib.suppress(TimeoutError):
         made.connect((address, port))
-    except TimeoutError:
-        pass
     return made
 
 

@@ -118,8 +118,8 @@ class RealPrograms:
             "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", f"root@{address}", "cat",
         )  # fmt: skip
         self._load = self._client.popen(
-            ["nice", "redis-benchmark", "-h", address, "-p", str(REDIS_PORT), "-c", str(CONNECTIONS),
-             "-n", REQUESTS, "-r", "1000", "-d", "64", "-t", "set", "-q"],
+            ["nice", "redis-benchmark", "-h", address, "-p", str(REDIS_PORT),
+             "-c", str(CONNECTIONS), "-n", REQUESTS, "-r", "1000", "-d", "64", "-t", "set", "-q"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         self._stack.callback(self._end_load)

@@ -119,7 +119,7 @@ def run_server(host: Host, name: str, network: str, address: str, *options: str)
 
 def run_joined(host: Host, name: str, *options: str) -> str:
     """`run_server`, with all of the options that join it to its network."""
-    return _run(
+    return run_program(
         host, name, *options, "-v", f"{PACKAGE}:/bench/migrate:ro",
         program=("/bench/migrate/bench/workloads/traffic.py", "serve", str(PORT)),
     )  # fmt: skip
@@ -135,10 +135,11 @@ def run_talker(host: Host, name: str, network: str, address: str, other: str) ->
 
 def run(host: Host, name: str, network: str, *options: str, program: tuple[str, ...]) -> str:
     """A container with the host's /usr that runs a Python program; its id."""
-    return _run(host, name, "--network", network, *options, program=program)
+    return run_program(host, name, "--network", network, *options, program=program)
 
 
-def _run(host: Host, name: str, *options: str, program: tuple[str, ...]) -> str:
+def run_program(host: Host, name: str, *options: str, program: tuple[str, ...]) -> str:
+    """As `run`, with all of the options that join it to its network; its id."""
     done = host.run([
         MIGRATE, "run", "-d", "--name", name, *options,
         "-v", "/usr:/usr:ro", IMAGE, "/usr/bin/python3", "-S", "-u", *program,
