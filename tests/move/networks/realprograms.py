@@ -172,4 +172,4 @@ class RealPrograms:
     def _end_load(self) -> None:
         if self._load.poll() is None:
             self._load.kill()
-        self._load.communicate()
+            self._load.communicate()
