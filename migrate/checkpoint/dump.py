@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -61,7 +62,8 @@ def dump_with_files(
                 _keep_unread_input(own, images)
         names = write_files(paths, state, place, staging)
         dumping.result()
-    return names + sorted(f"{IMAGES}/{path.name}" for path in images.glob("*.img"))
+    made = (name for name in os.listdir(images) if name.endswith(".img"))  # noqa: PTH208
+    return names + sorted(f"{IMAGES}/{name}" for name in made)
 
 
 def _keep_unread_input(own: ContainerPaths, images: Path) -> None:
