@@ -82,8 +82,9 @@ class Move(Outgoing):
         memory = in_use if mode != "cold" else 0
         state = self._as_wished(state)
         case = Case(
-            mode, here, self.there, memory, apart, self.process, self.wish.tcp, self.wish.address
-        )
+            mode, here, self.there, memory, apart, self.process, self.wish.tcp, self.wish.address,
+            self.record.network,
+        )  # fmt: skip
         answer = self.agent.call(
             "move.check", state=state.encode(), cpu=case.cpu(), mode=mode, timeout=CALL_LIMIT
         )
@@ -170,7 +171,10 @@ class Move(Outgoing):
         if self.entry:
             # Thaw first: no COMMIT was sent, so nobody has to be asked.
             roll_back(self.paths, self.entry)
-            self.driver.deliver(self.own, self.kept_frames())
+            kept = self.kept_frames()
+            if self.doorkeeper:
+                self.doorkeeper.open()
+            self.driver.deliver(self.own, kept)
             with contextlib.suppress(MigrateError):
                 self.agent.call("move.settle", move=self.entry.move, timeout=15)
                 self.agent.call("move.forget", move=self.entry.move, timeout=15)
