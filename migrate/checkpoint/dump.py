@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -35,14 +35,15 @@ DEATH_LIMIT = 0.2  # seconds that init may take to die of a lost tracer, and to 
 def dump_with_files(
     paths: Paths, criu: client.Swrk, state: State, process: Process, place: Path,
     held: Callable[[], None] | None = None, staging: Staging | None = None, *,
-    any_cpu: bool = False,
+    any_cpu: bool = False, logs_ahead: Container[str] = (),
 ) -> list[str]:  # fmt: skip
     """Dump into IMAGES beneath `place` while the files are written there; the names of all.
 
     `any_cpu`: the images do not say which CPU they need, and no restore will ask.
 
     With stopped tasks the files wait for the dump, which lets the others run meanwhile. `held`: as
-    for `dump`; `staging`: as for `write_files`. Raises what those two raise, when both have ended.
+    for `dump`; `staging`, `logs_ahead`: as for `write_files`. Raises what those two raise, when
+    both have ended.
     """
     own = paths.container(state.record.identifier)
     images = place / IMAGES
@@ -59,7 +60,7 @@ def dump_with_files(
             ask(own, {"do": "drain"}, limit=2)
             if state.record.interactive:
                 _keep_unread_input(own, images)
-        names = write_files(paths, state, place, staging)
+        names = write_files(paths, state, place, staging, logs_ahead=logs_ahead)
         dumping.result()
     return names + sorted(f"{IMAGES}/{path.name}" for path in images.glob("*.img"))
 

@@ -74,6 +74,7 @@ class Outgoing:
         self.skeleton: Skeleton | None = None
         self.rounds: Rounds | None = None
         self.files: FileRounds | None = None
+        self.logs_ahead: set[str] = set()  # keys of full log files that the target has
         self.stand_in: StandIn | None = None
         self.serving: Serving | None = None
         self.turn = Turn(paths)

@@ -34,7 +34,8 @@ GLOBAL = (
     option("log", TEXT, "file for the errors of this command"),
     option("log-format", TEXT, "text or json", "text"),
     option("debug", FLAG, "show where an unforeseen error came from"),
-    option("systemd-cgroup", FLAG, "a cgroupsPath of systemd is refused at create"),
+    option("systemd-cgroup", FLAG, "the group is a unit of systemd's"),
+    option("cgroup-manager", TEXT, "cgroupfs or systemd, as crun has it", "cgroupfs"),
     option("criu", TEXT, "ignored, as runc does: migrate has a CRIU of its own"),
     option("rootless", TEXT, "true, false or auto; true is refused: this needs root", "auto"),
     option("version v", FLAG, "print the version"),
@@ -99,7 +100,7 @@ _BOTH = (
     option("manage-cgroups-mode", TEXT, "accepted: the runtime makes the container's own", "soft"),
     option("empty-ns", LIST, "leave a namespace's contents out: network"),
     option("auto-dedup", FLAG, "drop from parent images what newer ones have"),
-    option("lazy-pages", FLAG, "refused: see 'migrate move --mode post-copy'"),
+    option("lazy-pages", FLAG, "memory follows on demand: by --page-server, and 'criu lazy-pages'"),
 )
 _CHECKPOINT = (
     *_BOTH,
@@ -107,6 +108,7 @@ _CHECKPOINT = (
     option("leave-running", FLAG, "let the container run on"),
     option("pre-dump", FLAG, "memory only, and let the container run on"),
     option("page-server", TEXT, "ADDRESS:PORT of a CRIU page server that takes the memory"),
+    option("status-fd", NUMBER, "descriptor that gets a zero byte when --lazy-pages can be asked"),
 )
 _RESTORE = (
     *_BOTH,

@@ -34,7 +34,7 @@ def clean(two_hosts: tuple[Host, Host]) -> Iterator[None]:
         host.run([MIGRATE, "rm", "-f", "box"], check=False)
 
 
-@pytest.mark.parametrize("mode", ["stop-copy", "pre-copy"])
+@pytest.mark.parametrize("mode", ["stop-copy", "pre-copy", "hybrid", "post-copy"])
 def test_a_terminal_moves(lan: Lan, two_hosts: tuple[Host, Host], mode: str) -> None:
     alpha, beta = two_hosts
     make_counter_image(lan.shared, alpha)
