@@ -33,7 +33,7 @@ def checkpoint(settings: dict[str, Any], values: dict[str, Any], words: list[str
         found.require("checkpoint", records.RUNNING, records.PAUSED)
         spec = found.config
         _refuse_shared(spec)
-        _refuse_memory(values)
+        _refuse_untracked(values)
         directory = images.make_directory(values["image_path"] or "checkpoint")
         if values["work_path"]:
             images.make_directory(values["work_path"])
@@ -73,27 +73,15 @@ def _dump(
         _set_memory(options, values, directory)
         kind = "PRE_DUMP" if values["pre_dump"] else "DUMP"
         log = f"{values['work_path'] or directory}/{LOG}"
-        passed = [options.work_dir_fd]
-        if values["status_fd"] is not None:
-            passed.append(values["status_fd"])
-
-        def finish(script: str) -> None:
-            if script == "post-dump" and values["lazy_pages"]:  # they are used while it serves
-                _finish_images(directory, description)
-
-        with client.swrk(environment(), passed) as criu:
-            ask(criu, kind, options, lambda script, _pid: finish(script), log)
-    if not values["pre_dump"] and not values["lazy_pages"]:
-        _finish_images(directory, description)
+        with client.swrk(environment(), (options.work_dir_fd,)) as criu:
+            ask(criu, kind, options, lambda _script, _pid: None, log)
+    if not values["pre_dump"]:
+        if any(description.files):
+            free_external(Path(directory))
+        timer_images.revive(Path(directory))
+        images.write(directory, description)
     if not options.leave_running:
         _await_end(container)
-
-
-def _finish_images(directory: str, description: images.Description) -> None:
-    if any(description.files):
-        free_external(Path(directory))
-    timer_images.revive(Path(directory))
-    images.write(directory, description)
 
 
 def _describe(spec: dict[str, Any], pid: int) -> images.Description:
@@ -146,33 +134,21 @@ def _set_memory(options: Any, values: dict[str, Any], directory: str) -> None:
         if not matched:
             raise BadUsage(f"--page-server {values['page_server']} is not ADDRESS:PORT")
         options.ps.address, options.ps.port = matched[1], int(matched[2])
-    if values["status_fd"] is not None:
-        options.status_fd = values["status_fd"]
 
 
-def _refuse_memory(values: dict[str, Any]) -> None:
-    """What this kernel can't do, or CRIU; raises BadUsage, Unsupported."""
-    if values["lazy_pages"]:
-        if not values["page_server"]:
-            raise BadUsage(
-                "--lazy-pages needs --page-server ADDRESS:PORT",
-                cause="CRIU serves the memory there, until all of it has been fetched",
-            )
-        if values["leave_running"] or values["pre_dump"]:
-            raise BadUsage("--lazy-pages goes with neither --leave-running nor --pre-dump")
-    number = values["status_fd"]
-    if number is not None and not os.path.exists(f"/proc/self/fd/{number}"):
-        raise BadUsage(f"--status-fd: descriptor {number} is not open")
-    if values["pre_dump"] or values["parent_path"]:
-        from migrate.criu.probe import has_feature
-        from migrate.criu.provide import criu_binary
+def _refuse_untracked(values: dict[str, Any]) -> None:
+    """Raise Unsupported for what needs a kernel that tells written pages, where it does not."""
+    if not (values["pre_dump"] or values["parent_path"]):
+        return
+    from migrate.criu.probe import has_feature
+    from migrate.criu.provide import criu_binary
 
-        if not has_feature(criu_binary(), "mem_dirty_track"):
-            raise Unsupported(
-                "--pre-dump and --parent-path are not supported",
-                cause="this kernel does not tell which pages were written (CONFIG_MEM_SOFT_DIRTY)",
-                mend="leave them out; 'migrate move' has a tracker of its own",
-            )
+    if not has_feature(criu_binary(), "mem_dirty_track"):
+        raise Unsupported(
+            "--pre-dump and --parent-path are not supported",
+            cause="this kernel does not tell which pages were written (CONFIG_MEM_SOFT_DIRTY)",
+            mend="leave them out; 'migrate move' has a tracker of its own",
+        )
 
 
 def _has_stopped_task(pids: list[int]) -> bool:

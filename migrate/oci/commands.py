@@ -100,7 +100,7 @@ _BOTH = (
     option("manage-cgroups-mode", TEXT, "accepted: the runtime makes the container's own", "soft"),
     option("empty-ns", LIST, "leave a namespace's contents out: network"),
     option("auto-dedup", FLAG, "drop from parent images what newer ones have"),
-    option("lazy-pages", FLAG, "memory follows on demand: by --page-server, and 'criu lazy-pages'"),
+    option("lazy-pages", FLAG, "refused: see 'migrate move --mode post-copy'"),
 )
 _CHECKPOINT = (
     *_BOTH,
@@ -108,7 +108,6 @@ _CHECKPOINT = (
     option("leave-running", FLAG, "let the container run on"),
     option("pre-dump", FLAG, "memory only, and let the container run on"),
     option("page-server", TEXT, "ADDRESS:PORT of a CRIU page server that takes the memory"),
-    option("status-fd", NUMBER, "descriptor that gets a zero byte when --lazy-pages can be asked"),
 )
 _RESTORE = (
     *_BOTH,

@@ -14,10 +14,9 @@ from migrate.criu.errors import CriuFailed
 from migrate.criu.probe import has_feature
 from migrate.criu.provide import criu_binary
 from migrate.criu.skeleton.filter import preloading
-from migrate.oci.errors import BadUsage
+from migrate.oci.errors import BadUsage, Unsupported
 
 SILENCE_LIMIT = 300.0  # seconds
-SERVING_LIMIT = 86400.0  # seconds until all memory has been asked for
 CGROUP_MODES = ("ignore", "soft", "full", "strict")
 _NAMESPACES = {"network": 0x4000_0000}  # include/uapi/linux/sched.h, CLONE_NEWNET
 
@@ -37,7 +36,6 @@ def options_of(values: dict[str, Any], images: str, log: str) -> Iterator[Any]:
     options.ext_unix_sk = values["ext_unix_sk"]
     options.shell_job = values["shell_job"]
     options.auto_dedup = values["auto_dedup"]
-    options.lazy_pages = values["lazy_pages"]
     options.ext_masters = True
     for name in values["empty_ns"]:
         if name not in _NAMESPACES:
@@ -56,6 +54,11 @@ def options_of(values: dict[str, Any], images: str, log: str) -> Iterator[Any]:
 
 
 def _refuse(values: dict[str, Any]) -> None:
+    if values["lazy_pages"]:
+        raise Unsupported(
+            "--lazy-pages is not supported", cause="CRIU 4.2.1 serves no pages after a dump by RPC (page-pipe: splice: EBADF)",
+            mend="'migrate move --mode post-copy' moves a container so",
+        )  # fmt: skip
     if values["manage_cgroups_mode"] not in CGROUP_MODES:
         raise BadUsage(
             f"invalid manage-cgroups-mode {values['manage_cgroups_mode']!r}",
@@ -65,9 +68,8 @@ def _refuse(values: dict[str, Any]) -> None:
 
 def ask(criu: client.Swrk, kind: str, options: Any, notify: client.Notify, log: str) -> Any:
     """CRIU's response; raises CriuFailed with the cause from its log, DiskFull, CriuDied."""
-    serves = kind == "DUMP" and options.lazy_pages
     try:
-        return criu.request(kind, options, notify, SERVING_LIMIT if serves else SILENCE_LIMIT)
+        return criu.request(kind, options, notify, SILENCE_LIMIT)
     except CriuFailed as error:
         raise explain(Path(log), error.what) from error
 

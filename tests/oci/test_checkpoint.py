@@ -339,39 +339,6 @@ def test_page_server_takes_the_memory(oci: Runtime, images: Images, spec: Spec):
     _counted(oci, identifier, before)
 
 
-def test_lazy_pages(oci: Runtime, images: Images, spec: Spec):
-    """The memory stays with `checkpoint` until `criu lazy-pages` asks for it (criu(8))."""
-    spec["process"]["args"][2] = f"x=$(head -c 3000000 /bin/busybox | md5sum); {COUNTER}"
-    identifier = oci.running(spec)
-    before = _counted(oci, identifier)
-    images.path.mkdir()
-    work = oci.directory / "work"
-    work.mkdir()
-    port = _free_port()
-    told, tell = os.pipe()
-    dump = oci.start_command(
-        "checkpoint", "--image-path", images.path, "--lazy-pages", "--page-server",
-        f"127.0.0.1:{port}", "--status-fd", str(tell), identifier, pass_fds=(tell,),
-    )  # fmt: skip
-    os.close(tell)
-    assert os.read(told, 1) == b"\0", dump.communicate()
-    os.close(told)
-    server = subprocess.Popen(
-        [criu_binary(), "lazy-pages", "--page-server", "--address", "127.0.0.1", "--port",
-         str(port), "--images-dir", images.path, "--work-dir", work, "-v4", "-o", "lazy.log"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    assert eventually(lambda: (work / "lazy-pages.socket").exists())
-    other = oci.identifier()
-    words = images.words(spec, other, "--detach", "--lazy-pages", "--work-path", work)
-    oci.detached(*words)
-    _counted(oci, other, before)
-    assert dump.wait(30) == 0
-    assert server.wait(30) == 0
-    assert "does not exist" in oci.fails("state", identifier)
-    _counted(oci, other, before + 3)
-
-
 def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
@@ -455,7 +422,7 @@ def test_what_can_not_be_done_is_refused_by_name(oci: Runtime, images: Images, s
     assert "created" in oci.fails(*checkpoint, identifier)
     oci.ok("start", identifier)
     for words, told in (
-        (["--lazy-pages"], "--page-server"), (["--status-fd", "77"], "77"),
+        (["--lazy-pages"], "--lazy-pages"),
         (["--manage-cgroups-mode", "x"], "manage-cgroups-mode"),
         (["--empty-ns", "pid"], "--empty-ns"), (["--parent-path", "none"], "--parent-path"),
         (["--page-server", "x"], "ADDRESS:PORT"),
