@@ -37,7 +37,8 @@ def test_all_lines_are_there_after_a_move(
 ) -> None:
     alpha, beta = two_hosts
     make_counter_image(lan.shared, alpha)
-    options = ("-e", "PAUSE=0.002", "--log-max-size", "4k", "--log-max-files", "500")
+    options = ("-e", "PAUSE=0.002", "--log-max-size", "4k", "--log-max-files", "500",
+               "--stop-signal", "KILL")  # fmt: skip
     start_counter(alpha, "counter", *options)
     assert eventually(lambda: "log.3" in _files(alpha), 20.0)
     before = last_count(alpha)
