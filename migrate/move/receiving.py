@@ -145,7 +145,7 @@ class Receiving:
         self.permission.refuse(self.entry.mode, state)  # it is newer than what was prepared for
         record = self.record
         staged = self.root / STAGED if self.entry.mode in LAZY else None
-        put_files(self.paths, record, self.root, staged)
+        put_files(self.paths, record, self.root, staged, movable=True)
         files_done = time.monotonic()
         reached(self.paths, "unpacked")
         if self.restorer:
