@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection
+import os
+from collections.abc import Callable, Collection, Container
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ DEATH_LIMIT = 0.2  # seconds that init may take to die of a lost tracer, and to 
 def dump_with_files(
     paths: Paths, criu: client.Swrk, state: State, process: Process, place: Path,
     held: Callable[[], None] | None = None, staging: Staging | None = None, *,
-    skip: Collection[str] = (), network: Reader | None = None,
+    skip: Collection[str] = (), network: Reader | None = None, logs_ahead: Container[str] = (),
 ) -> list[str]:  # fmt: skip
     """Dump into IMAGES beneath `place` while the files are written there; the names of all.
 
@@ -46,8 +47,8 @@ def dump_with_files(
     reads the container's network namespace, if it has one.
 
     With stopped tasks the files wait for the dump, which lets the others run meanwhile. `held`: as
-    for `dump`; `staging`: as for `write_files`. Raises what those two raise, when both have ended,
-    and NotDumpable for what can't go along of the network.
+    for `dump`; `staging`, `logs_ahead`: as for `write_files`. Raises what those two raise, when
+    both have ended, and NotDumpable for what can't go along of the network.
     """
     own = paths.container(state.record.identifier)
     images = place / IMAGES
@@ -66,9 +67,10 @@ def dump_with_files(
             ask(own, {"do": "drain"}, limit=2)
             if state.record.interactive:
                 _keep_unread_input(own, images)
-        names = write_files(paths, state, place, staging)
+        names = write_files(paths, state, place, staging, logs_ahead=logs_ahead)
         dumping.result()
-    return names + sorted(f"{IMAGES}/{path.name}" for path in images.glob("*.img"))
+    made = (name for name in os.listdir(images) if name.endswith(".img"))  # noqa: PTH208
+    return names + sorted(f"{IMAGES}/{name}" for name in made)
 
 
 def _keep_unread_input(own: ContainerPaths, images: Path) -> None:

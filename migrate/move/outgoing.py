@@ -76,6 +76,7 @@ class Outgoing:
         self.skeleton: Skeleton | None = None
         self.rounds: Rounds | None = None
         self.files: FileRounds | None = None
+        self.logs_ahead: set[str] = set()  # keys of full log files that the target has
         self.stand_in: StandIn | None = None
         self.network: Reader | None = None
         self.doorkeeper: Doorkeeper | None = None

@@ -75,7 +75,7 @@ def _stop_and_write(move: Outgoing, state: State) -> list[str]:
         move.frozen.enter("stop")
         stop_locked(move.paths, move.record, move.wish.stop_seconds)
     move.frozen.enter("files")
-    names = write_files(move.paths, state, move.out)
+    names = write_files(move.paths, state, move.out, logs_ahead=move.logs_ahead)
     move.frozen.leave()
     return names
 
@@ -116,6 +116,7 @@ def _freeze_and_dump(move: Outgoing, criu: client.Swrk) -> list[str]:
             move.files,
             skip=move.wish.skip,
             network=move.network,
+            logs_ahead=move.logs_ahead,
         )
         names = early.finish(names)
     if move.wish.verify:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from pathlib import Path
 
 import msgspec
 
+from migrate.checkpoint import oldlogs
 from migrate.checkpoint.netns.reading import open_reader
 from migrate.checkpoint.state import State
 from migrate.criu.skeleton import filter as dump_filter
@@ -70,6 +72,7 @@ def prepare(move: Outgoing, made: Plan, state: State) -> None:
     if move.wish.address == NEW and isinstance(placed, dict):
         where = " ".join(str(text) for text in placed.values() if text)
         move.report(Event("note", f"its address there is {where[:200]}", placed))
+    _send_old_logs(move)
     reached(move.paths, "prepared")
     move.stand_in = move.driver.stand_in(move.own, move.record.network)
     if made.mode in LAZY:
@@ -107,6 +110,18 @@ def _send_layers(move: Outgoing, made: Plan) -> None:
             move.bulk.send_file_from(blob.fileno(), layer_place(Path(), diff_id), counter)
         move.bulk.flush()
         move.agent.call("move.add_layer", diff_id=diff_id, timeout=None)
+
+
+def _send_old_logs(move: Outgoing) -> None:
+    """Full log files change no more; those that are full later travel in the pause."""
+    assert move.bulk
+    there = oldlogs.found(move.own.log)
+    for key, path in there.values():
+        with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+            move.bulk.send_file_from(file.fileno(), f"{oldlogs.DIRECTORY}/{key}")
+            move.logs_ahead.add(key)
+    if there:
+        move.bulk.flush()
 
 
 def _send_memory(move: Outgoing, made: Plan) -> None:

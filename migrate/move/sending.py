@@ -13,7 +13,7 @@ from migrate.checkpoint.preflight import Verdict, joined
 from migrate.checkpoint.state import State
 from migrate.errors import MigrateError
 from migrate.kernel.signals import Signals
-from migrate.move import journal, pausing, plan, preparing, sharing, telling
+from migrate.move import collector, journal, pausing, plan, preparing, sharing, telling
 from migrate.move.errors import (
     MemoryGone,
     MoveRefused,
@@ -129,18 +129,20 @@ class Move(Outgoing):
         )  # fmt: skip
 
     def _move(self, made: Plan) -> None:
-        try:
+        with contextlib.ExitStack() as paused:
             try:
-                self._prepare(made)
-                if made.mode != "cold":
-                    self._wait_for_turn()
-                pausing.pause(self, self.state, made.mode)
-                self._intend_commit()
-            finally:
-                self.signals.deafen()
-        except BaseException as error:
-            raise self._undone(error) from error
-        self._commit()
+                try:
+                    self._prepare(made)
+                    if made.mode != "cold":
+                        self._wait_for_turn()
+                    paused.enter_context(collector.held())
+                    pausing.pause(self, self.state, made.mode)
+                    self._intend_commit()
+                finally:
+                    self.signals.deafen()
+            except BaseException as error:
+                raise self._undone(error) from error
+            self._commit()
         self.turn.give()
         self._finish()
         self._tell_where()

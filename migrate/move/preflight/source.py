@@ -65,6 +65,8 @@ def verdicts_of(case: Case, state: State, skip: Collection[str]) -> list[Verdict
         found = tuple(connections.of_a_new_address(state.record, case.network, state.netns))
         new.append(Verdict("address", "whether it can have a new address", found, skippable=False))
     new.append(_network(case, state))
+    if state.record.terminal:
+        new.append(_terminal(case))
     if not case.keeps_memory:
         return [same, *new, *hosts.room(case.there, memory=case.memory, disk=ROOM, skip=skip)]
     assert case.process
@@ -111,6 +113,18 @@ def _network(case: Case, state: State) -> Verdict:
             mend="install this version there: 'migrate host setup'",
         ),)  # fmt: skip
     return Verdict("network", NETWORK_SUBJECT, found, skippable=False)
+
+
+def _terminal(case: Case) -> Verdict:
+    """An older target would restore it without its other end: nobody could attach to it."""
+    found: tuple[MigrateError, ...] = ()
+    if not case.there.terminals:
+        found = (TargetUnfit(
+            "the target's migrate is too old for the container's terminal",
+            cause="its monitor holds no terminals", mend="install this version there: "
+            "'migrate host setup'",
+        ),)  # fmt: skip
+    return Verdict("terminal", "whether the target can keep its terminal", found, skippable=False)
 
 
 def _lacking(case: Case) -> Iterator[MigrateError]:
