@@ -14,8 +14,9 @@ from migrate.kernel.namespaces import FLAG_OF_NAME, namespace_id, setns
 from migrate.kernel.processes import default_signals, set_child_subreaper, set_dumpable
 from migrate.kernel.scheduling import numbers_of
 from migrate.oci import groups, records
-from migrate.oci.checking import check_process
+from migrate.oci.checking import check_process, take_out_capabilities
 from migrate.oci.create import connected
+from migrate.oci.errorlog import warn_of_capabilities
 from migrate.oci.errors import BadConfig, BadUsage, ExecFailed, Unsupported
 from migrate.oci.foreground import passing_signals, relay_terminal, wait_for
 from migrate.oci.init import console_size
@@ -40,6 +41,7 @@ def execute(settings: dict[str, Any], values: dict[str, Any], words: list[str]) 
     spec = container.config
     process = _process(spec, values, words[1:])
     check_process(process)
+    warn_of_capabilities(settings, take_out_capabilities(process))
     if values["console_socket"] and not process.get("terminal"):
         raise BadUsage("--console-socket needs --tty, or process.terminal to be true")
     if process.get("terminal") and values["detach"] and not values["console_socket"]:
