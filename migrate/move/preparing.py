@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from migrate.checkpoint import oldlogs
+from migrate.checkpoint.netns.reading import open_reader
 from migrate.checkpoint.state import State
 from migrate.criu.skeleton import filter as dump_filter
 from migrate.criu.skeleton.filter import Skeleton
@@ -26,6 +27,8 @@ from migrate.move.receiving import layer_place
 from migrate.move.rounds import Rounds
 from migrate.move.serving import Serving
 from migrate.move.transaction import Source
+from migrate.move.unaccepted import Doorkeeper
+from migrate.runtime.networks import takes_addresses
 from migrate.transfer.bulk import BulkSender
 
 CONNECTIONS = 2
@@ -48,6 +51,12 @@ def prepare(move: Outgoing, made: Plan, state: State) -> None:
     """Everything that can be done before the freeze; the journal knows the move."""
     entry = move.entry
     assert entry
+    if made.mode != "cold" and move.process:
+        move.network = open_reader(move.record, move.process.pid, places=move.wish.address != NEW)
+    if move.network and move.process and takes_addresses(move.record.network):
+        move.doorkeeper = Doorkeeper(Path(f"/proc/{move.process.pid}/ns/net"))
+    if move.network:
+        state = msgspec.structs.replace(state, netns=move.network.read_all(move.wish.skip))
     move.out = journal.outgoing(move.paths, entry.move)
     (move.out / "criu").mkdir(mode=0o700, parents=True)
     if dump_filter.is_built():
