@@ -9,7 +9,8 @@ from migrate.checkpoint.preflight import CHECKS
 from migrate.move.preflight.source import SKIPPABLE
 
 DOCUMENT = Path(__file__).parents[3] / "docs/preflight.md"
-ELSEWHERE = {"hosts", "architecture", "address", "criu", "mode", "binds", "cordon", "name", "paths",
+ELSEWHERE = {
+    "terminal","hosts", "architecture", "address", "criu", "mode", "binds", "cordon", "name", "paths",
              "network", "storage", "volumes", "policy"}  # fmt: skip
 
 
