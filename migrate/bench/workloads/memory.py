@@ -17,6 +17,7 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 PAGE = 4096
@@ -81,23 +82,26 @@ class Written(Protocol):
 class Server:
     """One client at a time, and pages written as the clock tells."""
 
-    def __init__(self, memory: Written, rate: int, listener: socket.socket) -> None:
-        self._memory, self._rate, self._listener = memory, rate, listener
+    def __init__(
+        self, memory: Written, rate: int, listener: socket.socket,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        self._memory, self._rate, self._listener, self._clock = memory, rate, listener, clock
         self._channel: socket.socket | None = None
         self._longest = self._owed = 0.0
         self._written = 0
 
     def serve(self) -> None:
         """Tick and answer for ever."""
-        last = time.monotonic()
+        last = self._clock()
         while True:
             ready = select.select([self._channel or self._listener], [], [], TICK)[0]
-            now = time.monotonic()
+            now = self._clock()
             self._longest = max(self._longest, now - last)
             self._write(now - last)
             last = now
             if ready and self._answer():
-                last = time.monotonic()
+                last = self._clock()
 
     def _write(self, passed: float) -> None:
         """What is due after `passed` seconds, of a pause its last 0.1 s.
