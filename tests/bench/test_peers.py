@@ -144,7 +144,7 @@ def test_a_small_run(tmp_path: Path) -> None:
         assert 0.01 < row["gap"]["median"] < 10
         assert abs(row["tick"]["median"] - row["gap"]["median"]) < 0.3
         assert row["gap"]["median"] < row["whole"]["median"]
-        assert row["sent"]["median"] > (4 << 20)
+        assert row["sent"]["median"] > (16 << 20)  # zstd, too, finds nothing to leave out
     assert set(rows) == {
         "ours", "podman", "podman zstd", "podman pre-checkpoint", "runc", "runc pre-dump",
         "runc lazy-pages",

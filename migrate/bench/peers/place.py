@@ -33,6 +33,7 @@ MOST_CAUSE = 400
 """Characters of a complaint."""
 _CRIU = "/opt/criu"
 _PATH = f"{_CRIU}:/usr/sbin:/usr/bin:/usr/local/bin"
+_ENVIRONMENT = ("/usr/local/bin/env", f"PATH={_PATH}", "PODMAN_IGNORE_CGROUPSV1_WARNING=1")
 _CONTAINERS = """
 [containers]
 log_driver = "k8s-file"
@@ -132,7 +133,7 @@ class PeerHost:
 
     def command(self, *words: str) -> list[str]:
         """`words` as a command of the host that runs inside."""
-        return ["nsenter", f"--target={self.pid}", "--mount", "env", f"PATH={_PATH}", *words]
+        return ["nsenter", f"--target={self.pid}", "--mount", *_ENVIRONMENT, *words]
 
     def run(self, *words: str, log: str = "", criu: str = "", **options: Any) -> str:
         """What it prints; raises BenchImpossible with its complaint.

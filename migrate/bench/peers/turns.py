@@ -95,7 +95,7 @@ def _take_turn(
     except (BenchImpossible, BenchMissed) as error:
         if not side.is_peer:
             raise
-        done.impossible = f"{error}: {error.cause}"
+        done.impossible = f"{error.what}: {error.cause}"
         done.moves.clear()
         report(f"{label}: {done.impossible}")
         return

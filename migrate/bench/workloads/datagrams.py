@@ -16,6 +16,7 @@ and begins anew; "ask WORD" tells `{"answer"}`; the end of stdin ends it.
 from __future__ import annotations
 
 import json
+import os
 import select
 import socket
 import sys
@@ -24,12 +25,32 @@ from typing import Any
 
 EVERY = 0.0005  # seconds
 PATIENCE = 60.0  # seconds, for the answer to an order
+PARTS = 128
+"""Random bodies in each of three sets: a page is the sum of one of each, 8 GiB of pages in all."""
 AGAIN = 10.0  # seconds after which "v", which changes nothing, is asked again
 
 
 def serve(mib: int, rate: int, kind: str, port: int) -> None:
     """Fill, then answer for ever."""
-    from migrate.bench.workloads.memory import PAGE, Memory, Server
+    from migrate.bench.workloads.memory import HEAD, PAGE, Memory, Server
+
+    class Distinct(Memory):
+        """Random pages of which no two are alike, for compressors that look back far."""
+
+        def __init__(self, pages: int, kind: str) -> None:
+            size = PAGE - HEAD.size
+            self._parts = [
+                [int.from_bytes(os.urandom(size), "little") for _ in range(PARTS)] for _ in range(3)
+            ]
+            super().__init__(pages, kind)
+
+        def body_of(self, number: int) -> bytes:
+            if self.kind != "random":
+                return super().body_of(number)
+            ones, tens, hundreds = self._parts
+            mixed = ones[number % PARTS] ^ tens[number // PARTS % PARTS]
+            mixed ^= hundreds[number // PARTS**2 % PARTS]
+            return mixed.to_bytes(PAGE - HEAD.size, "little")
 
     class DatagramServer(Server):
         """One socket, and whoever asks is answered."""
@@ -46,7 +67,7 @@ def serve(mib: int, rate: int, kind: str, port: int) -> None:
             self._listener.sendto(b"%b %b%b" % (word, told, number), client)
             return word == b"v"
 
-    memory = Memory(mib * 1024 * 1024 // PAGE, kind)
+    memory = Distinct(mib * 1024 * 1024 // PAGE, kind)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as channel:
         channel.bind(("0.0.0.0", port))  # noqa: S104 -- of whichever host it is on
         print("ready", flush=True)

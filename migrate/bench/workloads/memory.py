@@ -50,7 +50,11 @@ class Memory:
         if kind != "zero":
             for number in range(pages):
                 at = number * PAGE
-                self.map[at : at + PAGE] = HEAD.pack(number, 0) + self.bodies[number % 251]
+                self.map[at : at + PAGE] = HEAD.pack(number, 0) + self.body_of(number)
+
+    def body_of(self, number: int) -> bytes:
+        """What the page holds behind its head."""
+        return self.bodies[number % len(self.bodies)]
 
     def write(self, number: int) -> None:
         """A new version of a page."""
@@ -63,7 +67,7 @@ class Memory:
         for number in range(self.pages):
             at, version = number * PAGE, self.versions[number]
             head = HEAD.pack(number, version) if version or not zero else bytes(HEAD.size)
-            count += self.map[at : at + PAGE] != head + self.bodies[number % 251]
+            count += self.map[at : at + PAGE] != head + self.body_of(number)
         return count
 
 
