@@ -39,12 +39,12 @@ def _words(text: str) -> tuple[str, ...]:
 
 SHORT = (
     Run("overhead", "overhead"),
-    Run("downtime", "downtime", _words("--runs 3 --latency")),
+    Run("downtime", "downtime", _words("--mib 64 --mib 1024 --runs 3 --latency")),
     Run("peers", "peers", _words("--runs 2")),
     Run("scale", "scale", _words("--runs 2")),
-    Run("network", "network", _words("--runs 3")),
+    Run("network", "network", _words("--runs 2")),
     Run("tracked", "tracked", _words("--mib 256 --runs 3")),
-    Run("evacuate", "evacuate", _words("--containers 4 --mib 64 --parallel 2 --runs 1")),
+    Run("evacuate", "evacuate", _words("--containers 4 --mib 32 --parallel 2 --runs 1")),
     Run("runtime", "runtime"),
     Run("transfer", "transfer", _words("--mib 256 --runs 3")),
 )
