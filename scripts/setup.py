@@ -64,6 +64,7 @@ NEEDED: dict[str, Callable[[], bool]] = {
     "docker-registry": _on_path("docker-registry"),
     "btrfs-progs": _on_path("mkfs.btrfs"),
     "iproute2": _on_path("ip"),
+    "nftables": _on_path("nft"),
     "procps": _on_path("ps"),
     "tar": _on_path("tar"),
     "ca-certificates": _has_file("/etc/ssl/certs/ca-certificates.crt"),

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Collection, Container
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from migrate.checkpoint import linkremaps
 from migrate.checkpoint.errors import EndedWithCriu
 from migrate.checkpoint.files import write_files
 from migrate.checkpoint.freezing import has_stopped_tasks
+from migrate.checkpoint.netns.reading import Reader
 from migrate.checkpoint.staged import Staging
 from migrate.checkpoint.state import NETNS_KEY, State, has_own_netns
 from migrate.criu import client, cpu
@@ -35,14 +39,16 @@ DEATH_LIMIT = 0.2  # seconds that init may take to die of a lost tracer, and to 
 def dump_with_files(
     paths: Paths, criu: client.Swrk, state: State, process: Process, place: Path,
     held: Callable[[], None] | None = None, staging: Staging | None = None, *,
-    any_cpu: bool = False,
+    skip: Collection[str] = (), network: Reader | None = None, logs_ahead: Container[str] = (),
 ) -> list[str]:  # fmt: skip
     """Dump into IMAGES beneath `place` while the files are written there; the names of all.
 
-    `any_cpu`: the images do not say which CPU they need, and no restore will ask.
+    `skip`: checks that do not count; without "cpu" the images say which CPU they need. `network`
+    reads the container's network namespace, if it has one.
 
     With stopped tasks the files wait for the dump, which lets the others run meanwhile. `held`: as
-    for `dump`; `staging`: as for `write_files`. Raises what those two raise, when both have ended.
+    for `dump`; `staging`, `logs_ahead`: as for `write_files`. Raises what those two raise, when
+    both have ended, and NotDumpable for what can't go along of the network.
     """
     own = paths.container(state.record.identifier)
     images = place / IMAGES
@@ -51,17 +57,20 @@ def dump_with_files(
         staging.look()
     with ThreadPoolExecutor(1) as pool:
         dumping = pool.submit(
-            dump, paths, criu, state, process, images, own.state / LOG, held, any_cpu=any_cpu
+            dump, paths, criu, state, process, images, own.state / LOG, held, any_cpu="cpu" in skip
         )
         if stopped:
             dumping.result()
+        if network:
+            state = msgspec.structs.replace(state, netns=network.read_all(skip))
         with contextlib.suppress(MonitorFailed):
             ask(own, {"do": "drain"}, limit=2)
             if state.record.interactive:
                 _keep_unread_input(own, images)
-        names = write_files(paths, state, place, staging)
+        names = write_files(paths, state, place, staging, logs_ahead=logs_ahead)
         dumping.result()
-    return names + sorted(f"{IMAGES}/{path.name}" for path in images.glob("*.img"))
+    made = (name for name in os.listdir(images) if name.endswith(".img"))  # noqa: PTH208
+    return names + sorted(f"{IMAGES}/{name}" for name in made)
 
 
 def _keep_unread_input(own: ContainerPaths, images: Path) -> None:

@@ -1,4 +1,4 @@
-"""What can go wrong with checkpoints (codes 65-74)."""
+"""What can go wrong with checkpoints (codes 34 and 65-74)."""
 
 from __future__ import annotations
 
@@ -71,3 +71,10 @@ class RecipientInvalid(MigrateError):
 
     code = 74
     mend = "give age's public key ('age1...', of age-keygen) or an SSH one ('ssh-ed25519 ...')"
+
+
+class NetworkNotRestored(MigrateError):
+    """What the container's root has set in its network can't be put in on this host."""
+
+    code = 34
+    mend = "undo it in the container, or leave it behind with --mode cold"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from migrate.checkpoint import oldlogs
 from migrate.checkpoint.errors import PlaceUnfit
 from migrate.checkpoint.staged import StagedDirectory, Staging
 from migrate.checkpoint.state import STATE_FILE, State
@@ -47,11 +48,13 @@ def portable(paths: Paths, record: Record) -> Record:
 
 
 def write_files(
-    paths: Paths, state: State, directory: Path, staging: Staging | None = None
+    paths: Paths, state: State, directory: Path, staging: Staging | None = None, *,
+    logs_ahead: Container[str] = (),
 ) -> list[str]:  # fmt: skip
-    """Write description, upper, volumes and log below `directory`; their relative names.
+    """Write description, upper, volumes and logs below `directory`; their relative names.
 
-    Contents that `staging` knows travel by themselves: they are not in what is written.
+    Contents that `staging` knows travel by themselves: they are not in what is written. Nor are
+    full log files whose keys (`oldlogs`) are among `logs_ahead`.
     """
     staged = staging.content if staging else None
     own = paths.container(state.record.identifier)
@@ -70,18 +73,20 @@ def write_files(
     if own.log.exists():
         shutil.copyfile(own.log, directory / LOG_FILE)
         names.append(LOG_FILE)
-    return names
+    return names + oldlogs.write(own.log, directory, logs_ahead)
 
 
 def put_files(
-    paths: Paths, record: Record, directory: Path, staged: Path | None = None
+    paths: Paths, record: Record, directory: Path, staged: Path | None = None, *,
+    movable: bool = False,
 ) -> None:  # fmt: skip
     """The way back of `write_files`, into empty places; the container's rootfs is not mounted.
 
     Whatever the storage driver: its next mount makes what it needs of the upper.
 
     `staged`: the directory of contents that were sent ahead; without it a tar that names such is
-    refused. Raises StagedFileBad, and what `apply_layer` raises.
+    refused. `movable`: what is below `directory` may be moved. Raises StagedFileBad, and what
+    `apply_layer` raises.
     """
     own = paths.container(record.identifier)
     for place in (own.upper, own.work):
@@ -100,6 +105,7 @@ def put_files(
     if (directory / LOG_FILE).exists():
         shutil.copyfile(directory / LOG_FILE, own.log)
         own.log.chmod(0o600)
+    oldlogs.put(directory, own.log, take=movable)
 
 
 def clear(directory: Path) -> None:

@@ -22,7 +22,7 @@ from migrate.kernel.filesystems import (
     XFS,
     magic,
 )
-from migrate.kernel.maps import Mapping, mappings
+from migrate.kernel.maps import Mapping, shared_maps
 
 Identity = tuple[int, int]
 """A file's (st_dev, st_ino)."""
@@ -60,14 +60,13 @@ def shared_files(pids: Iterable[int], upper: Path) -> Mapped:
 
 def _of_process(pid: int, upper: Path) -> Iterator[Identity]:
     try:
-        found = mappings(pid)
+        text = Path(f"/proc/{pid}/maps").read_bytes()
     except (FileNotFoundError, ProcessLookupError):  # killed, though frozen
         return
-    if not found and len(os.listdir(f"/proc/{pid}/task")) > 1:  # noqa: PTH208  a dead first thread
+    if not text and len(os.listdir(f"/proc/{pid}/task")) > 1:  # noqa: PTH208  a dead first thread
         raise _UnknownError
-    for mapping in found:
-        if mapping.perms[3] == "s":
-            yield from _shown(pid, mapping, upper)
+    for mapping in shared_maps(text):
+        yield from _shown(pid, mapping, upper)
 
 
 def _shown(pid: int, mapping: Mapping, upper: Path) -> Iterator[Identity]:

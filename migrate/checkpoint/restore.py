@@ -13,6 +13,7 @@ from migrate.checkpoint.digests import by_inner_pid
 from migrate.checkpoint.dump import UNREAD
 from migrate.checkpoint.eager import EagerPages
 from migrate.checkpoint.errors import PlaceUnfit
+from migrate.checkpoint.netns.putting import Namespace
 from migrate.checkpoint.state import NETNS_KEY, State, has_own_netns, mask_directory
 from migrate.criu import client, cpu, pagemap_images, timer_images
 from migrate.criu.diagnosis import explain
@@ -60,6 +61,9 @@ class Restorer:
         self._netns = has_own_netns(state.record)
         network = state.record.network
         driver_of(network.driver).teach(self._own, network, state.neighbours)
+        self._inner = Namespace(self._own.netns) if self._netns else None
+        if self._inner:
+            self._inner.prepare(state.netns)
         answer = launch_monitor(
             self._own, state.record, state.spec, mode="restore", network=self._netns
         )
@@ -116,6 +120,8 @@ class Restorer:
         """
         with contextlib.ExitStack() as open_still:
             try:
+                if self._inner:
+                    self._inner.update(state.netns)
                 linkremaps.put_in_place(self._paths, state, images, self._own.rootfs)
                 timer_images.revive(images)
                 eager = self._prepare_lazy(images, open_still) if self._pages else None
@@ -124,6 +130,8 @@ class Restorer:
                 )
                 pid = int(response.restore.pid)
                 self._group.freeze()
+                if self._inner:
+                    self._inner.put_rules(state.netns)
                 if eager and eager.pids():
                     eager.write(by_inner_pid(self._group.pids(), pid))
             except (CriuFailed, CriuDied) as error:

@@ -15,6 +15,7 @@ from migrate.checkpoint import archive, freezing, manifest, preflight, sealing
 from migrate.checkpoint import dump as dumping
 from migrate.checkpoint.errors import OutputExists
 from migrate.checkpoint.files import portable
+from migrate.checkpoint.netns.reading import open_reader
 from migrate.checkpoint.staging import staging
 from migrate.checkpoint.state import describe
 from migrate.criu import client
@@ -155,13 +156,14 @@ class Checkpoint:
         (place / "criu").mkdir(mode=0o700)
         archive.load_libraries()
         await_filled(self.own)
+        reader = open_reader(self.record, process.pid)
         taken_at = time.time()
         self._freeze()
         self.count("dumping", 0, 0)
         # An interruption waits for CRIU: a dump cut off leaves its parasites behind.
-        with disk_full_told(place), self.signals.held():
+        with disk_full_told(place), self.signals.held(), reader or contextlib.nullcontext():
             names = dumping.dump_with_files(
-                self.paths, criu, state, process, place, any_cpu="cpu" in self.skip
+                self.paths, criu, state, process, place, skip=self.skip, network=reader
             )
         if self.leave_running:
             self._thaw()

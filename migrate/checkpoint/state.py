@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 
 from migrate.checkpoint.errors import CheckpointBad, CheckpointTooNew, NotDumpable
+from migrate.checkpoint.netns import contents
+from migrate.checkpoint.netns.contents import Contents
 from migrate.kernel.mountinfo import MountInfo, read_mountinfo
 from migrate.runtime.errors import SpecInvalid
 from migrate.runtime.networks import driver_of
@@ -45,6 +47,7 @@ class State(msgspec.Struct, frozen=True):
     neighbours: tuple[tuple[str, str], ...] = ()  # IPv4 address and MAC, as of preflight
     names: dict[str, tuple[str, ...]] = {}  # addresses by name in its network, as of preflight
     close_connections: bool = False  # TCP connections are not to go along
+    netns: Contents = Contents()  # of its network namespace, when it was frozen
     machine: str = platform.machine()
     kernel: str = platform.release()
     criu: str = ""
@@ -68,6 +71,7 @@ def decode(data: bytes) -> State:
             )
         state = msgspec.json.decode(data, type=State)
         validate(state.spec)
+        contents.check(state.netns)
         check_name(state.record.identifier)
         check_name(state.record.name)
         if state.record.network.name:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from migrate.cli.attached import Signals, show_until_end
 from migrate.cli.logtext import LogPrinter
+from migrate.cli.peers import tell_gone
 from migrate.errors import MigrateError
 from migrate.runtime.control import await_monitor_end
 from migrate.runtime.lifecycle.delete import delete
@@ -56,6 +57,7 @@ def run_attached(paths: Paths, record: Record, detach_keys: bytes = b"") -> int:
         if record.remove_at_exit:
             with contextlib.suppress(MigrateError):  # somebody else has removed it, or is about to
                 delete(paths, record)
+                tell_gone(paths, [record])
     await_monitor_end(process)
     return status
 

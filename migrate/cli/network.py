@@ -97,7 +97,7 @@ def ls(quiet: bool, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="JSON is all that it prints.")
 def inspect(name: str, as_json: bool) -> None:
     """Show all that is known of a network, as JSON."""
-    from migrate.runtime.networks import definition, leases
+    from migrate.runtime.networks import definition, leases, underlay
     from migrate.runtime.paths import Paths
     from migrate.runtime.records import Network
 
@@ -106,7 +106,9 @@ def inspect(name: str, as_json: bool) -> None:
     found = definition.DEFAULT if built_in else definition.find(paths, name)
     told = {"containers": _members(paths, found), "leases": leases.read(paths, name)}
     if not built_in:
-        told["elsewhere"] = definition.create_command(definition.belonging(Network(), found))
+        member = definition.belonging(Network(), found)
+        hosts = underlay.everyone(found.peers, found.parent)
+        told["elsewhere"] = definition.create_command(member, hosts)
     print_json(_plain(found) | told)
 
 

@@ -11,12 +11,12 @@ from migrate.cli.names import name_argument
 from migrate.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
-    from migrate.runtime.paths import Paths
+    from migrate.cli.logtext import LogPrinter
+    from migrate.runtime.paths import ContainerPaths, Paths
     from migrate.runtime.records import Record
     from migrate.runtime.status import Status
 
 _SHOWN = {"running", "paused"}
-_POLL = 0.05  # seconds
 
 
 @click.command()
@@ -122,15 +122,25 @@ def logs(name: str, follow: bool, tail: int | None, stamps: bool) -> None:
     """
     from migrate.cli.logtext import LogPrinter
     from migrate.runtime.paths import Paths
-    from migrate.runtime.records import find, load_process
+    from migrate.runtime.records import find
 
     paths = Paths.from_environment()
     own = paths.container(find(paths, name).identifier)
     with LogPrinter(own.log, stamps=stamps) as printer:
         printer.show(tail)
-        while follow:
+        if follow:
+            _follow(own, printer)
+
+
+def _follow(own: ContainerPaths, printer: LogPrinter) -> None:
+    from migrate.cli.logfollow import Waiting
+    from migrate.runtime.records import load_process
+
+    with Waiting(own) as waiting:
+        while True:
+            waiting.ready()
             process = load_process(own)  # looked at before the reading: nothing comes after
             printer.show()
             if process is None or not (process.alive or process.monitored):
                 break
-            time.sleep(_POLL)
+            waiting.wait(process)

@@ -15,7 +15,10 @@ from migrate.kernel.libc import syscall, syscall_number
 
 Rule = tuple[bool, str]
 """Allow or deny, and the rule in the words of the v1 controller: "c 1:3 rwm", "a *:* rwm"."""
-_PROG_LOAD, _PROG_ATTACH, _CGROUP_DEVICE, _ATTACH_DEVICE, _ALLOW_MULTI = 5, 8, 15, 6, 2
+_PROG_LOAD, _PROG_ATTACH, _PROG_BY_ID, _PROG_QUERY = 5, 8, 13, 16
+_CGROUP_DEVICE, _ATTACH_DEVICE, _ALLOW_MULTI, _REPLACE = 15, 6, 2, 4
+_QUERY_SIZE = 64  # bytes that a kernel may write to, whatever size it is told (union bpf_attr)
+_MOST_PROGRAMS = 64  # of one group (include/linux/bpf-cgroup.h, BPF_CGROUP_MAX_PROGS)
 _TYPES = {"b": 1, "c": 2}
 _ACCESS = {"m": 1, "r": 2, "w": 4}
 _ALL, _EVERYTHING = 7, "a *:* rwm"
@@ -70,7 +73,43 @@ def _rule(allow: bool, words: str) -> bytes:
 
 
 def attach(group: str | os.PathLike[str], rules: Sequence[Rule]) -> None:
-    """Let a cgroup v2 directory's processes use what `rules` allow, for good; raises OSError."""
+    """Let a cgroup v2 directory's processes use what `rules` allow; raises OSError.
+
+    A program that is there already is replaced, without a moment between the two. Raises OSError
+    (EEXIST) where there are several, of which one is not ours.
+    """
+    directory = os.open(group, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    old = -1
+    loaded = _load(rules)
+    try:
+        found = _attached(directory)
+        if len(found) > 1:
+            raise OSError(17, f"{len(found)} device programs are attached to {os.fspath(group)}")
+        flags = _ALLOW_MULTI
+        if found:
+            old = _bpf("bpf PROG_GET_FD_BY_ID", _PROG_BY_ID, struct.pack("=III", found[0], 0, 0))
+            flags |= _REPLACE
+        wanted = struct.pack("=IIIII", directory, loaded, _ATTACH_DEVICE, flags, max(old, 0))
+        _bpf("bpf PROG_ATTACH", _PROG_ATTACH, wanted)
+    finally:
+        for descriptor in (directory, loaded, old):
+            if descriptor >= 0:
+                os.close(descriptor)
+
+
+def _attached(directory: int) -> list[int]:
+    """The ids of the device programs of a group."""
+    ids = (ctypes.c_uint32 * _MOST_PROGRAMS)()
+    query = struct.pack(
+        "=IIIIQI", directory, _ATTACH_DEVICE, 0, 0, ctypes.addressof(ids), _MOST_PROGRAMS
+    )
+    buffer = ctypes.create_string_buffer(query, _QUERY_SIZE)
+    _call("bpf PROG_QUERY", _PROG_QUERY, buffer)
+    (count,) = struct.unpack_from("=I", buffer.raw, 24)
+    return list(ids[:count])
+
+
+def _load(rules: Sequence[Rule]) -> int:
     program = ctypes.create_string_buffer(program_of(rules))
     licence = ctypes.create_string_buffer(b"GPL")
     count = (len(program) - 1) // 8
@@ -78,17 +117,14 @@ def attach(group: str | os.PathLike[str], rules: Sequence[Rule]) -> None:
         "=IIQQIIQII", _CGROUP_DEVICE, count, ctypes.addressof(program), ctypes.addressof(licence),
         0, 0, 0, 0, 0,
     )  # fmt: skip
-    loaded = _bpf("bpf PROG_LOAD", _PROG_LOAD, load)
-    directory = os.open(group, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        wanted = struct.pack("=IIII", directory, loaded, _ATTACH_DEVICE, _ALLOW_MULTI)
-        _bpf("bpf PROG_ATTACH", _PROG_ATTACH, wanted)
-    finally:
-        os.close(directory)
-        os.close(loaded)
+    return _bpf("bpf PROG_LOAD", _PROG_LOAD, load)
 
 
 def _bpf(context: str, command: int, attributes: bytes) -> int:
     buffer = ctypes.create_string_buffer(attributes, len(attributes))
+    return _call(context, command, buffer)
+
+
+def _call(context: str, command: int, buffer: ctypes.Array[ctypes.c_char]) -> int:
     number = syscall_number("bpf")
-    return syscall(context, number, command, ctypes.byref(buffer), len(attributes))
+    return syscall(context, number, command, ctypes.byref(buffer), len(buffer))

@@ -83,6 +83,12 @@ def open_tree(path: str, *, recursive: bool) -> int:
     )
 
 
+def open_tree_of(place: int) -> int:
+    """The same of the file of an O_PATH descriptor, alone."""
+    flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | _AT_EMPTY_PATH
+    return syscall("open_tree", SYS_OPEN_TREE, place, ctypes.c_char_p(b""), flags)
+
+
 def set_tree_propagation(tree: int, kind: int) -> None:
     """Make the mount at an O_PATH descriptor and all below it MS_SLAVE, MS_PRIVATE and the like.
 

@@ -109,8 +109,8 @@ def merge_runs(runs: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Runs [start, end) in ascending order, (n, 2 or more), with neighbours joined: (m, 2)."""
     import numpy as np
 
-    if not len(runs):
-        return np.empty((0, 2), dtype=np.uint64)
+    if len(runs) < 2:
+        return np.ascontiguousarray(runs[:, :2]) if len(runs) else np.empty((0, 2), np.uint64)
     apart = runs[1:, 0] != runs[:-1, 1]
     starts = runs[np.concatenate(([True], apart)), 0]
     ends = runs[np.concatenate((apart, [True])), 1]

@@ -93,6 +93,18 @@ def namespace_pids(pid: int) -> list[int]:
     return [int(number) for number in text[at : text.index(b"\n", at)].split()]
 
 
+def locked_bytes(pid: int) -> int:
+    """Memory that a process has locked (proc_pid_status(5), VmLck); 0 for a zombie.
+
+    Raises FileNotFoundError or ProcessLookupError when the process is gone. Asked of each process
+    within the pause of a move, where all of `status_fields` would take ten times as long.
+    """
+    with open(f"/proc/{pid}/status", "rb", buffering=0) as file:
+        text = file.read()
+    _, found, rest = text.partition(b"\nVmLck:")
+    return int(rest.split(None, 1)[0]) << 10 if found else 0
+
+
 def share_memory(pid: int, other: int) -> bool:
     """Whether two processes have one address space (kcmp(2), KCMP_VM); raises OSError."""
     context = f"kcmp KCMP_VM {pid} {other}"

@@ -28,6 +28,7 @@ class EarlyImages:
     def __init__(self, bulk: BulkSender, root: Path, directory: str) -> None:
         """`directory`: where CRIU writes, beneath `root`; files are named relative to that."""
         self._bulk, self._root, self._directory = bulk, root, directory
+        self._prefix = f"{root}/"
         self._sent: dict[str, _State] = {}
         self._seen: dict[str, _State] = {}
         self._stopped, self._ended = threading.Event(), threading.Event()
@@ -54,7 +55,7 @@ class EarlyImages:
         return [n for n in names if n not in self._sent or self._state(n) != self._sent[n]]
 
     def _state(self, name: str) -> _State:
-        status = (self._root / name).stat()
+        status = os.stat(f"{self._prefix}{name}")  # noqa: PTH116 -- hundreds, within the pause
         return status.st_size, status.st_mtime_ns
 
     def _work(self) -> None:
@@ -70,7 +71,7 @@ class EarlyImages:
     def _unchanged(self) -> list[str]:
         """What is as it was at the last look; it counts as sent in this state."""
         found, names = {}, []
-        with os.scandir(self._root / self._directory) as entries:
+        with os.scandir(f"{self._prefix}{self._directory}") as entries:
             for entry in entries:
                 name = f"{self._directory}/{entry.name}"
                 if name in self._sent or not _OF_A_PROCESS.fullmatch(entry.name):

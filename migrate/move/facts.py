@@ -51,6 +51,8 @@ class Facts(msgspec.Struct, frozen=True):
     eager_pages: bool = False  # changed pages of mapped files can come beside CRIU's images
     xor_pages: bool = False  # a page can be sent as what differs from the one sent before
     networks: bool = False  # it knows networks by name, IPv6, published ports, and --tcp close
+    own_network: bool = False  # it puts in what was set in a container's network namespace
+    terminals: bool = False  # its monitors hold the other ends of containers' terminals
     clock: float = 0.0  # seconds since the epoch, when it was asked; 0 where that is not told
 
 
@@ -70,7 +72,7 @@ def gather(paths: Paths, tracker: str = choice.AUTO) -> Facts:
         tracking=tracking, no_tracking=complaint, skeleton=skeleton.is_built(), staged_files=True,
         awaits_pages=lazy, lazy=lazy, lazy_criu=chosen is not None and chosen.lazy,
         xor_pages=True, packs=True, images_in_memory=True, eager_pages=True, networks=True,
-        clock=time.time(),
+        own_network=True, terminals=True, clock=time.time(),
     )  # fmt: skip
 
 

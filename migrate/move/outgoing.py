@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from migrate.checkpoint.netns.reading import Reader
 from migrate.checkpoint.state import State
 from migrate.criu.skeleton.filter import Skeleton
 from migrate.move.facts import Facts
@@ -15,6 +16,7 @@ from migrate.move.progress import Event, Phases, Report
 from migrate.move.rounds import Rounds
 from migrate.move.serving import Serving
 from migrate.move.turn import Turn
+from migrate.move.unaccepted import Doorkeeper
 from migrate.runtime.lifecycle.create import load_spec
 from migrate.runtime.networks import driver_of
 from migrate.runtime.networks.standin import StandIn
@@ -74,7 +76,10 @@ class Outgoing:
         self.skeleton: Skeleton | None = None
         self.rounds: Rounds | None = None
         self.files: FileRounds | None = None
+        self.logs_ahead: set[str] = set()  # keys of full log files that the target has
         self.stand_in: StandIn | None = None
+        self.network: Reader | None = None
+        self.doorkeeper: Doorkeeper | None = None
         self.serving: Serving | None = None
         self.turn = Turn(paths)
 
@@ -91,7 +96,8 @@ class Outgoing:
 
     def kept_frames(self) -> list[bytes]:
         """What came here for the container since it was frozen."""
-        return self.stand_in.frames() if self.stand_in else []
+        found = self.doorkeeper.frames() if self.doorkeeper else []
+        return found + (self.stand_in.frames() if self.stand_in else [])
 
     def end_aids(self) -> None:
         """What helped to make the pause short is of no use any more."""
@@ -100,5 +106,8 @@ class Outgoing:
             self.rounds.close()
         if self.stand_in:
             self.stand_in.close()
+        for held in (self.network, self.doorkeeper):
+            if held:
+                held.close()
         if self.serving:
             self.serving.close()

@@ -75,7 +75,7 @@ def _stop_and_write(move: Outgoing, state: State) -> list[str]:
         move.frozen.enter("stop")
         stop_locked(move.paths, move.record, move.wish.stop_seconds)
     move.frozen.enter("files")
-    names = write_files(move.paths, state, move.out)
+    names = write_files(move.paths, state, move.out, logs_ahead=move.logs_ahead)
     move.frozen.leave()
     return names
 
@@ -95,7 +95,7 @@ def _freeze_and_dump(move: Outgoing, criu: client.Swrk) -> list[str]:
     )
     _hold(move)
     move.frozen.enter("freeze")
-    freezing.freeze(move.paths, move.record)
+    _freeze(move)
     if move.rounds:
         move.rounds.release_brake()
     hand_over = threading.Thread(
@@ -114,7 +114,9 @@ def _freeze_and_dump(move: Outgoing, criu: client.Swrk) -> list[str]:
             move.out,
             lambda: _tasks_held(move),
             move.files,
-            any_cpu="cpu" in move.wish.skip,
+            skip=move.wish.skip,
+            network=move.network,
+            logs_ahead=move.logs_ahead,
         )
         names = early.finish(names)
     if move.wish.verify:
@@ -126,6 +128,14 @@ def _freeze_and_dump(move: Outgoing, criu: client.Swrk) -> list[str]:
     hand_over.join()
     move.frozen.leave()
     return names
+
+
+def _freeze(move: Outgoing) -> None:
+    """At a moment at which no client waits to be accepted, if there is one soon."""
+    if move.doorkeeper is None:
+        freezing.freeze(move.paths, move.record)
+    elif left := move.doorkeeper.freeze(move.paths, move.record):
+        move.report(Event("note", f"{left} connections that nobody accepts will end"))
 
 
 def _tasks_held(move: Outgoing) -> None:

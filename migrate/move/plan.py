@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 
 from migrate.checkpoint import preflight
+from migrate.checkpoint.netns.contents import Contents
+from migrate.checkpoint.netns.reading import open_reader
 from migrate.checkpoint.preflight import Verdict
 from migrate.checkpoint.state import State, external_mounts
 from migrate.errors import MigrateError
@@ -80,6 +82,10 @@ def describe_for_plan(
         return empty, [error]
     own = paths.container(record.identifier)
     known = driver_of(record.network.driver).neighbours(own)
+    found = Contents()
+    if reader := open_reader(record, process.pid):
+        with reader:
+            found = reader.read()
     return msgspec.structs.replace(
-        empty, mounts=mounts, log_pipes=process.log_pipes, neighbours=known
+        empty, mounts=mounts, log_pipes=process.log_pipes, neighbours=known, netns=found
     ), []

@@ -28,6 +28,7 @@ from typing import Any
 
 import msgspec
 
+from migrate.checkpoint.netns import contents
 from migrate.checkpoint.state import State
 from migrate.errors import MigrateError
 from migrate.move.errors import PolicyBad, RefusedByPolicy
@@ -36,6 +37,7 @@ from migrate.runtime.usual import DEFAULT_CAPABILITIES
 
 VARIABLE = "MIGRATE_POLICY"
 EVERYBODY = "*"
+_NETWORK = "CAP_NET_ADMIN"
 _PLACE = "/etc/migrate/policy.toml"
 _LIMIT = 1 << 20
 _SIZE = re.compile(r"(\d+)([kmgt]?)b?", re.IGNORECASE)
@@ -151,6 +153,10 @@ def _against(rule: Rule, mode: str, state: State) -> Iterator[str]:
         yield f"containers without a memory limit of at most {rule.memory}"
     yield from _paths_against(rule, state)
     yield from _privileges_against(rule, state.spec)
+    if rule.capabilities is not None and _NETWORK not in rule.capabilities:
+        for words in contents.added(state.netns, record.network):
+            if not words.startswith("settings"):
+                yield f"{words} of the container's own (they need {_NETWORK})"
 
 
 def _paths_against(rule: Rule, state: State) -> Iterator[str]:

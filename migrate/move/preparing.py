@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from pathlib import Path
 
 import msgspec
 
+from migrate.checkpoint import oldlogs
+from migrate.checkpoint.netns.reading import open_reader
 from migrate.checkpoint.state import State
 from migrate.criu.skeleton import filter as dump_filter
 from migrate.criu.skeleton.filter import Skeleton
@@ -24,6 +27,8 @@ from migrate.move.receiving import layer_place
 from migrate.move.rounds import Rounds
 from migrate.move.serving import Serving
 from migrate.move.transaction import Source
+from migrate.move.unaccepted import Doorkeeper
+from migrate.runtime.networks import takes_addresses
 from migrate.transfer.bulk import BulkSender
 
 CONNECTIONS = 2
@@ -46,6 +51,12 @@ def prepare(move: Outgoing, made: Plan, state: State) -> None:
     """Everything that can be done before the freeze; the journal knows the move."""
     entry = move.entry
     assert entry
+    if made.mode != "cold" and move.process:
+        move.network = open_reader(move.record, move.process.pid, places=move.wish.address != NEW)
+    if move.network and move.process and takes_addresses(move.record.network):
+        move.doorkeeper = Doorkeeper(Path(f"/proc/{move.process.pid}/ns/net"))
+    if move.network:
+        state = msgspec.structs.replace(state, netns=move.network.read_all(move.wish.skip))
     move.out = journal.outgoing(move.paths, entry.move)
     (move.out / "criu").mkdir(mode=0o700, parents=True)
     if dump_filter.is_built():
@@ -61,6 +72,7 @@ def prepare(move: Outgoing, made: Plan, state: State) -> None:
     if move.wish.address == NEW and isinstance(placed, dict):
         where = " ".join(str(text) for text in placed.values() if text)
         move.report(Event("note", f"its address there is {where[:200]}", placed))
+    _send_old_logs(move)
     reached(move.paths, "prepared")
     move.stand_in = move.driver.stand_in(move.own, move.record.network)
     if made.mode in LAZY:
@@ -98,6 +110,18 @@ def _send_layers(move: Outgoing, made: Plan) -> None:
             move.bulk.send_file_from(blob.fileno(), layer_place(Path(), diff_id), counter)
         move.bulk.flush()
         move.agent.call("move.add_layer", diff_id=diff_id, timeout=None)
+
+
+def _send_old_logs(move: Outgoing) -> None:
+    """Full log files change no more; those that are full later travel in the pause."""
+    assert move.bulk
+    there = oldlogs.found(move.own.log)
+    for key, path in there.values():
+        with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+            move.bulk.send_file_from(file.fileno(), f"{oldlogs.DIRECTORY}/{key}")
+            move.logs_ahead.add(key)
+    if there:
+        move.bulk.flush()
 
 
 def _send_memory(move: Outgoing, made: Plan) -> None:

@@ -22,7 +22,7 @@ from migrate.images.store import Store
 from migrate.kernel import rcu
 from migrate.kernel.blocks import sync_file_system
 from migrate.kernel.files import write_atomically
-from migrate.move import journal, memoryplace, pagestore, policy, telling
+from migrate.move import collector, journal, memoryplace, pagestore, policy, telling
 from migrate.move.errors import MoveAborted, MoveCommitted, MoveUnknown
 from migrate.move.faultpoint import reached
 from migrate.move.journal import Entry
@@ -64,10 +64,10 @@ class Receiving:
         self.restorer: Restorer | None = None
         self.stand_in: StandIn | None = None
         self.record = state.record
-        self._lock = contextlib.ExitStack()
+        self._held = contextlib.ExitStack()
         own = paths.container(entry.container)
         try:
-            self._lock.enter_context(records.locked(own, f"move {entry.move}", wait=0))
+            self._held.enter_context(records.locked(own, f"move {entry.move}", wait=0))
             journal.incoming(paths).mkdir(mode=0o700, parents=True, exist_ok=True)
             self.root.mkdir(mode=0o700)
             self.pages = pagestore.make(self.root) if entry.mode in LAZY else None
@@ -138,13 +138,14 @@ class Receiving:
         Returns the seconds of its phases. The journal says `restored` afterwards.
         """
         begun = time.monotonic()
+        self._held.enter_context(collector.held())
         state = decode(_read_bounded(self.root / STATE_FILE))
         if state.record.identifier != self.entry.container:
             raise CheckpointBad("the data is of another container")
         self.permission.refuse(self.entry.mode, state)  # it is newer than what was prepared for
         record = self.record
         staged = self.root / STAGED if self.entry.mode in LAZY else None
-        put_files(self.paths, record, self.root, staged)
+        put_files(self.paths, record, self.root, staged, movable=True)
         files_done = time.monotonic()
         reached(self.paths, "unpacked")
         if self.restorer:
@@ -192,7 +193,7 @@ class Receiving:
             finish(self.paths, current)
             if self.restorer:
                 self.restorer.unguard_network()
-        self._lock.close()
+        self._held.close()
 
 
 def _read_bounded(path: Path) -> bytes:

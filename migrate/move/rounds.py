@@ -332,7 +332,8 @@ class Rounds:
 
     def _list(self, final: Final, ending: str, runs: numpy.ndarray) -> None:
         name = f"{DIRECTORY}/{final.inner_pid}{ending}"
-        (self._out / name).write_bytes(runs.astype("<u8").tobytes())
+        with open(f"{self._out}/{name}", "wb", buffering=0) as file:  # noqa: PTH123 -- many, frozen
+            file.write(runs.astype("<u8").tobytes())
         self._lists.append(name)
 
     def finish(self) -> list[str]:

@@ -13,7 +13,7 @@ from migrate.checkpoint.preflight import Verdict, joined
 from migrate.checkpoint.state import State
 from migrate.errors import MigrateError
 from migrate.kernel.signals import Signals
-from migrate.move import journal, pausing, plan, preparing, sharing, telling
+from migrate.move import collector, journal, pausing, plan, preparing, sharing, telling
 from migrate.move.errors import (
     MemoryGone,
     MoveRefused,
@@ -82,8 +82,9 @@ class Move(Outgoing):
         memory = in_use if mode != "cold" else 0
         state = self._as_wished(state)
         case = Case(
-            mode, here, self.there, memory, apart, self.process, self.wish.tcp, self.wish.address
-        )
+            mode, here, self.there, memory, apart, self.process, self.wish.tcp, self.wish.address,
+            self.record.network,
+        )  # fmt: skip
         answer = self.agent.call(
             "move.check", state=state.encode(), cpu=case.cpu(), mode=mode, timeout=CALL_LIMIT
         )
@@ -128,18 +129,20 @@ class Move(Outgoing):
         )  # fmt: skip
 
     def _move(self, made: Plan) -> None:
-        try:
+        with contextlib.ExitStack() as paused:
             try:
-                self._prepare(made)
-                if made.mode != "cold":
-                    self._wait_for_turn()
-                pausing.pause(self, self.state, made.mode)
-                self._intend_commit()
-            finally:
-                self.signals.deafen()
-        except BaseException as error:
-            raise self._undone(error) from error
-        self._commit()
+                try:
+                    self._prepare(made)
+                    if made.mode != "cold":
+                        self._wait_for_turn()
+                    paused.enter_context(collector.held())
+                    pausing.pause(self, self.state, made.mode)
+                    self._intend_commit()
+                finally:
+                    self.signals.deafen()
+            except BaseException as error:
+                raise self._undone(error) from error
+            self._commit()
         self.turn.give()
         self._finish()
         self._tell_where()
@@ -168,7 +171,10 @@ class Move(Outgoing):
         if self.entry:
             # Thaw first: no COMMIT was sent, so nobody has to be asked.
             roll_back(self.paths, self.entry)
-            self.driver.deliver(self.own, self.kept_frames())
+            kept = self.kept_frames()
+            if self.doorkeeper:
+                self.doorkeeper.open()
+            self.driver.deliver(self.own, kept)
             with contextlib.suppress(MigrateError):
                 self.agent.call("move.settle", move=self.entry.move, timeout=15)
                 self.agent.call("move.forget", move=self.entry.move, timeout=15)

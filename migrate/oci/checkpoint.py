@@ -15,7 +15,7 @@ from migrate.kernel.signals import Signals
 from migrate.oci import external, groups, images, records
 from migrate.oci.delete import remove
 from migrate.oci.errorlog import warn
-from migrate.oci.errors import BadUsage, NotCheckpointable
+from migrate.oci.errors import BadUsage, NotCheckpointable, Unsupported
 from migrate.oci.records import Container
 from migrate.oci.requests import ask, environment, options_of
 
@@ -33,6 +33,7 @@ def checkpoint(settings: dict[str, Any], values: dict[str, Any], words: list[str
         found.require("checkpoint", records.RUNNING, records.PAUSED)
         spec = found.config
         _refuse_shared(spec)
+        _refuse_untracked(values)
         directory = images.make_directory(values["image_path"] or "checkpoint")
         if values["work_path"]:
             images.make_directory(values["work_path"])
@@ -133,6 +134,21 @@ def _set_memory(options: Any, values: dict[str, Any], directory: str) -> None:
         if not matched:
             raise BadUsage(f"--page-server {values['page_server']} is not ADDRESS:PORT")
         options.ps.address, options.ps.port = matched[1], int(matched[2])
+
+
+def _refuse_untracked(values: dict[str, Any]) -> None:
+    """Raise Unsupported for what needs a kernel that tells written pages, where it does not."""
+    if not (values["pre_dump"] or values["parent_path"]):
+        return
+    from migrate.criu.probe import has_feature
+    from migrate.criu.provide import criu_binary
+
+    if not has_feature(criu_binary(), "mem_dirty_track"):
+        raise Unsupported(
+            "--pre-dump and --parent-path are not supported",
+            cause="this kernel does not tell which pages were written (CONFIG_MEM_SOFT_DIRTY)",
+            mend="leave them out; 'migrate move' has a tracker of its own",
+        )
 
 
 def _has_stopped_task(pids: list[int]) -> bool:

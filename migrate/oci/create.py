@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from migrate.oci import groups, records
+from migrate.oci import groups, notify, records
 from migrate.oci.checking import check
 from migrate.oci.errors import BadConfig, BadUsage, NotAllowedNow
 from migrate.oci.hooks import run_hooks
@@ -171,7 +171,8 @@ def claim(
         "boot": records.boot(), "bundle": settled.bundle, "rootfs": settled.rootfs,
         "created": _now(),
         "annotations": spec.get("annotations") or {}, "owner": "root", "ready": False,
-        "maker": records.identity(os.getpid()), "cgroup": groups.describe(settled.group),
+        "maker": records.identity(os.getpid()),
+        "cgroup": groups.describe(settled.group, systemd=bool(settings["systemd_cgroup"])),
     }  # fmt: skip
     container = Container(settings["root"], identifier, state)
     try:
@@ -182,6 +183,7 @@ def claim(
             cause=f"it is in {settings['root']}", mend=f"choose another id, or delete {identifier}",
         ) from None  # fmt: skip
     container.save()
+    notify.show(container.directory, spec)
     records.write(f"{container.directory}/config.json", spec)
     if not waits:
         return container
@@ -224,9 +226,6 @@ def _init_place(
 def _make(
     container: Container, spec: dict[str, Any], group: ControlGroup, place: Place
 ) -> None:  # fmt: skip
-    wanted = (spec.get("linux") or {}).get("resources") or {}
-    groups.make(group, wanted)
-
     def when_known(pid: int) -> None:
         container.save(pid=pid, startTime=records.identity(pid)[1])
         if devices := (spec.get("linux") or {}).get("netDevices"):
@@ -235,5 +234,5 @@ def _make(
         for kind in ("prestart", "createRuntime"):
             run_hooks(spec, kind, state)
 
-    joining = Joining(spec, [str(path) for path in group.directories])
-    launch(spec, joining, place, when_known)
+    with groups.made(container, group, spec) as directories:
+        launch(spec, Joining(spec, directories), place, when_known)

@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from migrate.errors import MigrateError
-from migrate.oci import groups, records
+from migrate.oci import groups, notify, records
 from migrate.oci.errorlog import warn
 from migrate.oci.errors import NoSuchContainer, NotAllowedNow
 from migrate.oci.hooks import run_all
@@ -19,12 +19,12 @@ _LIMIT = 10.0  # seconds for init's end
 
 
 def delete(settings: dict[str, Any], values: dict[str, Any], words: list[str]) -> None:
-    """Remove a stopped container, any one with --force."""
+    """Remove a stopped or only created container (runc-delete(8)), any one with --force."""
     identifier, force = words[0], values["force"]
     try:
         with records.locked(records.load(settings["root"], identifier)) as container:
             status = container.status
-            if status != records.STOPPED and not force:
+            if status not in {records.STOPPED, records.CREATED} and not force:
                 raise NotAllowedNow(
                     f"cannot delete container {identifier} that is not stopped: {status}",
                     mend="kill it first, or give --force",
@@ -51,8 +51,7 @@ def remove(container: Container) -> list[Any]:
         _await_end(container)
     with contextlib.suppress(OSError):  # a group that was never made has nobody to kill
         group.kill()
-    group.remove()
-    groups.remove_parent(group)
+    groups.remove(container)
     failed = []
     with contextlib.suppress(OSError, ValueError):
         state = container.describe() | {"status": "stopped", "pid": 0}
@@ -69,6 +68,9 @@ def _await_end(container: Container) -> None:
 
 def _clear(directory: str) -> None:
     with contextlib.suppress(FileNotFoundError):
-        for name in os.listdir(directory):
-            os.unlink(f"{directory}/{name}")
-        os.rmdir(directory)
+        for place in (f"{directory}/{notify.DIRECTORY}", directory):
+            with contextlib.suppress(FileNotFoundError):
+                for name in os.listdir(place):
+                    if name != notify.DIRECTORY:
+                        os.unlink(f"{place}/{name}")
+                os.rmdir(place)

@@ -29,7 +29,7 @@ def features(settings: dict[str, Any], values: dict[str, Any], words: list[str])
             "namespaces": sorted(NAMESPACES),
             "capabilities": list(CAPABILITIES),
             "cgroup": {
-                "v1": True, "v2": True, "systemd": False, "systemdUser": False, "rdma": False,
+                "v1": True, "v2": True, "systemd": True, "systemdUser": False, "rdma": False,
             },
             "seccomp": {
                 "enabled": True,

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from migrate.kernel.processes import set_child_subreaper
-from migrate.oci import records
+from migrate.oci import notify, records
 from migrate.oci.create import create, load_config, make
 from migrate.oci.delete import remove
 from migrate.oci.errors import BadUsage
 from migrate.oci.main import Ended
-from migrate.oci.start import start
+from migrate.oci.start import released, start
 from migrate.runtime.terminal import receive_terminal, relay, window_size
 
 _NOT_PASSED = {signal.SIGCHLD, signal.SIGKILL, signal.SIGSTOP, signal.SIGURG, signal.SIGPIPE,
@@ -57,13 +57,24 @@ def run_attached(
         if theirs:
             theirs.close()
         with passing_signals(pid):
-            start(settings, values, [identifier])
+            if channel := released(settings, identifier):
+                _pass_on(channel, pid)
             if ours:
                 relay_terminal(ours, pid)
             return wait_for(pid)
     finally:
         if not values["keep"]:
             remove(container)
+
+
+def _pass_on(channel: socket.socket, pid: int) -> None:
+    """A child waits for the program's READY=1: we have its streams and its end to see to."""
+    if os.fork() == 0:
+        try:
+            notify.pass_on(channel, pid, main=False)
+        finally:
+            os._exit(0)
+    channel.close()
 
 
 def _size_of_ours(process: dict[str, Any]) -> None:

@@ -16,7 +16,10 @@ from migrate.runtime.cgroups.tree import DEVICES
 from migrate.runtime.errors import CgroupFailed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from migrate.oci.filesystem import Groups
+    from migrate.oci.records import Container
 
 DEFAULT_PARENT = "migrate-oci"
 
@@ -24,13 +27,17 @@ DEFAULT_PARENT = "migrate-oci"
 def group_of(path: str, identifier: str, *, systemd: bool) -> ControlGroup:
     """The group of `linux.cgroupsPath` beneath each hierarchy's mount point.
 
-    Raises Unsupported for systemd's form ("slice:prefix:name").
+    With `systemd` its form is "slice:prefix:name". Raises BadConfig, Unsupported.
     """
-    if systemd or path.count(":") == 2:
-        form = f"cgroupsPath {path!r}" if path.count(":") == 2 else "--systemd-cgroup"
+    if systemd:
+        from migrate.oci import systemd as units
+
+        parent, name = units.group_of(path, identifier)
+        return ControlGroup(name, detect(), parent)
+    if path.count(":") == 2:
         raise Unsupported(
-            f"{form}: systemd's cgroups are not supported", cause="this has no systemd driver",
-            mend="use the engine's cgroupfs driver (Podman: --cgroup-manager cgroupfs)",
+            f"cgroupsPath {path!r} is of systemd's form", cause="--systemd-cgroup is not given",
+            mend="give it, or use the engine's cgroupfs driver (Podman: --cgroup-manager cgroupfs)",
         )  # fmt: skip
     parts = [p for p in PurePosixPath(path).parts if p != "/"] or [DEFAULT_PARENT, identifier]
     if ".." in parts:
@@ -43,12 +50,46 @@ def of_state(state: dict[str, Any]) -> ControlGroup:
     return ControlGroup(state["cgroup"]["name"], detect(), state["cgroup"]["parent"])
 
 
-def describe(group: ControlGroup) -> dict[str, Any]:
-    """What the stored state keeps of it."""
+def describe(group: ControlGroup, *, systemd: bool = False) -> dict[str, Any]:
+    """What the stored state keeps of it; `systemd`: it is a unit of that name."""
     return {
+        "systemd": systemd, "also": [],
         "name": group.name, "parent": group.parent, "freezer": str(group.freezer),
         "freezerVersion": group.layout.freezer_version,
     }  # fmt: skip
+
+
+@contextlib.contextmanager
+def made(container: Container, group: ControlGroup, spec: dict[str, Any]) -> Iterator[list[str]]:
+    """Make and limit it; its directories, to be joined within the block.
+
+    Raises CgroupFailed, SpecInvalid.
+    """
+    wanted = (spec.get("linux") or {}).get("resources") or {}
+    kept = container.state["cgroup"]
+    if not kept["systemd"]:
+        make(group, wanted)
+        yield [str(path) for path in group.directories]
+        return
+    from migrate.oci import systemd as units
+
+    text = f"migrate-oci container {container.identifier}"
+    with units.scope(group.name, group.parent, spec, text) as also:
+        container.save(cgroup=kept | {"also": also})
+        make(group, wanted)
+        yield [*map(str, group.directories), *also]
+
+
+def remove(container: Container) -> None:
+    """Remove the empty group, and systemd's unit; raises CgroupFailed."""
+    kept = container.state["cgroup"]
+    group = of_state(container.state)
+    if kept.get("systemd"):
+        from migrate.oci import systemd as units
+
+        units.stop(group.name)
+    group.remove()
+    remove_parent(group)
 
 
 def make(group: ControlGroup, wanted: dict[str, Any]) -> None:
@@ -102,14 +143,9 @@ def _write_rules(directory: Path, rules: list[Rule]) -> None:
 
 
 def update_devices(group: ControlGroup, rules: list[Rule]) -> None:
-    """Other rules for a group that has some; raises Unsupported for a BPF program's."""
-    if not rules:
-        return
-    if "devices" not in group.layout.v1:
-        raise Unsupported(
-            "update: devices can't be changed", cause="cgroup v2 keeps the program of create"
-        )
-    limit_devices(group, rules)
+    """Other rules for a group that has some; raises CgroupFailed."""
+    if rules:
+        limit_devices(group, rules)
 
 
 def remove_parent(group: ControlGroup) -> None:
@@ -134,7 +170,7 @@ def to_mount(group: ControlGroup) -> Groups:
 
 def join(state: dict[str, Any], below: list[str]) -> list[str]:
     """The directories that `exec` joins; `below` as in its --cgroup. Raises CgroupFailed."""
-    found = [str(path) for path in of_state(state).directories]
+    found = [*map(str, of_state(state).directories), *state["cgroup"].get("also", [])]
     for word in below:
         controllers, _, path = word.rpartition(":")
         wanted = set(controllers.split(",")) if controllers else None

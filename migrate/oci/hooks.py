@@ -32,6 +32,13 @@ def run_all(spec: dict[str, Any], kind: str, state: dict[str, Any]) -> list[Hook
     return failed
 
 
+def _environment(entry: dict[str, Any]) -> dict[str, str] | None:
+    """What `env` says; without that the hook has our own, as with runc and crun."""
+    if entry.get("env") is None:
+        return None
+    return dict(e.split("=", 1) for e in entry["env"] if "=" in e)
+
+
 def _run(kind: str, entry: dict[str, Any], state: bytes) -> None:
     path = str(entry["path"])
     timeout = entry.get("timeout")
@@ -40,7 +47,7 @@ def _run(kind: str, entry: dict[str, Any], state: bytes) -> None:
             done = subprocess.run(
                 entry.get("args") or [path], executable=path, input=state, stdout=output,
                 stderr=output, timeout=timeout, check=False,
-                env=dict(e.split("=", 1) for e in entry.get("env") or [] if "=" in e),
+                env=_environment(entry),
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             raise HookFailed(

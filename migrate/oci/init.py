@@ -14,13 +14,11 @@ import json
 import os
 import signal
 import socket
-import stat
 import struct
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NoReturn
 
-from migrate.kernel import mounts
+from migrate.kernel import procfiles
 from migrate.kernel.libc import libc
 from migrate.kernel.namespaces import set_host_name
 from migrate.kernel.processes import default_signals, set_dumpable
@@ -149,7 +147,7 @@ def _set_sysctls(spec: dict[str, Any]) -> None:
     for name, value in ((spec.get("linux") or {}).get("sysctl") or {}).items():
         # A name with a slash has dots within its parts, as interfaces may (sysctl(8)).
         parts = name.split("/") if "/" in name else name.split(".")
-        Path("/proc/sys", *parts).write_text(str(value))
+        procfiles.write("/".join(("sys", *parts)), str(value))
 
 
 def _seal_root(spec: dict[str, Any], place: Place) -> None:
@@ -164,12 +162,7 @@ def _take_terminal(process: dict[str, Any], console: socket.socket | None) -> No
     take_terminal(console, console_size(process))
     console.close()
     os.fchown(0, process.get("user", {}).get("uid", 0), -1)
-    name = os.ttyname(0)
-    if not os.path.lexists("/dev/console"):
-        os.close(os.open("/dev/console", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o666))
-    if stat.S_ISLNK(os.lstat("/dev/console").st_mode):
-        raise OSError(40, "/dev/console is a link")
-    mounts.mount(name, "/dev/console", flags=mounts.MS_BIND)
+    rootfs.bind_console()
 
 
 def console_size(process: dict[str, Any]) -> bytes:

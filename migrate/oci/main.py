@@ -73,6 +73,10 @@ def _dispatch(settings: dict[str, Any], words: list[str]) -> int:
         raise BadUsage(f"no such command: {words[0]}")
     if settings["rootless"].lower() in {"true", "1"}:
         raise Unsupported("--rootless is not supported", cause=f"{NAME} needs root")
+    if settings["cgroup_manager"] not in {"cgroupfs", "systemd"}:
+        word = settings["cgroup_manager"]
+        raise BadUsage(f"invalid cgroup-manager {word!r}", cause="cgroupfs or systemd")
+    settings["systemd_cgroup"] |= settings["cgroup_manager"] == "systemd"
     if settings["systemd_cgroup"] and not os.path.isdir(_SYSTEMD):
         raise Unsupported("--systemd-cgroup is not supported", cause="no systemd runs on this host")
     values, rest = parse(words[1:], options_of(command), to_first=command.to_first)

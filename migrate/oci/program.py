@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from migrate.errors import MigrateError
-from migrate.kernel import scheduling
+from migrate.kernel import procfiles, scheduling
 from migrate.oci.listener import Listener, load
 from migrate.runtime import privileges, seccomp
 from migrate.runtime.users import look_up
@@ -119,10 +119,10 @@ class Program:
 
         `tell` reports an error by the descriptor `kept`, which closes itself with the exec.
         """
+        privileges.refuse_own_interpreter(self.path)  # it may be another file than at `create`
         early = self._filter and not self.process.get("noNewPrivileges")
         if profile := self.process.get("apparmorProfile"):
-            with open("/proc/self/attr/exec", "w") as file:
-                file.write(f"exec {profile}")
+            procfiles.write("self/attr/exec", f"exec {profile}")
         arguments, environment = self.process["args"], self.environment
         others = (self.listener.fileno(),) if self.listener else ()
         _close_from(3 + self._preserved, (kept, *others))

@@ -56,7 +56,8 @@ def options_of(values: dict[str, Any], images: str, log: str) -> Iterator[Any]:
 def _refuse(values: dict[str, Any]) -> None:
     if values["lazy_pages"]:
         raise Unsupported(
-            "--lazy-pages is not supported", cause="migrate-oci serves no pages",
+            "--lazy-pages is not supported",
+            cause="CRIU 4.2.1 serves no pages after a dump by RPC (page-pipe: splice: EBADF)",
             mend="'migrate move --mode post-copy' moves a container so",
         )  # fmt: skip
     if values["manage_cgroups_mode"] not in CGROUP_MODES:

@@ -77,10 +77,12 @@ def _restored(
     place = settle(settings, values, identifier, spec)
     container = claim(settings, identifier, spec, place, waits=False)
     try:
-        groups.make(place.group, (spec.get("linux") or {}).get("resources") or {})
-        with _private_mounts(place.rootfs), contextlib.ExitStack() as stack:
+        with contextlib.ExitStack() as stack:
+            joined = stack.enter_context(groups.made(container, place.group, spec))
+            stack.enter_context(_private_mounts(place.rootfs))
             external.make_places(place.rootfs, spec)
-            _Restore(container, spec, place.group, console).carry_out(values, description, stack)
+            request = _Restore(container, spec, place.group, joined, console)
+            request.carry_out(values, description, stack)
         if values["pid_file"]:
             written_pid(values["pid_file"], container.pid)
         _run_poststart(spec, container)
@@ -132,10 +134,11 @@ class _Restore:
     """One request to CRIU, and what is done at its notifications."""
 
     def __init__(
-        self, container: Container, spec: dict[str, Any], group: ControlGroup,
+        self, container: Container, spec: dict[str, Any], group: ControlGroup, joined: list[str],
         console: socket.socket | None,
     ) -> None:  # fmt: skip
         self._container, self._spec, self._group = container, spec, group
+        self._joined = joined
         self._console = console
         self._root = _mapped_root(spec)
         self._criu: client.Swrk | None = None
@@ -227,7 +230,9 @@ class _Restore:
     def _notify(self, script: str, pid: int) -> None:
         """At setup-namespaces only the root task exists: what it forks is in its group, too."""
         if script == "setup-namespaces":
-            self._group.add(pid)
+            for directory in self._joined:
+                with open(f"{directory}/cgroup.procs", "w") as file:
+                    file.write(str(pid))
             self._container.save(pid=pid, startTime=records.identity(pid)[1])
             state = self._container.describe() | {"pid": pid, "status": "creating"}
             for kind in ("prestart", "createRuntime"):

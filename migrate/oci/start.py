@@ -18,13 +18,29 @@ LIMIT = 60.0  # seconds until the program is executed, the startContainer hooks 
 
 
 def start(settings: dict[str, Any], values: dict[str, Any], words: list[str]) -> None:
-    """Start it; raises NotAllowedNow when it is not created, SetupFailed."""
-    with records.locked(records.load(settings["root"], words[0])) as container:
+    """Start it; raises NotAllowedNow when it is not created, SetupFailed.
+
+    Where NOTIFY_SOCKET is set it returns when the program is ready, or has ended.
+    """
+    if channel := released(settings, words[0]):
+        from migrate.oci import notify
+
+        notify.pass_on(channel, records.load(settings["root"], words[0]).state["pid"], main=True)
+
+
+def released(settings: dict[str, Any], identifier: str) -> Any:
+    """Let it execute its program; the socket of `notify`, or None. Raises as `start`."""
+    with records.locked(records.load(settings["root"], identifier)) as container:
         container.require("start", records.CREATED)
         spec = container.config
+        channel = None
+        if os.environ.get("NOTIFY_SOCKET"):
+            from migrate.oci import notify
+
+            channel = notify.listen(container.directory)
         _release(container, spec)
         if not (spec.get("hooks") or {}).get("poststart"):
-            return
+            return channel
         from migrate.oci.hooks import run_hooks
 
         try:
@@ -32,6 +48,7 @@ def start(settings: dict[str, Any], values: dict[str, Any], words: list[str]) ->
         except HookFailed:  # as runc does: an error, and the container is stopped
             os.kill(container.state["pid"], signal.SIGKILL)
             raise
+        return channel
 
 
 def _release(container: Container, spec: dict[str, Any]) -> None:

@@ -33,6 +33,10 @@ def update(settings: dict[str, Any], values: dict[str, Any], words: list[str]) -
     with records.locked(records.load(settings["root"], words[0])) as container:
         container.require("update", records.CREATED, records.RUNNING, records.PAUSED)
         group = groups.of_state(container.state)
+        if container.state["cgroup"].get("systemd"):
+            from migrate.oci import systemd
+
+            systemd.update(group.name, wanted, group.layout)
         groups.limit(group, resources.settings(wanted, group.layout))
         groups.update_devices(group, resources.device_rules(wanted))
         spec = container.config

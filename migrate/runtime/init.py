@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from migrate.kernel import procfiles
 from migrate.kernel.bare import json, signal
 from migrate.kernel.namespaces import set_host_name
 from migrate.kernel.processes import default_signals
@@ -63,6 +64,7 @@ def be_init(
     os.close(report)
     try:
         _wait_for_start(fifo)
+        privileges.refuse_own_interpreter(program)  # once more: it may be another file by now
         privileges.drop(process)
         _clear_signals()
         os.execve(program, process["args"], environment)
@@ -83,8 +85,7 @@ def _name_host(spec: dict[str, Any]) -> None:
 
 def _set_sysctls(spec: dict[str, Any]) -> None:
     for name, value in (spec.get("linux", {}).get("sysctl") or {}).items():
-        with open(os.path.join("/proc/sys", *name.split(".")), "w") as file:
-            file.write(str(value))
+        procfiles.write("/".join(("sys", *name.split("."))), str(value))
 
 
 def _seal_root(spec: dict[str, Any]) -> None:
@@ -101,6 +102,7 @@ def _set_streams(
 
         take_terminal(console, b"")
         os.fchown(0, user.get("uid", 0), -1)
+        rootfs.bind_console()
         return
     if streams[0] < 0:
         os.dup2(os.open("/dev/null", os.O_RDWR), 0)

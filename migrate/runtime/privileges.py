@@ -67,7 +67,7 @@ def find_program(name: str, environment: dict[str, str], directory: str) -> str:
     for candidate in candidates:
         if os.path.isfile(candidate):
             if os.access(candidate, os.X_OK):
-                _refuse_own_interpreter(candidate)
+                refuse_own_interpreter(candidate)
                 return candidate
             found = candidate
     if found:
@@ -75,7 +75,7 @@ def find_program(name: str, environment: dict[str, str], directory: str) -> str:
     raise FileNotFoundError(2, "no such program in the container", name)
 
 
-def _refuse_own_interpreter(path: str, depth: int = 0) -> None:
+def refuse_own_interpreter(path: str, depth: int = 0) -> None:
     """/proc/self/exe is the host's interpreter until the exec (CVE-2019-5736).
 
     A script may name it in its first line, too. The same file by a plain path is there because the
@@ -91,7 +91,7 @@ def _refuse_own_interpreter(path: str, depth: int = 0) -> None:
                 ) from None
         interpreter = _interpreter_of(path)
         if interpreter and depth < _SCRIPT_DEPTH:
-            _refuse_own_interpreter(interpreter, depth + 1)
+            refuse_own_interpreter(interpreter, depth + 1)
 
 
 def _interpreter_of(script: str) -> str:

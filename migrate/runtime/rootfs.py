@@ -12,6 +12,7 @@ import stat
 from migrate.kernel import mounts
 from migrate.kernel.bare import contextlib
 from migrate.kernel.files import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
+from migrate.runtime.mountplaces import check_place, null_tree
 
 TYPE_CHECKING = False  # `typing` takes longer to load than all that is needed here
 if TYPE_CHECKING:
@@ -137,6 +138,7 @@ def mount_one(root: int, entry: dict[str, Any], tree: int = -1) -> None:
     shown = stat.S_ISDIR(os.fstat(tree).st_mode) if tree >= 0 else os.path.isdir(source)
     place = make_place(root, entry["destination"], directory=not bind or shown)
     try:
+        check_place(root, place, entry, bind=bind)
         target = f"/proc/self/fd/{place}"
         if tree >= 0:
             mounts.attach_tree(tree, place)
@@ -177,10 +179,20 @@ def make_devices(root: int) -> None:
         for name, major, minor in DEVICES:
             with contextlib.suppress(FileExistsError):
                 os.mknod(name, 0o666 | stat.S_IFCHR, os.makedev(major, minor), dir_fd=place)
-                os.chmod(f"/proc/self/fd/{place}/{name}", 0o666)  # noqa: S103 -- under a descriptor; devices are for all
+                _open_to_all(place, name)
     finally:
         os.close(place)
     make_links(root)
+
+
+def _open_to_all(place: int, name: str) -> None:
+    """Mode 0666, whatever the umask; by a descriptor of it: a link may have taken its place."""
+    device = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place)
+    try:
+        if stat.S_ISCHR(os.fstat(device).st_mode):
+            os.chmod(f"/proc/self/fd/{device}", 0o666)  # noqa: S103 -- devices are for all
+    finally:
+        os.close(device)
 
 
 def make_links(root: int) -> None:
@@ -217,11 +229,39 @@ def hide(linux: dict[str, Any]) -> None:
             if os.path.isdir(path):
                 mounts.mount("tmpfs", path, "tmpfs", mounts.MS_RDONLY)
             else:
-                mounts.mount("/dev/null", path, flags=mounts.MS_BIND)
+                _mask(os.open(path, os.O_PATH | os.O_CLOEXEC))
     for path in linux.get("readonlyPaths", []):
         with contextlib.suppress(FileNotFoundError):
             mounts.mount(path, path, flags=mounts.MS_BIND | mounts.MS_REC)
             make_read_only(path)
+
+
+def _mask(place: int) -> None:
+    tree = null_tree()
+    try:
+        mounts.attach_tree(tree, place)
+    finally:
+        os.close(tree)
+        os.close(place)
+
+
+def bind_console() -> None:
+    """The terminal on descriptor 0 at /dev/console (config-linux.md, "Default Devices").
+
+    By descriptors: neither end may be a link of the image's (CVE-2025-52565). Raises OSError.
+    """
+    with contextlib.suppress(FileExistsError):
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+        os.close(os.open("/dev/console", flags, 0o666))
+    place = os.open("/dev/console", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if stat.S_ISLNK(os.fstat(place).st_mode):
+            raise OSError(40, "/dev/console is a link")
+        tree = mounts.open_tree_of(0)
+        mounts.attach_tree(tree, place)
+        os.close(tree)
+    finally:
+        os.close(place)
 
 
 def make_read_only(target: str) -> None:

@@ -17,6 +17,7 @@ from migrate.kernel.processes import pidfd_open
 from migrate.runtime.cgroups.counters import directory_of
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.cgroups.layout import Layout, detect
+from migrate.runtime.cgroups.outofmemory import eventfd_of
 from migrate.runtime.life import Event, Portrait, changes, portraits
 from migrate.runtime.paths import Paths
 
@@ -112,16 +113,7 @@ class Watcher:
                 yield self._out_of_memory(str(place))
 
     def _out_of_memory(self, directory: str) -> int:
-        notice = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        control = os.open(f"{directory}/memory.oom_control", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            with open(f"{directory}/cgroup.event_control", "w") as file:  # noqa: PTH123  not created
-                file.write(f"{notice} {control}")
-        except OSError:
-            os.close(notice)
-            raise
-        finally:
-            os.close(control)
+        notice = eventfd_of(directory)
         self._selector.register(notice, selectors.EVENT_READ, "oom")
         return notice
 

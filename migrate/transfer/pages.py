@@ -72,6 +72,10 @@ def cut(runs: numpy.ndarray) -> Iterator[numpy.ndarray]:
     """Runs of any length as groups of at most CHUNK bytes and RUNS runs."""
     import numpy as np
 
+    if len(runs) <= RUNS and int((runs[:, 1] - runs[:, 0]).sum()) <= CHUNK:
+        if len(runs):
+            yield runs
+        return
     start, end = runs[:, 0].astype(np.int64), runs[:, 1].astype(np.int64)
     parts = -((start - end) // CHUNK)
     which = np.repeat(np.arange(len(runs)), parts)

@@ -34,6 +34,8 @@ def test_run_at_a_terminal_with_its_size_and_status(engine: Engine):
     who.sees("$ ")
     who.type("tty; stty size; echo $TERM\n")
     assert "/dev/pts/0\r\n33 77\r\nxterm\r\n" in who.sees("$ ")
+    who.type("echo to the $(echo console) > /dev/console\n")  # config-linux.md, Default Devices
+    assert "\r\nto the console\r\n" in who.sees("$ ")
     who.type("trap : INT; sh -c 'echo sleeps; exec sleep 1000'\n")
     who.sees("\r\nsleeps\r\n")
     who.type("\x03")  # the terminal's Ctrl-C ends the program, not the command

@@ -18,11 +18,12 @@ from tests.evacuate.fleet import Fleet
 from tests.evacuate.scarce import squeeze
 from tests.evacuate.underload import UnderLoad
 from tests.evacuate.workloads.assortment import assortment, make_images
+from tests.evacuate.workloads.spanned import networks
 from tests.hosts import Lan
 from tests.hosts.host import Client
 
 PARTS = ("load", "kills", "scarce")
-LEAST = 8  # containers: one of each kind and network driver
+LEAST = 10  # containers: one of each kind and network driver
 
 
 def arguments() -> argparse.Namespace:
@@ -45,8 +46,11 @@ def under_load(
 ) -> dict[str, Any]:  # fmt: skip
     """The parts `load` and `kills`; raises AssertionError."""
     options = ("--parallel", str(given.parallel))
-    make_images(lan, fleet.hosts["alpha"])
-    with UnderLoad(fleet, client, assortment(given.count, lan.shared)) as load:
+    make_images(lan, fleet.hosts["alpha"], fleet.desk)
+    with (
+        networks(fleet) as spanned,
+        UnderLoad(fleet, client, assortment(given.count, lan.shared, spanned)) as load,
+    ):
         print(f"{given.count} containers run on alpha", flush=True)
         if "load" in parts:
             load.evacuate(*options)
@@ -59,7 +63,6 @@ def under_load(
             print(passage.line(), flush=True)
         assert not wrong, wrong
         passages = [passage.plain() for passage in load.passages]
-    fleet.clean()
     return {"count": given.count, "passages": passages}
 
 

@@ -23,6 +23,7 @@ from typing import Any
 
 from migrate.errors import InternalError, MigrateError
 from migrate.images.rootdir import empty_directory
+from migrate.runtime.records import Network
 
 MOST = 1 << 16  # bytes of an input
 
@@ -140,6 +141,72 @@ def _agent_seeds() -> list[bytes]:
         {"move": "../../etc"}, {"move": move}, {"why": "w", "by": "b"}, {}, {},
     ]  # fmt: skip
     return [bytes([n]) + msgpack.packb(given) for n, given in enumerate(arguments)]
+
+
+def _news(data: bytes, place: Path) -> None:
+    """What another host tells of a network, as far as it is kept on disk."""
+    from migrate.move import telling
+    from migrate.runtime.networks import whereabouts
+    from migrate.runtime.networks.definition import Definition
+    from migrate.runtime.paths import Paths
+
+    network = Definition(
+        "blue", "overlay", "10.99.0.0/16", "fd99::/64", peers=("10.77.0.2", "10.77.0.3")
+    )
+    paths = Paths(place / "state", place / "run")
+    paths.make()
+    paths.networks.mkdir(parents=True, exist_ok=True)
+    news = telling.decode_news(data)
+    whereabouts.check(network, news)
+    change = whereabouts.update(paths, network.name, news, ["c1"])
+    assert whereabouts.known(paths, network.name) == change.known
+
+
+def _news_seeds() -> list[bytes]:
+    import msgspec
+
+    from migrate.runtime.networks.whereabouts import Located, News
+
+    mac, both = "02:00:00:00:00:05", ("10.99.0.5", "fd99::5")
+    here = Located("c1", mac, both, "10.77.0.2", generation=3)
+    other = Located("c2", mac, ("10.99.0.6",), "10.77.0.3", "fe80::1")
+    return [msgspec.msgpack.encode(news) for news in (
+        News(here=(here, other)), News(gone=("c1",)), News(here=(other,), all_of="10.77.0.3"),
+    )]  # fmt: skip
+
+
+def _namespace(data: bytes, _place: Path) -> None:
+    """What is to be put into a network namespace, up to the kernel's own checks."""
+    import msgspec
+
+    from migrate.checkpoint.netns import contents
+
+    with contextlib.suppress(msgspec.DecodeError, ValueError):  # as state.decode has it
+        found = msgspec.json.decode(data, type=contents.Contents)
+        contents.check(found)
+        list(contents.added(found, Network()))
+
+
+def _namespace_seeds() -> list[bytes]:
+    import msgspec
+
+    from migrate.checkpoint.netns.contents import Contents
+    from migrate.kernel.links import Link
+    from migrate.kernel.netlinkwire import pack
+    from migrate.kernel.netobjects import Object
+    from migrate.kernel.ruleset import Entry
+
+    route = struct.pack("=BBBBBBBBI", 2, 24, 0, 0, 254, 3, 0, 1, 0)
+    return [msgspec.json.encode(found) for found in (
+        Contents(),
+        Contents(
+            {"ipv4/ip_forward": "1", "ipv4/conf/eth0/rp_filter": "1"},
+            (Link(2, "eth0", "veth", b"\2" * 6, 1500, 1000, 1),
+             Link(3, "br0", "bridge", b"\2" * 6, 1500, 1000, 1, options=pack([(1, bytes(4))]))),
+            {"route": (Object(route, pack([(1, bytes(4)), (4, bytes(4))])),)},
+            (Entry(0, 2, pack([(1, b"t\0")])), Entry(3, 2, pack([(1, b"t\0"), (3, b"c\0")]))),
+        ),
+    )]  # fmt: skip
 
 
 # -- the data connection
@@ -374,6 +441,8 @@ def _texts(*texts: str) -> Callable[[], list[bytes]]:
 TARGETS = {
     "control": Target(_control, _control_seeds),
     "agent": Target(_agent, _agent_seeds),
+    "network-news": Target(_news, _news_seeds),
+    "namespace": Target(_namespace, _namespace_seeds),
     "data": Target(_data, _data_seeds),
     "layer": Target(_layer, _layer_seeds),
     "checkpoint": Target(_checkpoint, _checkpoint_seeds),

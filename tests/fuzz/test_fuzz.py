@@ -27,7 +27,9 @@ def test_seeds_and_what_was_found_once(name: str) -> None:
                 place.attempt(target, bytes(changed))
 
 
-@pytest.mark.parametrize("name", ["control", "data", "layer", "checkpoint", "pagemap", "agent"])
+@pytest.mark.parametrize(
+    "name", ["control", "data", "layer", "checkpoint", "pagemap", "agent", "network-news"]
+)
 def test_what_strangers_send_is_fuzzed(name: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.fuzz.run", name, f"-runs={RUNS}", "-seed=1",

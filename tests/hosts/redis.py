@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,20 @@ def make_image(shared: Path, host: Host) -> None:
 
 def start(host: Host, name: str, address: str, *options: str) -> None:
     """Run Redis on `host` at `address` of the hosts' own network."""
+    start_in(host, name, (*on_the_link(address), *options))
+
+
+def on_the_link(address: str) -> tuple[str, ...]:
+    """Options of `run`: a port of the bridge that all hosts have."""
+    return ("--network", "bridge", "--bridge", "br-lan", "--ip", f"{address}/24")
+
+
+def start_in(host: Host, name: str, options: Sequence[str]) -> None:
+    """Run Redis on `host`; `options` name its network."""
     host.run(
-        [MIGRATE, "run", "-d", "--name", name, "--network", "bridge", "--bridge", "br-lan",
-         "--ip", f"{address}/24", *options, "redis", "/usr/bin/redis-server", "--port", str(PORT),
-         "--protected-mode", "no", "--save", "", "--dir", "/data", "--daemonize", "no"]
+        [MIGRATE, "run", "-d", "--name", name, *options, "redis", "/usr/bin/redis-server",
+         "--port", str(PORT), "--protected-mode", "no", "--save", "", "--dir", "/data",
+         "--daemonize", "no"]
     )  # fmt: skip
 
 

@@ -37,5 +37,10 @@ def test_the_last_rule_that_fits_decides(tmp_path: Path):
             ["sh", "-c", LOOK, "sh", group], capture_output=True, text=True, check=False
         )
         assert told.stdout.split("\n")[:-1] == ["r null", "w null", "r zero"], told.stderr
+        attach(group, [(True, "c 1:3 w"), (True, "c 1:7 rwm")])  # in place of the other one
+        told = subprocess.run(
+            ["sh", "-c", LOOK, "sh", group], capture_output=True, text=True, check=False
+        )
+        assert told.stdout.split("\n")[:-1] == ["w null", "r full", "w full"], told.stderr
     finally:
         group.rmdir()

@@ -4,10 +4,11 @@ import itertools
 import mmap
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
-from migrate.kernel.maps import Mapping, flagged, mappings, parse_maps, read_maps
+from migrate.kernel.maps import Mapping, flagged, mappings, parse_maps, read_maps, shared_maps
 
 TEXT = b"""\
 55e0-55f0 r-xp 00001000 fd:01 77                         /usr/bin/a name with  blanks (deleted)
@@ -24,6 +25,15 @@ def test_lines_become_records():
         Mapping(0x7FFC, 0x7FFD, "rw-p", 0, 0, "[stack]"),
         Mapping(0xFFFFFFFFFF600000, 0xFFFFFFFFFF601000, "--xp", 0, 0, "[vsyscall]"),
     ]
+
+
+def test_shared_ones_are_found_among_all():
+    with mmap.mmap(-1, mmap.PAGESIZE, mmap.MAP_SHARED) as shared:
+        shared[0] = 1
+        text = Path("/proc/self/maps").read_bytes()
+        found = shared_maps(text)
+        assert found == [one for one in parse_maps(text) if one.perms[3] == "s"]
+        assert any("/dev/zero" in one.name for one in found)
 
 
 def test_a_descriptor_stays_with_its_address_space():

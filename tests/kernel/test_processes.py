@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import ctypes
+import gc
+import mmap
 import os
 import re
 import subprocess
@@ -7,6 +10,17 @@ import subprocess
 import pytest
 
 from migrate.kernel import namespaces, processes
+
+
+def test_locked_memory_is_counted():
+    before = processes.locked_bytes(os.getpid())
+    with mmap.mmap(-1, 4 * mmap.PAGESIZE) as area:
+        address = ctypes.addressof(ctypes.c_char.from_buffer(area))
+        assert ctypes.CDLL(None).mlock(ctypes.c_void_p(address), ctypes.c_size_t(len(area))) == 0
+        assert processes.locked_bytes(os.getpid()) == before + len(area)
+        gc.collect()  # what was exported of the area
+    with pytest.raises((FileNotFoundError, ProcessLookupError)):
+        processes.locked_bytes(2**22 + 1)
 
 
 def test_start_time_identifies_a_process():

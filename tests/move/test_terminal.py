@@ -34,7 +34,7 @@ def clean(two_hosts: tuple[Host, Host]) -> Iterator[None]:
         host.run([MIGRATE, "rm", "-f", "box"], check=False)
 
 
-@pytest.mark.parametrize("mode", ["stop-copy", "pre-copy"])
+@pytest.mark.parametrize("mode", ["stop-copy", "pre-copy", "hybrid", "post-copy"])
 def test_a_terminal_moves(lan: Lan, two_hosts: tuple[Host, Host], mode: str) -> None:
     alpha, beta = two_hosts
     make_counter_image(lan.shared, alpha)
@@ -51,7 +51,7 @@ def test_a_terminal_moves(lan: Lan, two_hosts: tuple[Host, Host], mode: str) -> 
     assert "not on this host any more" in told
     here = _attached(beta)
     assert here.stdin
-    here.stdin.write("echo $A after; busybox stty size\nexit 4\n")
+    here.stdin.write("echo $A after > /dev/console; busybox stty size\nexit 4\n")
     here.stdin.flush()
     _sees(here, "kept after")
     _sees(here, "20 55")

@@ -52,6 +52,8 @@ def test_what_is_not_understood_ends_with_1(oci: Runtime, words: list[str]):
 
 def test_options_of_no_effect_are_accepted(oci: Runtime):
     oci.ok("--criu", "/nowhere", "--debug", "--rootless", "auto", "list")
+    oci.ok("--cgroup-manager", "cgroupfs", "list")
+    assert "cgroup-manager" in oci.fails("--cgroup-manager", "disabled", "list")
 
 
 @pytest.mark.parametrize("words", [["--help"], ["help"], ["create", "--help"], ["exec", "-h"]])
@@ -68,7 +70,7 @@ def test_features_are_those_of_features_md(oci: Runtime):
     linux = told["linux"]
     assert {"user", "time", "mount"} <= set(linux["namespaces"])
     assert linux["capabilities"] == list(NAMES)
-    assert linux["cgroup"]["systemd"] is False
+    assert linux["cgroup"]["systemd"] is True
     assert "SCMP_ACT_ERRNO" in linux["seccomp"]["actions"]
 
 
@@ -98,6 +100,41 @@ def test_update_by_options_and_by_json(oci: Runtime):
     assert stats["data"]["cpu"]["usage"]["total"] > 0
     assert oci.fails("update", "--l3-cache-schema", "x", identifier)
     assert oci.fails("update", "-r", "/nowhere", identifier)
+
+
+def test_events_tell_all_that_runc_tells(oci: Runtime):
+    identifier = oci.running()
+    data = json.loads(oci.ok("events", "--stats", identifier))["data"]
+    assert set(data) == {
+        "cpu", "memory", "pids", "blkio", "hugetlb", "intel_rdt", "network_interfaces",
+    }  # fmt: skip
+    entry = {"limit", "usage", "max", "failcnt"}
+    for name in ("usage", "swap", "kernel", "kernelTCP"):
+        assert set(data["memory"][name]) == entry, name
+    assert data["memory"]["usage"]["usage"] > 0
+    assert isinstance(data["memory"]["cache"], int)
+    assert set(data["cpu"]["throttling"]) == {"periods", "throttledPeriods", "throttledTime"}
+    for row in data["blkio"]["ioServiceBytesRecursive"]:
+        assert set(row) == {"major", "minor", "op", "value"}
+    for size, told in data["hugetlb"].items():
+        assert size.endswith(("KB", "MB", "GB"))
+        assert set(told) == {"usage", "max", "failcnt"}
+
+
+def test_events_tell_of_memory_that_ran_out_and_end_with_the_container(oci: Runtime):
+    """runc-events(8)."""
+    spec = oci.spec("sh", "-c", "sleep 1000 & head -c 100000000 /dev/zero | tail >/dev/null; wait")
+    spec["linux"]["resources"] = {"memory": {"limit": 16 << 20, "swap": 16 << 20}}
+    identifier = oci.create(spec)
+    events = oci.start_command("events", "--interval", "60s", identifier)
+    assert events.stdout
+    assert json.loads(events.stdout.readline())["type"] == "stats"
+    oci.ok("start", identifier)
+    assert json.loads(events.stdout.readline()) == {"type": "oom", "id": identifier}
+    oci.ok("kill", identifier, "KILL")
+    out, error = events.communicate(timeout=20)
+    assert (events.returncode, error) == (0, "")
+    assert {json.loads(line)["type"] for line in out.splitlines()} <= {"oom"}
 
 
 def test_ps_is_that_of_the_host(oci: Runtime):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from migrate.oci.records import stat_of
 from migrate.runtime.cgroups.layout import detect
 from tests.engine import CHECKOUT, eventually
 from tests.oci.runtime import COMMAND, Runtime
@@ -161,9 +162,21 @@ def _lives(pid: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize("started", [False, True])
-def test_delete_of_a_container_that_is_not_stopped_is_an_error(oci: Runtime, started: bool):
-    identifier = oci.running() if started else oci.create(oci.spec("sleep", "1000"))
+def test_delete_of_a_container_that_is_only_created_kills_it(oci: Runtime):
+    """runc-delete(8), and so crun; runtime.md would have it refused."""
+    identifier = oci.create(oci.spec("sleep", "1000"))
+    pid = oci.state(identifier)["pid"]
+    oci.ok("delete", identifier)
+    status = stat_of(pid)  # a zombie is there until our parent reaps it
+    assert status is None or not status[1]
+    assert oci.leftovers() == []
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_delete_of_a_container_that_is_not_stopped_is_an_error(oci: Runtime, paused: bool):
+    identifier = oci.running()
+    if paused:
+        oci.ok("pause", identifier)
     before = oci.state(identifier)
     assert "is not stopped" in oci.fails("delete", identifier)
     assert oci.state(identifier) == before

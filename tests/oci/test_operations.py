@@ -19,7 +19,8 @@ pytestmark = pytest.mark.root
 
 # Operation -> the statuses in which it is allowed (of runc's for those that OCI does not know).
 ALLOWED = {
-    "start": {"created"}, "kill": {"created", "running", "paused"}, "delete": {"stopped"},
+    "start": {"created"}, "kill": {"created", "running", "paused"},
+    "delete": {"created", "stopped"},
     "pause": {"created", "running"}, "resume": {"paused"}, "exec": {"created", "running"},
     "update": {"created", "running", "paused"}, "ps": {"created", "running", "paused"},
     "events": {"created", "running", "paused"}, "checkpoint": {"running", "paused"},
@@ -147,6 +148,20 @@ def test_hooks_get_their_args_and_environment_and_no_more(oci: Runtime):
     assert {line.partition("=")[0] for line in lines[1:]} <= {"A", "PWD", "SHLVL", "_", "OLDPWD"}
 
 
+def test_hooks_without_an_environment_have_that_of_the_command(
+    oci: Runtime, monkeypatch: pytest.MonkeyPatch
+):
+    """As with runc and crun; `env: []` is an environment, an empty one."""
+    monkeypatch.setenv("MIGRATE_TEST_MARK", "here")
+    places = [oci.directory / "inherited", oci.directory / "empty"]
+    hooks = [
+        {"path": "/bin/sh", "args": ["sh", "-c", f"echo [$MIGRATE_TEST_MARK] > {place}"], **more}
+        for place, more in zip(places, ({}, {"env": []}), strict=True)
+    ]
+    oci.create(oci.spec("true") | {"hooks": {"createRuntime": hooks}})
+    assert [place.read_text() for place in places] == ["[here]\n", "[]\n"]
+
+
 def test_hooks_within_their_timeout_are_fine(oci: Runtime):
     hook = {"path": "/bin/true", "timeout": 20}
     oci.create(oci.spec("true") | {"hooks": {"createRuntime": [hook], "poststop": [hook]}})
@@ -165,7 +180,7 @@ def test_features_of_every_section(oci: Runtime):
     }
     assert linux["capabilities"] == list(NAMES)
     assert linux["cgroup"] == {
-        "v1": True, "v2": True, "systemd": False, "systemdUser": False, "rdma": False,
+        "v1": True, "v2": True, "systemd": True, "systemdUser": False, "rdma": False,
     }  # fmt: skip
     assert set(linux["seccomp"]) == {
         "enabled", "actions", "operators", "archs", "knownFlags", "supportedFlags",

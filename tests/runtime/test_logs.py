@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from migrate.cli.logtext import LogPrinter
 from migrate.runtime.logreading import read
 from migrate.runtime.logs import LogFile, LogWriter
-from tests.engine import Engine
+from tests.engine import Engine, eventually
 
 
 def lines(writer: LogWriter, first: int, last: int) -> None:
@@ -81,6 +82,39 @@ def test_a_containers_log_turns(engine: Engine):
     assert engine.ok("logs", "--tail", "1", "l") == "1000"
     engine.ok("rm", "l")
     assert engine.leftovers() == []
+
+
+@pytest.mark.root
+def test_who_follows_a_log_wakes_with_it_and_at_no_other_time(engine: Engine):
+    text = "echo first; read x < /go; seq 2000; read x < /go"
+    engine.detached("--name", "l", "--log-max-size", "4k", "--log-max-files", "99", "--rootfs",
+                    str(engine.rootfs), "sh", "-c", f"mkfifo /go; {text}")  # fmt: skip
+    follower = engine.start("logs", "-f", "l")
+    assert follower.stdout
+    assert follower.stdout.readline() == "first\n"
+    assert eventually(lambda: _sleeps(follower.pid))
+    before = _switches(follower.pid)
+    time.sleep(0.3)
+    assert _switches(follower.pid) - before <= 1
+    engine.ok("exec", "l", "sh", "-c", "echo > /go")
+    for number in range(1, 2001):
+        assert follower.stdout.readline() == f"{number}\n"
+    engine.ok("exec", "l", "sh", "-c", "echo > /go")
+    assert follower.communicate(timeout=20) == ("", "")
+    engine.ok("rm", "-f", "l")
+
+
+def _status(pid: int) -> dict[str, str]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return dict(line.split(":\t", 1) for line in lines)
+
+
+def _sleeps(pid: int) -> bool:
+    return _status(pid)["State"].startswith("S")
+
+
+def _switches(pid: int) -> int:
+    return int(_status(pid)["voluntary_ctxt_switches"])
 
 
 def test_an_entry_that_was_not_written_to_its_end_is_cut_off(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from migrate.checkpoint.preflight.devices import mapped_devices
 from migrate.checkpoint.preflight.mounts import mounts_that_stay
 from migrate.checkpoint.preflight.namespaces import nested_namespaces
 from migrate.checkpoint.preflight.openfiles import open_files
+from migrate.checkpoint.preflight.ownnetwork import own_network
 from migrate.checkpoint.preflight.processes import processes
 from migrate.checkpoint.preflight.sockets import sockets
 from migrate.checkpoint.preflight.verdict import Verdict
@@ -34,6 +35,7 @@ CHECKS = (
     Check("sockets", "sockets and who is at their other end", sockets),
     Check("mappings", "devices that are mapped into memory", mapped_devices),
     Check("namespaces", "namespaces made inside the container", nested_namespaces),
+    Check("own-network", "what was set in its own network", own_network),
     Check("mounts", "file systems mounted inside the container", mounts_that_stay),
 )
 

@@ -146,7 +146,7 @@ class TrackedProcess:
         present, written = Parts(), Parts()
         for mapping in self._mappings(running=False):
             pages = self._look(mapping)
-            if self._guard and (pages[:, 2] & self._guard).any():
+            if self._guard and len(pages) and (pages[:, 2] & self._guard).any():
                 continue
             regions.append((mapping.start, mapping.end))
             present.add(mapping, pages)

@@ -159,7 +159,7 @@ def check_mappings(found: list[Mapping]) -> None:
 
 def without_locked(pid: int, found: list[Mapping]) -> list[Mapping]:
     """Those that are not locked in memory; raises OSError when the process is gone."""
-    if processes.status_fields(pid).get("VmLck", "0 kB") == "0 kB":
+    if processes.locked_bytes(pid) == 0:
         return found
     locked = flagged(pid, _LOCKED)
     return [mapping for mapping in found if mapping.start not in locked]

@@ -7,12 +7,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from migrate.checkpoint.netns import contents
+from migrate.checkpoint.netns.contents import Contents
 from migrate.checkpoint.preflight.container import Container
 from migrate.checkpoint.state import State
 from migrate.errors import MigrateError
 from migrate.move.errors import ContainerUnfit
 from migrate.runtime.networks import takes_addresses
-from migrate.runtime.records import Process, Record
+from migrate.runtime.records import Network, Process, Record
 
 KEEP, CLOSE, REFUSE = "keep", "close", "refuse"
 NEW = "new"
@@ -82,8 +84,18 @@ def _on_the_hosts_address(state: State, process: Process) -> Iterator[MigrateErr
             )
 
 
-def of_a_new_address(record: Record) -> Iterator[MigrateError]:
-    """What stands against a move with `--address new`."""
+def of_a_new_address(
+    record: Record, network: Network, found: Contents
+) -> Iterator[MigrateError]:  # fmt: skip
+    """What stands against a move with `--address new`, from `network` as it is now."""
+    own = list(contents.added_places(found, network))
+    own += [link.name for link in found.links if link.name not in contents.MADE]
+    if own:
+        yield ContainerUnfit(
+            f"'{record.name}' can't have a new address",
+            cause=f"its root has set {', '.join(own)} in its network, which hang on the old one",
+            mend="leave --address away, or undo them first",
+        )
     if not takes_addresses(record.network):
         yield ContainerUnfit(
             f"'{record.name}' can't have a new address",

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from migrate.checkpoint import preflight
+from migrate.checkpoint.netns import contents
 from migrate.checkpoint.preflight import Verdict
 from migrate.checkpoint.state import State
 from migrate.criu import cpu
@@ -39,6 +40,8 @@ class Case:
     process: Process | None = None  # None when it does not run
     tcp: str = connections.KEEP
     address: str = "keep"
+    network: Network = Network()  # noqa: RUF009 -- frozen
+    """With the addresses that it has here."""
 
     @property
     def keeps_memory(self) -> bool:
@@ -57,12 +60,13 @@ def verdicts_of(case: Case, state: State, skip: Collection[str]) -> list[Verdict
     same = hosts.same_host(case.here, case.there)
     if not same.passed:
         return [same]
+    new = []
     if case.address == connections.NEW:
-        found = tuple(connections.of_a_new_address(state.record))
-        new = [Verdict("address", "whether it can have a new address", found, skippable=False)]
-    else:
-        new = []
+        found = tuple(connections.of_a_new_address(state.record, case.network, state.netns))
+        new.append(Verdict("address", "whether it can have a new address", found, skippable=False))
     new.append(_network(case, state))
+    if state.record.terminal:
+        new.append(_terminal(case))
     if not case.keeps_memory:
         return [same, *new, *hosts.room(case.there, memory=case.memory, disk=ROOM, skip=skip)]
     assert case.process
@@ -98,7 +102,29 @@ def _network(case: Case, state: State) -> Verdict:
             cause="it knows no networks by name, no published ports, no IPv6 and no limits",
             mend="install this version there: 'migrate host setup'",
         ),)  # fmt: skip
+    elif (
+        case.keeps_memory
+        and not case.there.own_network
+        and (more := list(contents.added(state.netns, case.network)))
+    ):
+        found = (TargetUnfit(
+            f"the target's migrate is too old for the container's own {', '.join(more)}",
+            cause="it would leave away what was set in the container's network namespace",
+            mend="install this version there: 'migrate host setup'",
+        ),)  # fmt: skip
     return Verdict("network", NETWORK_SUBJECT, found, skippable=False)
+
+
+def _terminal(case: Case) -> Verdict:
+    """An older target would restore it without its other end: nobody could attach to it."""
+    found: tuple[MigrateError, ...] = ()
+    if not case.there.terminals:
+        found = (TargetUnfit(
+            "the target's migrate is too old for the container's terminal",
+            cause="its monitor holds no terminals", mend="install this version there: "
+            "'migrate host setup'",
+        ),)  # fmt: skip
+    return Verdict("terminal", "whether the target can keep its terminal", found, skippable=False)
 
 
 def _lacking(case: Case) -> Iterator[MigrateError]:

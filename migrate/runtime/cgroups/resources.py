@@ -117,10 +117,19 @@ def _bytes(value: int, version_1: bool) -> str:
     return str(value) if value >= 0 or version_1 else "max"
 
 
+def weight_of_shares(shares: int) -> int:
+    """Version 1's 2 to 262144 on version 2's scale of 1 to 10000."""
+    return 1 + (max(shares, 2) - 2) * 9999 // 262142
+
+
+def weight_of_block(weight: int) -> int:
+    """Version 1's 10 to 1000 on version 2's scale of 1 to 10000."""
+    return 1 + (weight - 10) * 9999 // 990
+
+
 def _cpu_v2(cpu: dict[str, Any]) -> Iterator[Setting]:
     if shares := cpu.get("shares"):
-        weight = 1 + (max(shares, 2) - 2) * 9999 // 262142
-        yield Setting("cpu", "cpu.weight", str(weight), "cpu.shares")
+        yield Setting("cpu", "cpu.weight", str(weight_of_shares(shares)), "cpu.shares")
     quota, period = cpu.get("quota"), cpu.get("period")
     if quota or period:
         amount = str(quota) if quota and quota > 0 else "max"
@@ -138,8 +147,8 @@ def _block(block: dict[str, Any], first: set[str]) -> Iterator[Setting]:
     if version_1:
         yield from _plain({"blockIO": block}, "blockIO", first)
     elif weight := block.get("weight"):
-        value = 1 + (weight - 10) * 9999 // 990
-        yield Setting("io", "io.weight", f"default {value}", "blockIO.weight")
+        value = f"default {weight_of_block(weight)}"
+        yield Setting("io", "io.weight", value, "blockIO.weight")
     for entry in block.get("weightDevice") or []:
         where = f"{entry['major']}:{entry['minor']}"
         controller, file = ("blkio", "blkio.weight_device") if version_1 else ("io", "io.weight")

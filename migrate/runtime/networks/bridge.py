@@ -16,6 +16,7 @@ from migrate.kernel import interfaces, netlink, netns
 from migrate.runtime.errors import NetworkFailed
 from migrate.runtime.networks import (
     addresses,
+    claims,
     definition,
     device,
     leases,
@@ -29,7 +30,7 @@ from migrate.runtime.networks.device import DEFAULT_BRIDGE, port_of
 from migrate.runtime.networks.driver import Neighbours
 from migrate.runtime.networks.standin import StandIn, deliver
 from migrate.runtime.paths import ContainerPaths, Paths
-from migrate.runtime.records import Network, Record, load_all
+from migrate.runtime.records import Network, Record
 
 INSIDE = "eth0"
 OPTIONS = ("nat", "range")
@@ -90,11 +91,7 @@ class Bridge:
 
     def check(self, own: ContainerPaths, network: Network, others: Iterable[Record]) -> None:
         """The bridge must exist (or be the default one), the address be free among our own."""
-        others = list(others)
-        if network.address:
-            addresses.check(network)
-            addresses.refuse_taken(network, others)
-        ports.check(network, others)
+        claims.check(network, others)
         if network.name:
             definition.require(own.paths, network)
         elif network.bridge != DEFAULT_BRIDGE and not _is_there(network.bridge):
@@ -105,10 +102,7 @@ class Bridge:
 
     def claim(self, own: ContainerPaths, network: Network) -> None:
         """In the leases of its network here; its ports once more."""
-        addresses.check(network)
-        others = [r for r in load_all(own.paths) if r.identifier != own.identifier]
-        ports.check(network, others)
-        addresses.claim(own, network, _definition_of(own.paths, network))
+        claims.claim(own, network, _definition_of(own.paths, network))
 
     def attach(self, own: ContainerPaths, network: Network) -> None:
         """Namespace, veth pair, address and route; the host's end is no port yet (held)."""

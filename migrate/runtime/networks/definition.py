@@ -23,6 +23,8 @@ from migrate.runtime.records import NAME_PATTERN, Network, Record
 
 BUILT_IN = ("none", "host", "bridge")
 """Names that `run --network` has understood before there were networks by name."""
+OVER_HOSTS = ("overlay", "routed")
+"""Drivers whose networks are over several hosts."""
 SIZE_LIMIT = 1 << 20
 MTU_LEAST, MTU_MOST = 576, 65535  # RFC 791, 3.1; IPv6 needs 1280 (RFC 8200, 5)
 _LEAST_MTU6 = 1280
@@ -243,15 +245,21 @@ def likeness(network: Network) -> str:
     return ", ".join(parts) if network.name else ""
 
 
-def create_command(network: Network) -> str:
-    """The command that makes the network of a container's record on another host."""
+def create_command(network: Network, peers: Iterable[str] = ()) -> str:
+    """The command that makes the network of a container's record on another host.
+
+    Where it must name hosts, and `peers` does not, it says so.
+    """
     words = ["migrate", "network", "create", network.name, "--driver", network.driver]
     for option, value in (
         ("--subnet", network.subnet), ("--subnet6", network.subnet6),
         ("--mtu", network.mtu), ("--vni", network.vni),
     ):  # fmt: skip
         words += [option, str(value)] if value else []
-    return shlex.join(words)
+    for peer in peers:
+        words += ["--peer", peer]
+    lacking = network.driver in OVER_HOSTS and "--peer" not in words
+    return shlex.join(words) + (" --peer ADDRESS (one for each host of it)" if lacking else "")
 
 
 def belonging(wanted: Network, definition: Definition) -> Network:

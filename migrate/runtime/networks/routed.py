@@ -16,10 +16,9 @@ import msgspec
 from migrate.kernel import interfaces, netns, rtnetlink
 from migrate.runtime.errors import NetworkFailed
 from migrate.runtime.networks import (
-    addresses,
+    claims,
     definition,
     leases,
-    ports,
     routedlink,
     shaping,
     spanned,
@@ -35,7 +34,7 @@ from migrate.runtime.networks.routedstandin import RoutedStandIn, Routes
 from migrate.runtime.networks.standin import StandIn, deliver
 from migrate.runtime.networks.whereabouts import Change, Located, addresses_of
 from migrate.runtime.paths import ContainerPaths, Paths
-from migrate.runtime.records import Network, Record, load_all
+from migrate.runtime.records import Network, Record
 
 OPTIONS = ("nat", "range")
 
@@ -85,20 +84,13 @@ class Routed:
 
     def check(self, own: ContainerPaths, network: Network, others: Iterable[Record]) -> None:
         """The network must be the same one here, the addresses free among our own."""
-        others = list(others)
-        if network.address:
-            addresses.check(network)
-            addresses.refuse_taken(network, others)
-        ports.check(network, others)
+        claims.check(network, others)
         found = definition.require(own.paths, network)
         underlay.find(found.peers, found.parent)
 
     def claim(self, own: ContainerPaths, network: Network) -> None:
         """In the leases of its network here; its ports once more."""
-        addresses.check(network)
-        others = [r for r in load_all(own.paths) if r.identifier != own.identifier]
-        ports.check(network, others)
-        addresses.claim(own, network, definition.find(own.paths, network.name))
+        claims.claim(own, network, definition.find(own.paths, network.name))
 
     def attach(self, own: ContainerPaths, network: Network) -> None:
         """Namespace, veth pair, addresses; no route leads there yet, and it is held."""

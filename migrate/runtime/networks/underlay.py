@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -53,6 +54,15 @@ def find(peers: Iterable[str], parent: str = "") -> Underlay:
         )
     mtu = int(Path(f"/sys/class/net/{interface}/mtu").read_text())
     return Underlay(interface, address, _address6(entries, interfaces, interface), mtu, others)
+
+
+def everyone(peers: Iterable[str], parent: str = "") -> tuple[str, ...]:
+    """The addresses of all hosts that are in it, this one's among them where it is known."""
+    wanted = tuple(peers)
+    with contextlib.suppress(NetworkFailed):
+        place = find(wanted, parent) if wanted else None
+        return (place.address, *place.peers) if place else ()
+    return wanted
 
 
 def _address(entry: Any) -> str:

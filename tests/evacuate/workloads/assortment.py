@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from migrate.bench.hosts import make_image as make_bench_image
@@ -25,10 +26,13 @@ def address(number: int) -> str:
     return f"10.77.0.{100 + number}"
 
 
-def make_images(lan: Lan, host: Host) -> None:
-    """All that the workloads need, on the host where they begin: the others get them by moves."""
+def make_images(lan: Lan, host: Host, *others: Host) -> None:
+    """All that the workloads need, on the host where they begin: the others get them by moves.
+
+    `others` get the one image that clients in containers have.
+    """
     make_counter_image(lan.shared, host)
-    make_bench_image(lan.shared / "bench.tar", [host], MIGRATE)
+    make_bench_image(lan.shared / "bench.tar", [host, *others], MIGRATE)
     redis.make_image(lan.shared, host)
     postgres.make_image(lan.shared, host)
     nginx.make_image(lan.shared, host)
@@ -42,9 +46,12 @@ def one_of_each(shared: Path) -> list[Workload]:
     ]  # fmt: skip
 
 
-def assortment(count: int, shared: Path) -> list[Workload]:
-    """`count` (8 at least) containers: each kind and network driver, then more small ones."""
-    made = one_of_each(shared)
+def assortment(count: int, shared: Path, spanned: Sequence[Workload]) -> list[Workload]:
+    """`count` (10 at least) containers: each kind and network driver, then more small ones.
+
+    `spanned`: those of the networks over several hosts.
+    """
+    made = [*one_of_each(shared), *spanned]
     bridge = ("--network", "bridge", "--bridge", "br-lan", "--ip", f"{address(4)}/24")
     made += [
         LoadedRedis("redis-loaded", address(1)), Counter("counter-host", ("--network", "host")),

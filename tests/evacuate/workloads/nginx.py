@@ -59,18 +59,22 @@ def make_image(shared: Path, host: Host) -> None:
 def add_skeleton(tar: tarfile.TarFile) -> None:
     """Empty directories, and links as on every Debian, for an image whose /usr is bound."""
     for name in ("usr", "bench", "etc", "tmp", "proc", "sys", "dev", "run", "srv"):
-        member = tarfile.TarInfo(name)
-        member.type, member.mode = tarfile.DIRTYPE, 0o1777 if name == "tmp" else 0o755
-        tar.addfile(member)
+        add_directory(tar, name, 0o1777 if name == "tmp" else 0o755)
     for name in ("bin", "lib", "lib64", "sbin"):
         member = tarfile.TarInfo(name)
         member.type, member.linkname = tarfile.SYMTYPE, f"usr/{name}"
         tar.addfile(member)
 
 
-def add_file(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+def add_directory(tar: tarfile.TarFile, name: str, mode: int = 0o755) -> None:
     member = tarfile.TarInfo(name)
-    member.size, member.mode = len(data), 0o644
+    member.type, member.mode = tarfile.DIRTYPE, mode
+    tar.addfile(member)
+
+
+def add_file(tar: tarfile.TarFile, name: str, data: bytes, mode: int = 0o644) -> None:
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = len(data), mode
     tar.addfile(member, io.BytesIO(data))
 
 

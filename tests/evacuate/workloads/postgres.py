@@ -55,22 +55,31 @@ def make_image(shared: Path, host: Host) -> None:
     """Import the image `postgres` on the host, with a cluster in it."""
     archive = shared / "postgres.tar"
     if not archive.exists():
-        # In `shared`, which every user may enter; a directory for a test run may be closed to them.
-        with (
-            tempfile.TemporaryDirectory(dir=shared) as directory, tarfile.open(archive, "w") as tar
-        ):  # fmt: skip
-            cluster, library = Path(directory) / "data", Path(directory) / "euid.so"
-            _make_cluster(cluster)
+        with tarfile.open(archive, "w") as tar:
             add_skeleton(tar)
-            tar.add(cluster, DATA.lstrip("/"))
-            if not as_other_user():
-                _make_library(library)
-                tar.add(library, LIBRARY.lstrip("/"))
+            add_cluster(tar, shared)
             user = pwd.getpwnam(USER)
-            line = f"{USER}:x:{user.pw_uid}:{user.pw_gid}::/:/bin/sh\n"
-            add_file(tar, "etc/passwd", b"root:x:0:0::/:/bin/sh\n" + line.encode())
+            add_file(tar, "etc/passwd", b"root:x:0:0::/:/bin/sh\n" + passwd_line().encode())
             add_file(tar, "etc/group", f"root:x:0:\n{USER}:x:{user.pw_gid}:\n".encode())
     host.run([MIGRATE, "image", "import", str(archive), IMAGE])
+
+
+def passwd_line() -> str:
+    """PostgreSQL's user, for /etc/passwd."""
+    user = pwd.getpwnam(USER)
+    return f"{USER}:x:{user.pw_uid}:{user.pw_gid}::/:/bin/sh\n"
+
+
+def add_cluster(tar: tarfile.TarFile, shared: Path) -> None:
+    """The cluster at DATA, and at LIBRARY what lets root run it, where that is needed."""
+    # In `shared`, which every user may enter; a directory for a test run may be closed to them.
+    with tempfile.TemporaryDirectory(dir=shared) as directory:
+        cluster, library = Path(directory) / "data", Path(directory) / "euid.so"
+        _make_cluster(cluster)
+        tar.add(cluster, DATA.lstrip("/"))
+        if not as_other_user():
+            _make_library(library)
+            tar.add(library, LIBRARY.lstrip("/"))
 
 
 def _make_cluster(directory: Path) -> None:
@@ -86,7 +95,7 @@ def _make_cluster(directory: Path) -> None:
         stdout=subprocess.DEVNULL,
     )  # fmt: skip
     with (directory / "pg_hba.conf").open("a") as rules:
-        rules.write("host all all 10.77.0.0/24 trust\n")
+        rules.write("host all all all trust\n")
     with (directory / "postgresql.conf").open("a") as settings:
         settings.write(SETTINGS)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from tests.evacuate.workloads.workload import Reporter
 from tests.hosts import redis as redis_in_container
 from tests.hosts.host import Client, Host
@@ -10,16 +13,21 @@ CONNECTIONS = 50
 
 
 class Redis:
-    """With one client, tests/hosts/redisclient.py."""
+    """With one client, tests/hosts/redisclient.py; `network`: options, the hosts' own if none."""
 
-    def __init__(self, name: str, address: str) -> None:
+    def __init__(self, name: str, address: str, network: Sequence[str] = ()) -> None:
         self.name, self.address = name, address
+        self._options = network or redis_in_container.on_the_link(address)
         self._client: redis_in_container.Client | None = None
 
     def start(self, host: Host, client: Client) -> None:
-        redis_in_container.start(host, self.name, self.address)
-        redis_in_container.wait_for(client, self.address)
-        self._client = redis_in_container.Client(client, self.address)
+        self._begin(host, client)
+
+    def _begin(self, host: Host, place: Any) -> None:
+        """`place`: whatever has `run` and `popen`, and reaches the container."""
+        redis_in_container.start_in(host, self.name, self._options)
+        redis_in_container.wait_for(place, self.address)
+        self._client = redis_in_container.Client(place, self.address)
 
     def mark(self) -> float:
         assert self._client

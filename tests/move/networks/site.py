@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from migrate.bench.hosts import IMAGE
 from migrate.bench.loads.load import PACKAGE
+from migrate.bench.networksite import Place
 from tests.hosts.host import Host
 from tests.hosts.redis import MIGRATE
 
@@ -18,7 +22,78 @@ PORT = 7100
 PROGRAMS = Path(__file__).resolve().parents[1] / "programs"
 TURNS = int(os.environ.get("MIGRATE_NETWORK_MOVES", "4"))
 """Moves under a client, there and back; `make soak` has ten."""
+SOAK = TURNS >= 10
 SUBNET, SUBNET6 = "10.99.0.0/24", "fd99::/64"
+ON_LINK, IN_SUBNET = "10.77.0.120", "10.99.0.20"
+"""A container's address on the hosts' own link, and in a network of ours."""
+DRIVERS = ("bridge", "overlay", "routed")
+Trio = tuple[Host, Host, Host]
+
+
+class Within:
+    """A host's programs in the network namespace of one of its containers."""
+
+    def __init__(self, host: Host, container: str) -> None:
+        self._host = host
+        self._entering = ["nsenter", f"--net=/run/migrate/netns/{container}"]
+
+    def popen(self, command: Sequence[Any], **options: Any) -> Any:
+        """As Machine.popen."""
+        return self._host.popen([*self._entering, *command], **options)
+
+    def run(self, command: Sequence[Any], **options: Any) -> Any:
+        """As Machine.run."""
+        return self._host.run([*self._entering, *command], **options)
+
+
+@dataclass(frozen=True)
+class Joined:
+    """A network: how a container joins it, its address there, and a place for its clients."""
+
+    options: tuple[str, ...]
+    address: str
+    client: Host | Within
+
+    @property
+    def place(self) -> Place:
+        """For migrate.bench.network.Client."""
+        return Place(self.options, self.address, self.client.popen)
+
+
+@contextlib.contextmanager
+def network(hosts: Trio, name: str, driver: str) -> Iterator[Trio]:
+    """A network on three hosts; afterwards nothing of it, and of its containers, is left."""
+    before = [dump(host) for host in hosts]
+    create_network(hosts, name, driver)
+    yield hosts
+    for host in hosts:
+        remove_containers(host)
+    for host, had in zip(hosts, before, strict=True):
+        host.run([MIGRATE, "network", "rm", name])
+        assert changes(had, host) == []
+
+
+@contextlib.contextmanager
+def joined(hosts: Trio, driver: str) -> Iterator[Joined]:
+    """A network of that driver, whose clients are on the third host."""
+    gamma = hosts[2]
+    if driver == "bridge":
+        options = ("--network", "bridge", "--bridge", "br-lan", "--ip", f"{ON_LINK}/24")
+        yield Joined(options, ON_LINK, gamma)
+        for host in hosts:
+            remove_containers(host)
+        return
+    with network(hosts, "site", driver):
+        options = ("--network", "site", "--ip", IN_SUBNET)
+        client = gamma if driver == "routed" else Within(gamma, run_idle(gamma, "client", "site"))
+        yield Joined(options, IN_SUBNET, client)
+
+
+def remove_containers(host: Host) -> None:
+    """All that it has, after what was begun is settled."""
+    host.run([MIGRATE, "recover"], check=False)
+    for row in json.loads(host.run([MIGRATE, "ps", "-a", "--json"]).stdout):
+        host.run([MIGRATE, "rm", "-f", row["name"]])
 
 
 def create_network(hosts: Iterable[Host], name: str, driver: str, *options: str) -> None:
@@ -32,10 +107,20 @@ def create_network(hosts: Iterable[Host], name: str, driver: str, *options: str)
         ])  # fmt: skip
 
 
+def run_idle(host: Host, name: str, network: str) -> str:
+    """A container that does nothing; its id."""
+    return run(host, name, network, program=("-c", "import signal; signal.pause()"))
+
+
 def run_server(host: Host, name: str, network: str, address: str, *options: str) -> str:
     """A container that serves `workloads/traffic.py`; its id."""
-    return run(
-        host, name, network, "--ip", address, *options, "-v", f"{PACKAGE}:/bench/migrate:ro",
+    return run_joined(host, name, "--network", network, "--ip", address, *options)
+
+
+def run_joined(host: Host, name: str, *options: str) -> str:
+    """`run_server`, with all of the options that join it to its network."""
+    return run_program(
+        host, name, *options, "-v", f"{PACKAGE}:/bench/migrate:ro",
         program=("/bench/migrate/bench/workloads/traffic.py", "serve", str(PORT)),
     )  # fmt: skip
 
@@ -50,8 +135,13 @@ def run_talker(host: Host, name: str, network: str, address: str, other: str) ->
 
 def run(host: Host, name: str, network: str, *options: str, program: tuple[str, ...]) -> str:
     """A container with the host's /usr that runs a Python program; its id."""
+    return run_program(host, name, "--network", network, *options, program=program)
+
+
+def run_program(host: Host, name: str, *options: str, program: tuple[str, ...]) -> str:
+    """As `run`, with all of the options that join it to its network; its id."""
     done = host.run([
-        MIGRATE, "run", "-d", "--name", name, "--network", network, *options,
+        MIGRATE, "run", "-d", "--name", name, *options,
         "-v", "/usr:/usr:ro", IMAGE, "/usr/bin/python3", "-S", "-u", *program,
     ])  # fmt: skip
     assert not done.stderr, done.stderr

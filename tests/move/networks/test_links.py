@@ -5,43 +5,45 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from migrate.bench.hosts import make_image
 from migrate.bench.network import Client
-from migrate.bench.networksite import Place
 from tests.engine import eventually
-from tests.hosts import Host, Lan
+from tests.hosts import Host
 from tests.hosts.redis import MIGRATE
 from tests.move.faults import holding
 from tests.move.networks import site
+from tests.move.networks.site import Joined, Trio
 
 pytestmark = [pytest.mark.root, pytest.mark.criu, pytest.mark.hosts]
-ADDRESS = "10.77.0.120"
 Ends = tuple[Host, Host]
 
 
-@pytest.fixture(scope="module")
-def ends(lan: Lan) -> Ends:
-    made = lan.host("alpha"), lan.host("beta")
-    make_image(lan.shared / "bench.tar", list(made), MIGRATE)
-    return made
+@pytest.fixture
+def ends(hosts: Trio) -> Ends:
+    """Of the moves; the client is on neither."""
+    return hosts[:2]
 
 
 @pytest.fixture
-def client(lan: Lan, ends: Ends) -> Iterator[Client]:
-    """Of a server on the first host."""
-    onlooker = next((m for m in lan.machines if m.is_client), None) or lan.client()
-    site.run_server(ends[0], "server", "bridge", f"{ADDRESS}/24", "--bridge", "br-lan")
-    with Client(Place((), ADDRESS, onlooker.popen), ADDRESS) as made:
+def client(hosts: Trio, joined: Joined) -> Iterator[Client]:
+    """Of a server on the first host; afterwards all cables are whole."""
+    site.run_joined(hosts[0], "server", *joined.options)
+    with Client(joined.place, joined.address) as made:
         yield made
-    for host in ends:
+    for host in hosts:
         host.set_cable()
         host.set_rate(None)
-        host.run([MIGRATE, "recover"], check=False)
-        host.run([MIGRATE, "rm", "-f", "server"], check=False)
+
+
+def with_drivers(name: str, cases: Sequence[object]) -> pytest.MarkDecorator:
+    """Each case with one driver in turn; with all of them in `make soak`."""
+    pairs = [(case, driver) for case in cases for driver in site.DRIVERS]
+    if not site.SOAK:
+        pairs = [(case, site.DRIVERS[n % len(site.DRIVERS)]) for n, case in enumerate(cases, 1)]
+    return pytest.mark.parametrize((name, "joined"), pairs, indirect=["joined"])
 
 
 def goes_on(client: Client) -> bool:
@@ -63,7 +65,7 @@ def slow(host: Host) -> None:
 
 
 @pytest.mark.timeout(90)
-@pytest.mark.parametrize("spoil", [late, lossy, slow])
+@with_drivers("spoil", [late, lossy, slow])
 def test_a_move_survives_a_bad_link(
     ends: Ends, client: Client, spoil: Callable[[Host], None]
 ) -> None:
@@ -73,12 +75,8 @@ def test_a_move_survives_a_bad_link(
 
 
 @pytest.mark.timeout(90)
-@pytest.mark.parametrize(
-    ("point", "comes"), [("memory-sent", True), ("frozen", True), ("restored", True)]
-)
-def test_a_path_that_is_mended_in_time_does_no_harm(
-    ends: Ends, client: Client, point: str, comes: bool
-) -> None:
+@with_drivers("point", ["prepared", "memory-sent", "frozen", "dumped", "restored", "committing"])
+def test_a_path_that_is_mended_in_time_does_no_harm(ends: Ends, client: Client, point: str) -> None:
     """Cut for a second at each phase, and mended: the move goes on."""
     alpha, beta = ends
     holding.arm(alpha, point)
@@ -88,14 +86,15 @@ def test_a_path_that_is_mended_in_time_does_no_harm(
     os.kill(held, signal.SIGCONT)
     time.sleep(1)
     beta.mend()
-    assert (command.wait(60) == 0) is comes
+    assert command.wait(60) == 0
     assert goes_on(client)
 
 
 @pytest.mark.timeout(90)
-def test_a_path_that_stays_cut_rolls_back(ends: Ends, client: Client) -> None:
+@with_drivers("point", ["frozen", "dumped"])
+def test_a_path_that_stays_cut_rolls_back(ends: Ends, client: Client, point: str) -> None:
     alpha, beta = ends
-    holding.arm(alpha, "dumped")
+    holding.arm(alpha, point)
     command = alpha.popen([MIGRATE, "move", "--mode", "pre-copy", "server", beta.ssh_target])
     held = holding.wait_until_held(alpha, "move", command)
     beta.cut()

@@ -9,49 +9,29 @@ from collections.abc import Iterator
 
 import pytest
 
-from migrate.bench.hosts import make_image
 from migrate.bench.network import Client
 from migrate.bench.networksite import Place
 from tests.engine import eventually
-from tests.hosts import Host, Lan
+from tests.hosts import Host
 from tests.hosts.redis import MIGRATE
 from tests.move.faults import holding
 from tests.move.networks import site
+from tests.move.networks.site import Trio
 
 pytestmark = [pytest.mark.root, pytest.mark.criu, pytest.mark.hosts]
 NETWORK, SERVER, OTHER = "blue", "10.99.0.20", "10.99.0.30"
-Trio = tuple[Host, Host, Host]
-
-
-@pytest.fixture(scope="module")
-def hosts(lan: Lan) -> Trio:
-    made = lan.host("alpha"), lan.host("beta"), lan.host("gamma")
-    make_image(lan.shared / "bench.tar", list(made), MIGRATE)
-    return made
 
 
 @pytest.fixture
 def trio(hosts: Trio) -> Iterator[Trio]:
     """Three hosts with the network; afterwards nothing of it is left."""
-    before = [site.dump(host) for host in hosts]
-    site.create_network(hosts, NETWORK, "overlay")
-    yield hosts
-    for host in hosts:
-        host.run([MIGRATE, "rm", "-f", "server", "talker", "client"], check=False)
-    for host, had in zip(hosts, before, strict=True):
-        host.run([MIGRATE, "network", "rm", NETWORK])
-        assert site.changes(had, host) == []
+    with site.network(hosts, NETWORK, "overlay"):
+        yield hosts
 
 
-def client_of(host: Host, name: str, *options: str) -> Place:
+def client_of(host: Host, name: str) -> Place:
     """A place in a container of the network that does nothing."""
-    made = site.run(host, name, NETWORK, *options, program=("-c", "import signal; signal.pause()"))
-    namespace = f"/run/migrate/netns/{made}"
-
-    def popen(command: list[str], **more: object) -> object:
-        return host.popen(["nsenter", f"--net={namespace}", *command], **more)
-
-    return Place((), SERVER, popen)
+    return Place((), SERVER, site.Within(host, site.run_idle(host, name, NETWORK)).popen)
 
 
 @pytest.mark.timeout(240)

@@ -8,42 +8,24 @@ from collections.abc import Iterator
 
 import pytest
 
-from migrate.bench.hosts import make_image
 from migrate.bench.network import Client
 from migrate.bench.networksite import Place
 from tests.engine import eventually
-from tests.hosts import Host, Lan
+from tests.hosts import Host
 from tests.hosts.redis import MIGRATE
 from tests.move.faults import holding
 from tests.move.networks import site
+from tests.move.networks.site import Trio
 
 pytestmark = [pytest.mark.root, pytest.mark.criu, pytest.mark.hosts]
 NETWORK, SERVER, SERVER6 = "green", "10.99.0.20", "fd99::20"
-Trio = tuple[Host, Host, Host]
-
-
-@pytest.fixture(scope="module")
-def hosts(lan: Lan) -> Trio:
-    """With IPv6 addresses, from which a host itself can talk."""
-    made = lan.host("alpha"), lan.host("beta"), lan.host("gamma")
-    make_image(lan.shared / "bench.tar", list(made), MIGRATE)
-    for number, host in enumerate(made, 2):
-        address = f"fd77::{number}/64"
-        host.run(["ip", "addr", "add", address, "dev", "br-lan", "nodad"])
-    return made
 
 
 @pytest.fixture
 def trio(hosts: Trio) -> Iterator[Trio]:
     """Three hosts with the network; afterwards nothing of it is left."""
-    before = [site.dump(host) for host in hosts]
-    site.create_network(hosts, NETWORK, "routed")
-    yield hosts
-    for host in hosts:
-        host.run([MIGRATE, "rm", "-f", "server", "other"], check=False)
-    for host, had in zip(hosts, before, strict=True):
-        host.run([MIGRATE, "network", "rm", NETWORK])
-        assert site.changes(had, host) == []
+    with site.network(hosts, NETWORK, "routed"):
+        yield hosts
 
 
 def place_of(host: Host) -> Place:
@@ -80,12 +62,8 @@ def test_clients_on_both_hosts_of_the_move_keep_their_connections(trio: Trio) ->
     """The source's own processes, and another container of the network at the target."""
     alpha, beta, _ = trio
     site.run_server(alpha, "server", NETWORK, SERVER)
-    other = site.run(beta, "other", NETWORK, program=("-c", "import signal; signal.pause()"))
-
-    def inside(command: list[str], **options: object) -> object:
-        return beta.popen(["nsenter", f"--net=/run/migrate/netns/{other}", *command], **options)
-
-    here, there = place_of(alpha), Place((), SERVER, inside)
+    inside = site.Within(beta, site.run_idle(beta, "other", NETWORK))
+    here, there = place_of(alpha), Place((), SERVER, inside.popen)
     with Client(here, SERVER) as client, Client(there, SERVER) as neighbour:
         for source, target in ((alpha, beta), (beta, alpha)):
             site.move(source, target, "server")

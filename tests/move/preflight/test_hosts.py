@@ -86,6 +86,17 @@ def test_an_older_target_that_would_pass_over_it_is_refused(described: State) ->
         assert all(word in text for word, text in zip(words, told, strict=True))
 
 
+def test_an_older_target_that_knows_no_terminals_is_refused() -> None:
+    described = state(Network())
+    described = replace(described, record=replace(described.record, terminal=True))
+    for there, count in ((THERE, 1), (replace(THERE, terminals=True), 0)):
+        for mode in ("cold", "pre-copy"):
+            case = Case(mode, HERE, there, 0, Apart())
+            told = obstacles(verdicts_of(case, described, ()))
+            assert len(told) == count
+            assert all("terminal" in error.what for error in told)
+
+
 def test_an_older_target_takes_what_it_knows() -> None:
     described = state(Network("bridge", "br0", "10.0.0.2/24", "02:00:00:00:00:01", "10.0.0.1"))
     case = Case("cold", HERE, THERE, 0, Apart())

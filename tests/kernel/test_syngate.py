@@ -1,0 +1,94 @@
+"""New connections wait at the gate, others pass."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from migrate.kernel import netlink, netns
+from migrate.kernel.netlink import inside
+from migrate.kernel.netlinkwire import Channel
+from migrate.kernel.nftables import tables
+from migrate.kernel.syngate import SOCK_DIAG, Gate, checked, unaccepted
+
+pytestmark = [pytest.mark.root]
+SERVER, SERVER6 = "10.213.9.1", "fd13::1"
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
+    """A server's and a client's namespace."""
+    server, client = tmp_path / "server", tmp_path / "client"
+    for path in (server, client):
+        netns.create(path)
+    ip = ["nsenter", f"--net={server}", "ip"]
+    subprocess.run(
+        [*ip, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", client],
+        check=True,
+    )
+    for number, path in enumerate((server, client), 1):
+        pairs = [(f"10.213.9.{number}/24", ""), (f"fd13::{number}/64", "")]
+        netlink.configure(path, "eth0", pairs)
+    yield server, client
+    for path in (server, client):
+        netns.delete(path)
+
+
+def connecting(client: Path, address: str, port: int) -> socket.socket:
+    with inside(client):
+        made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    made.settimeout(0.1)
+    with contextlib.suppress(TimeoutError):
+        made.connect((address, port))
+    return made
+
+
+def test_who_knocks_is_kept_and_let_in_later(pair: tuple[Path, Path]) -> None:
+    server, client = pair
+    with inside(server):
+        listener = socket.create_server(("", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+        port = listener.getsockname()[1]
+    with listener, Channel(server, SOCK_DIAG) as diagnosis:
+        assert unaccepted(diagnosis) == 0
+        with connecting(client, SERVER, port):
+            assert unaccepted(diagnosis) == 1
+            first, _ = listener.accept()
+            assert unaccepted(diagnosis) == 0
+            gate = Gate(server, "eth0")
+            others = [connecting(client, address, port) for address in (SERVER, SERVER6)]
+            assert unaccepted(diagnosis) == 0
+            first.send(b"goes on")
+            frames = gate.frames()
+            assert len(frames) == 2
+            assert gate.frames() == []
+            gate.open()
+            with inside(server):
+                assert tables(1) == []
+            begun = time.monotonic()
+            with inside(client):
+                netlink.send_frames("eth0", frames)
+            for _ in others:
+                listener.settimeout(1)
+                listener.accept()[0].close()
+            assert time.monotonic() - begun < 0.5, "the first packets were not taken"
+            first.close()
+            for other in others:
+                other.close()
+
+
+def test_a_checksum_that_is_right_stays() -> None:
+    """As Linux made it: a SYN of IPv4 from 10.0.0.1 to 10.0.0.2, computed by hand."""
+    ip = bytes.fromhex("4500002800000000400600000a0000010a000002")
+    tcp = bytes.fromhex("04d2005000000001000000005002020000000000")
+    frame = bytes(12) + b"\x08\0" + ip + tcp
+    words = ip[12:20] + b"\0\x06\0\x14" + tcp
+    total = sum(int.from_bytes(words[at : at + 2], "big") for at in range(0, len(words), 2))
+    wanted = 0xFFFF - (total + (total >> 16) & 0xFFFF)
+    assert checked(frame)[50:52] == wanted.to_bytes(2, "big")
+    assert checked(checked(frame)) == checked(frame)
