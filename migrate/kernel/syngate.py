@@ -23,8 +23,8 @@ TABLE = "migrate-gate"
 _INET = 1  # NFPROTO_INET
 _PREROUTING, _FIRST = 0, -500
 _LOOPBACK = 1  # the number of lo in every namespace
-_BY_FAMILY = 20  # SOCK_DIAG_BY_FAMILY, include/uapi/linux/sock_diag.h
-_REQUEST = struct.Struct("=BBBxI48x")  # struct inet_diag_req_v2
+_OF_TCP = 18  # TCPDIAG_GETSOCK, include/uapi/linux/inet_diag.h: IPv4 and IPv6 at once
+_REQUEST = struct.Struct("=BBBB48xII")  # struct inet_diag_req
 _SOCKET = struct.Struct("=BBBB48xIIIII")  # struct inet_diag_msg, include/uapi/linux/inet_diag.h
 _SYN_RECV, _LISTEN = 3, 10  # include/net/tcp_states.h
 _ATTACH_FILTER = 26  # SO_ATTACH_FILTER
@@ -47,12 +47,11 @@ def unaccepted(channel: Channel) -> int:
 
     By a channel to SOCK_DIAG; raises OSError.
     """
+    wanted = _REQUEST.pack(socket.AF_UNSPEC, 0, 0, 0, 1 << _SYN_RECV | 1 << _LISTEN, 0)
     found = 0
-    for family in (socket.AF_INET, socket.AF_INET6):
-        wanted = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, 1 << _SYN_RECV | 1 << _LISTEN)
-        for message in channel.dump(_BY_FAMILY, wanted, size=_SOCKET.size):
-            _family, state, _timer, _retrans, _expires, waiting, *_ = _SOCKET.unpack(message.header)
-            found += 1 if state == _SYN_RECV else waiting
+    for message in channel.dump(_OF_TCP, wanted, size=_SOCKET.size):
+        _family, state, _timer, _retrans, _expires, waiting, *_ = _SOCKET.unpack(message.header)
+        found += 1 if state == _SYN_RECV else waiting
     return found
 
 

@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from migrate.kernel import netlink, netns
+from migrate.kernel.closednetns import ClosedNamespace
 from migrate.kernel.netlink import inside
 from migrate.kernel.netlinkwire import Channel
 from migrate.kernel.nftables import tables
 from migrate.kernel.syngate import SOCK_DIAG, Gate, checked, unaccepted
+from tests.engine import eventually
 
 pytestmark = [pytest.mark.root]
 SERVER, SERVER6 = "10.213.9.1", "fd13::1"
@@ -92,3 +94,29 @@ def test_a_checksum_that_is_right_stays() -> None:
     wanted = 0xFFFF - (total + (total >> 16) & 0xFFFF)
     assert checked(frame)[50:52] == wanted.to_bytes(2, "big")
     assert checked(checked(frame)) == checked(frame)
+
+
+@pytest.mark.parametrize("address", [SERVER, SERVER6])
+def test_who_is_on_the_way_is_counted(pair: tuple[Path, Path], address: str) -> None:
+    """The client does not hear the answer to its first packet: SYN-RECV at the server."""
+    server, client = pair
+    with inside(server):
+        listener = socket.create_server(("", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+    closed = ClosedNamespace(client, 0x1234)
+    with listener, Channel(server, SOCK_DIAG) as diagnosis:
+        with connecting(client, address, listener.getsockname()[1]):
+            assert unaccepted(diagnosis) == 1
+            with pytest.raises(BlockingIOError):
+                listener.setblocking(False)
+                listener.accept()
+            closed.open()
+            assert eventually(lambda: _accepted(listener))
+        closed.remove()
+        assert unaccepted(diagnosis) == 0
+
+
+def _accepted(listener: socket.socket) -> bool:
+    with contextlib.suppress(BlockingIOError):
+        listener.accept()[0].close()
+        return True
+    return False
