@@ -21,6 +21,7 @@ from migrate.kernel.ruleset import Entry
 NETFILTER, SOCK_DIAG = 12, 4  # NETLINK_NETFILTER, NETLINK_SOCK_DIAG
 TABLE = "migrate-gate"
 _INET = 1  # NFPROTO_INET
+_OWNED = 0x2  # NFT_TABLE_F_OWNER, Linux 5.12: the table ends with the socket that has made it
 _PREROUTING, _FIRST = 0, -500
 _LOOPBACK = 1  # the number of lo in every namespace
 _OF_TCP = 18  # TCPDIAG_GETSOCK, include/uapi/linux/inet_diag.h: IPv4 and IPv6 at once
@@ -56,7 +57,10 @@ def unaccepted(channel: Channel) -> int:
 
 
 class Gate:
-    """Closed from when it is made. Raises OSError where there is no nf_tables or no interface."""
+    """Closed from when it is made, as long as this process lives: whatever ends that opens it.
+
+    Raises OSError where there is no such thing as a table with an owner, or no interface.
+    """
 
     def __init__(self, netns: Path, interface: str) -> None:
         self._packets = _capture(netns, interface)
@@ -83,7 +87,7 @@ class Gate:
             self.close()
 
     def close(self) -> None:
-        """Leave it as it is: its namespace ends."""
+        """Give it up, and with it the chain."""
         self._channel.close()
         self._packets.close()
 
@@ -151,7 +155,7 @@ def _entries() -> tuple[Entry, ...]:
         _compare(b"\x02"), _expression("immediate", *_numbers(0), (2 | NESTED, drop)),
     ]  # fmt: skip
     return (
-        Entry(ruleset.TABLE.new, _INET, pack([table])),
+        Entry(ruleset.TABLE.new, _INET, pack([table, (2, struct.pack(">I", _OWNED))])),
         Entry(ruleset.CHAIN.new, _INET,
               pack([table, (3, chain), (4 | NESTED, hook), (7, b"filter\0")])),
         Entry(ruleset.RULE.new, _INET, pack([table, (2, chain), (4 | NESTED, pack(steps))])),

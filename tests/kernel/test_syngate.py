@@ -16,7 +16,7 @@ from migrate.kernel.closednetns import ClosedNamespace
 from migrate.kernel.netlink import inside
 from migrate.kernel.netlinkwire import Channel
 from migrate.kernel.nftables import tables
-from migrate.kernel.syngate import SOCK_DIAG, Gate, checked, unaccepted
+from migrate.kernel.syngate import SOCK_DIAG, TABLE, Gate, checked, unaccepted
 from tests.engine import eventually
 
 pytestmark = [pytest.mark.root]
@@ -82,6 +82,17 @@ def test_who_knocks_is_kept_and_let_in_later(pair: tuple[Path, Path]) -> None:
             first.close()
             for other in others:
                 other.close()
+
+
+def test_it_ends_with_whoever_has_made_it(pair: tuple[Path, Path]) -> None:
+    """Nobody else can take it away, but the kernel does when its maker was killed."""
+    server, _ = pair
+    gate = Gate(server, "eth0")
+    with inside(server):
+        assert tables(1) == [TABLE]
+    gate.close()
+    with inside(server):
+        assert eventually(lambda: tables(1) == [])
 
 
 def test_a_checksum_that_is_right_stays() -> None:
