@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from migrate.kernel.capabilities import NAMES as CAPABILITIES
+from migrate.kernel.capabilities import effective_mask, mask_of
 from migrate.kernel.scheduling import (
     IO_CLASSES,
     MEMORY_FLAGS,
@@ -88,8 +89,7 @@ def check_process(process: Any) -> None:
     _require(_are_texts(process.get("env") or []), "process.env is no list of strings")
     _check_user(process.get("user") or {})
     for names in (process.get("capabilities") or {}).values():
-        unknown = set(names or []) - set(CAPABILITIES)
-        _require(not unknown, f"unknown capabilities: {', '.join(sorted(unknown))}")
+        _require(_are_texts(names or []), "process.capabilities are no lists of strings")
     _check_limits(process.get("rlimits") or [])
     for name, value in (process.get("execCPUAffinity") or {}).items():
         known = name in {"initial", "final"}
@@ -103,6 +103,20 @@ def check_process(process: Any) -> None:
     if process.get("selinuxLabel"):
         raise Unsupported("process.selinuxLabel: SELinux is not supported")
     _check_scheduling(process)
+
+
+def take_out_capabilities(process: dict[str, Any]) -> list[str]:
+    """Those that can't be granted, taken out of `process` (config.md: a warning, and no error)."""
+    sets = process.get("capabilities") or {}
+    wanted = {name for names in sets.values() for name in names or []}
+    own = effective_mask()
+    refused = {n for n in wanted if n not in CAPABILITIES or not mask_of([n]) & own}
+    if refused:
+        process["capabilities"] = {
+            kind: [name for name in names or [] if name not in refused]
+            for kind, names in sets.items()
+        }
+    return sorted(refused)
 
 
 def _are_texts(value: Any) -> bool:

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from migrate.oci import groups, notify, records
-from migrate.oci.checking import check
+from migrate.oci.checking import check, take_out_capabilities
+from migrate.oci.errorlog import warn_of_capabilities
 from migrate.oci.errors import BadConfig, BadUsage, NotAllowedNow
 from migrate.oci.hooks import run_hooks
 from migrate.oci.init import Place
@@ -76,6 +77,7 @@ def make(
     console: socket.socket | None,
 ) -> Container:  # fmt: skip
     """All of `create`, with the terminal's other end for `console`; unmade on failure."""
+    warn_of_capabilities(settings, take_out_capabilities(spec["process"]))
     program_filter = _filter_of(spec)
     preserved = listening(spec["process"]) + values["preserve_fds"]
     _check_descriptors(preserved)

@@ -26,6 +26,12 @@ def log(path: str, form: str, level: str, message: str) -> None:
             os.close(descriptor)
 
 
+def warn_of_capabilities(settings: dict[str, Any], names: list[str]) -> None:
+    """Of those that the specification asks for in vain."""
+    if names:
+        warn(settings, f"ignoring unknown or unavailable capabilities: {', '.join(names)}")
+
+
 def warn(settings: dict[str, Any], text: str) -> None:
     """A warning on stderr, and in --log."""
     sys.stderr.write(f"migrate-oci: warning: {text}\n")

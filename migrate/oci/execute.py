@@ -10,12 +10,14 @@ import socket
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from migrate.errors import MigrateError
 from migrate.kernel.namespaces import FLAG_OF_NAME, namespace_id, setns
 from migrate.kernel.processes import default_signals, set_child_subreaper, set_dumpable
 from migrate.kernel.scheduling import numbers_of
 from migrate.oci import groups, records
-from migrate.oci.checking import check_process
+from migrate.oci.checking import check_process, take_out_capabilities
 from migrate.oci.create import connected
+from migrate.oci.errorlog import warn_of_capabilities
 from migrate.oci.errors import BadConfig, BadUsage, ExecFailed, Unsupported
 from migrate.oci.foreground import passing_signals, relay_terminal, wait_for
 from migrate.oci.init import console_size
@@ -31,7 +33,17 @@ _ORDER = ("ipc", "uts", "net", "pid", "cgroup", "time", "mnt")
 
 
 def execute(settings: dict[str, Any], values: dict[str, Any], words: list[str]) -> None:
-    """Run it; in the foreground with its exit status as ours."""
+    """Run it; in the foreground with its exit status as ours. Raises ExecFailed, whatever fails."""
+    try:
+        _execute(settings, values, words)
+    except ExecFailed:
+        raise
+    except MigrateError as error:
+        told = f"exec failed: {error.what}"
+        raise ExecFailed(told, cause=error.cause, mend=error.mend) from error
+
+
+def _execute(settings: dict[str, Any], values: dict[str, Any], words: list[str]) -> None:
     container = records.load(settings["root"], words[0])
     allowed = [records.RUNNING, records.CREATED]
     if values["ignore_paused"]:
@@ -40,6 +52,7 @@ def execute(settings: dict[str, Any], values: dict[str, Any], words: list[str]) 
     spec = container.config
     process = _process(spec, values, words[1:])
     check_process(process)
+    warn_of_capabilities(settings, take_out_capabilities(process))
     if values["console_socket"] and not process.get("terminal"):
         raise BadUsage("--console-socket needs --tty, or process.terminal to be true")
     if process.get("terminal") and values["detach"] and not values["console_socket"]:
@@ -85,7 +98,9 @@ def _process(spec: dict[str, Any], values: dict[str, Any], words: list[str]) -> 
                 found: dict[str, Any] = json.loads(file.read(records.LIMIT))
         except (OSError, ValueError) as error:
             raise BadConfig(f"can't read {values['process']}", cause=str(error)) from error
-        return found
+        # What it does not say is the container's, as with runc.
+        kept = {key: spec["process"].get(key) for key in ("capabilities", "rlimits")}
+        return {key: value for key, value in kept.items() if value} | found
     if not words:
         raise BadUsage("process args cannot be empty", cause="neither PROGRAM nor --process")
     if values["process_label"]:

@@ -77,9 +77,9 @@ def _root(directory: str, tree: int) -> int:
 
 
 def set_propagation(linux: dict[str, Any]) -> None:
-    """`rootfsPropagation`, when nothing more is mounted."""
+    """`rootfsPropagation`, when nothing more is mounted; other mounts have their own."""
     if wanted := linux.get("rootfsPropagation"):
-        mounts.mount("", "/", flags=PROPAGATIONS[wanted])
+        mounts.mount("", "/", flags=PROPAGATIONS[wanted] & ~mounts.MS_REC)
 
 
 def _is_bind_at(spec: dict[str, Any], place: str) -> bool:
@@ -110,6 +110,8 @@ def _mount(
         if kind == "tmpfs" and rootfs.parse_options(options)[0] & mounts.MS_RDONLY:
             late.append(place)  # its contents are still to come
             entry["options"] = [*options, "rw"]
+        if kind == "tmpfs" and not any(option.startswith("mode=") for option in options):
+            entry["options"] = [*entry["options"], *_mode_of(root, place)]
         saved = _saved_tree(root, place) if rootfs.COPY_UP in options else None
         rootfs.mount_one(root, entry, tree)
         if saved is not None:
@@ -121,6 +123,17 @@ def _mount(
             os.close(descriptor)
     except OSError as error:
         raise OSError(error.errno, f"{place}: {error.strerror or error}") from error
+
+
+def _mode_of(root: int, place: str) -> list[str]:
+    """A tmpfs has the mode of the directory that it lies over, as with runc and crun."""
+    try:
+        descriptor = openat2(root, place, os.O_PATH | os.O_DIRECTORY, resolve=_IN_ROOT)
+    except OSError:
+        return []
+    mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+    os.close(descriptor)
+    return [f"mode={mode:o}"]
 
 
 def _saved_tree(root: int, place: str) -> int | None:

@@ -16,7 +16,7 @@ _HIGHEST = 64
 
 
 def signal_number(name: str) -> int:
-    """The number of "9", "KILL", "SIGKILL", "rtmin+3"; raises BadUsage."""
+    """The number of "9", "KILL", "SIGKILL", "rtmin+3"; 0 only looks (kill(2)). Raises BadUsage."""
     word = name.upper().removeprefix("SIG")
     if word.isdigit():
         number = int(word)
@@ -26,7 +26,7 @@ def signal_number(name: str) -> int:
         number = base + int(offset) if offset.lstrip("+-").isdigit() else 0
     else:
         number = getattr(signal, f"SIG{word}", 0) if word.isalnum() else 0
-    if not 0 < number <= _HIGHEST:
+    if not 0 <= number <= _HIGHEST or (number == 0 and name != "0"):
         raise BadUsage(f"unknown signal {name!r}", cause="see signal(7)")
     return int(number)
 

@@ -200,6 +200,8 @@ def make_links(root: int) -> None:
     place = make_place(root, "dev", directory=True)
     try:
         for name, target in _LINKS:
+            if name == "core" and not os.path.exists(target):  # CONFIG_PROC_KCORE
+                continue
             with contextlib.suppress(FileExistsError):
                 os.symlink(target, name, dir_fd=place)
     finally:

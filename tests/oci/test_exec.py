@@ -71,8 +71,18 @@ def test_exec_process_file(oci: Runtime, web: str):
 
 
 def test_exec_process_file_that_is_not_valid_is_refused(oci: Runtime, web: str):
-    assert "process.args" in oci.fails("exec", "--process", _process(oci, args=[]), web)
-    assert "can't read" in oci.fails("exec", "--process", "/nowhere", web)
+    assert "process.args" in oci.fails("exec", "--process", _process(oci, args=[]), web, status=255)
+    assert "can't read" in oci.fails("exec", "--process", "/nowhere", web, status=255)
+
+
+def test_exec_process_file_has_the_containers_for_what_it_does_not_say(oci: Runtime, web: str):
+    """runc: capabilities and rlimits."""
+    place = oci.directory / "process.json"
+    look = ["sh", "-c", "grep CapEff /proc/self/status; ulimit -n"]
+    place.write_text(json.dumps({"args": look, "cwd": "/", "env": ["PATH=/bin"]}))
+    told = oci.ok("exec", "--process", place, web)
+    assert told == oci.ok("exec", web, *look)
+    assert int(told.split()[1], 16) > 0
 
 
 def test_exec_detached_writes_a_pid_file_and_leaves_the_process(oci: Runtime, web: str):
@@ -93,7 +103,7 @@ def test_exec_of_what_is_not_there_has_status_255_and_runcs_words(oci: Runtime, 
         text = oci.fails("exec", web, program, status=255)
         assert "exec failed: unable to start container process" in text
         assert words in text
-    oci.fails("exec", web)
+    oci.fails("exec", web, status=255)
 
 
 def test_exec_preserves_descriptors(oci: Runtime, web: str):
@@ -108,11 +118,11 @@ def test_exec_preserves_descriptors(oci: Runtime, web: str):
 
 def test_exec_in_a_paused_or_stopped_container_is_an_error(oci: Runtime, web: str):
     oci.ok("pause", web)
-    assert "paused" in oci.fails("exec", web, "true")
+    assert "paused" in oci.fails("exec", web, "true", status=255)
     oci.ok("resume", web)
     oci.ok("kill", web, "KILL")
     assert eventually(lambda: oci.state(web)["status"] == "stopped")
-    assert "stopped" in oci.fails("exec", web, "true")
+    assert "stopped" in oci.fails("exec", web, "true", status=255)
 
 
 def test_exec_with_a_terminal_of_the_container(oci: Runtime, web: str):
@@ -157,7 +167,7 @@ def test_console_socket_of_exec(oci: Runtime, web: str, console: socket.socket):
 
 def test_terminal_without_a_console_socket_is_refused(oci: Runtime, web: str):
     assert "--console-socket" in oci.refused(oci.spec("true", terminal=True))
-    assert "--console-socket" in oci.fails("exec", "--detach", "--tty", web, "true")
+    assert "--console-socket" in oci.fails("exec", "--detach", "--tty", web, "true", status=255)
     bundle = oci.bundle(oci.spec("true"))
     text = oci.fails("create", "--console-socket", "/x", "-b", bundle, oci.identifier())
     assert "process.terminal" in text

@@ -257,6 +257,31 @@ def test_a_source_with_a_link_is_the_hosts(oci: Runtime):
     assert oci.run(spec) == "content"
 
 
+def test_a_mount_keeps_its_propagation_whatever_the_root_has(oci: Runtime, tree: Path):
+    """config-linux.md, "Rootfs Mount Propagation", is of the root alone."""
+    spec = oci.spec()
+    spec["linux"]["rootfsPropagation"] = "rprivate"
+    words = {"shared": "shared:", "unbindable": "unbindable", "private": " - "}
+    for option in words:
+        place = {"destination": f"/mnt/{option}", "source": str(tree), "options": ["bind", option]}
+        spec["mounts"].append(place)
+    spec["mounts"].insert(0, {"destination": "/mnt", "type": "tmpfs", "source": "tmpfs"})
+    lines = oci.shell("grep /mnt/ /proc/self/mountinfo", spec).splitlines()
+    for (option, told), line in zip(words.items(), lines, strict=True):
+        assert f"/mnt/{option} " in line
+        assert told in line
+
+
+def test_a_tmpfs_has_the_mode_of_the_directory_that_it_lies_over(oci: Runtime):
+    spec = oci.spec()
+    for place, options in (("/home", []), ("/tmp", []), ("/root", ["mode=711"]), ("/new", [])):
+        entry = {"destination": place, "type": "tmpfs", "source": "tmpfs", "options": options}
+        spec["mounts"].append(entry)
+    told = oci.shell("stat -c %a /home /tmp /root /new", spec).split()
+    (oci.rootfs / "new").rmdir()
+    assert told == ["755", "1777", "711", "1777"]
+
+
 def test_tmpcopyup_keeps_what_was_there_with_modes_and_links(oci: Runtime):
     place = oci.rootfs / "copied"
     (place / "deep").mkdir(parents=True)
