@@ -2,7 +2,8 @@
 # make demo    two hosts on this machine, a live Redis moved between them and back
 # make test    unit tests, then the root tests with real CRIU, sshd, redis and hosts
 # make check   linters, types, import map
-# make bench   the short benchmarks, some 9 minutes; their report is in bench-results/
+# make bench   all benchmarks in their short form, some 14 minutes; their report is in bench-results/.
+#              make bench FORM=--full: all of them, hours
 # make test-vm two virtual machines with a stock kernel, made by make setup-vm; some minutes
 # make soak    200 containers at once, and every command killed at 60 of its lines, some 10 minutes; 200
 #              moves of a program that does everything to its memory, some 5 minutes; the whole
@@ -49,13 +50,9 @@ check: setup
 	@rm -f .lint-imports.log
 
 bench: setup
-	@mkdir -p $(RESULTS)
-	@$(BIN)/migrate bench overhead --output $(RESULTS)/overhead.json
-	@$(BIN)/migrate bench downtime --runs 3 --latency --output $(RESULTS)/downtime.json
-	@$(BIN)/migrate bench tracked --mib 256 --runs 3 --output $(RESULTS)/tracked.json
-	@$(BIN)/migrate bench runtime --output $(RESULTS)/runtime.json
-	@$(BIN)/migrate bench transfer --mib 256 --runs 3 --output $(RESULTS)/transfer.json
-	@$(BIN)/migrate bench report $(RESULTS) --html $(RESULTS)/report.html --plots $(RESULTS)/plots
+	@$(BIN)/migrate bench run $(FORM) --directory $(RESULTS); code=$$?; \
+	$(BIN)/migrate bench report $(RESULTS) --html $(RESULTS)/report.html --plots $(RESULTS)/plots && \
+	exit $$code
 
 fuzz: setup
 	@$(BIN)/python -m tests.fuzz

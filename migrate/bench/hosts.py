@@ -24,15 +24,22 @@ class Site:
     pair: tuple[Any, ...]
     client: Any
     migrate: str
+    shared: Path
+    """A directory that the machine and all hosts see by the same path."""
 
 
 def load(name: str = "") -> Any:
     """The module `tests.hosts` (or one below it); raises BenchImpossible outside a checkout."""
+    return of_checkout(f"tests.hosts{name and '.' + name}")
+
+
+def of_checkout(module: str) -> Any:
+    """A module of the checkout that is no part of the package; raises BenchImpossible elsewhere."""
     root = str(Path(migrate.__file__).resolve().parent.parent)
     if root not in sys.path:
         sys.path.insert(0, root)
     try:
-        return importlib.import_module(f"tests.hosts{name and '.' + name}")
+        return importlib.import_module(module)
     except ImportError as error:
         raise BenchImpossible(
             "the benchmark needs a checkout of migrate", cause=str(error),
@@ -49,8 +56,9 @@ def site(
     with load().Lan() as lan:
         report(f"making {len(names)} hosts")
         made = Site(
-            tuple(lan.host(name) for name in names), lan.client("client"), load("redis").MIGRATE
-        )
+            tuple(lan.host(name) for name in names), lan.client("client"),
+            load("redis").MIGRATE, lan.shared,
+        )  # fmt: skip
         for host in made.pair:
             host.set_rate(link)
         make_image(lan.shared / "bench.tar", list(made.pair), made.migrate)

@@ -26,10 +26,13 @@ class Moved:
     """Bytes of pages that each round has found."""
     back: float
     """When the container ran at the target, on this machine's monotonic clock; a few ms late."""
+    seconds: float
+    """The whole command."""
 
 
 def move(source: Any, target: Any, migrate: str, mode: str) -> Moved:
     """Move the container NAME; raises BenchImpossible when that fails."""
+    begun = time.monotonic()
     child = source.popen(
         [migrate, "move", "--mode", mode, NAME, target.ssh_target, "--json"],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -46,6 +49,7 @@ def move(source: Any, target: Any, migrate: str, mode: str) -> Moved:
             if events[-1].get("name") == BACK:
                 back = time.monotonic()
         child.wait()
+        whole = time.monotonic() - begun
     finally:
         limit.cancel()
     result = next((event["result"] for event in events if "result" in event), None)
@@ -55,4 +59,4 @@ def move(source: Any, target: Any, migrate: str, mode: str) -> Moved:
             cause="".join(rest).strip() or str(events[-1:]),
         )
     rounds = tuple(event["bytes"] for event in events if event.get("event") == "round")
-    return Moved(result, rounds, back or time.monotonic())
+    return Moved(result, rounds, back or time.monotonic(), whole)

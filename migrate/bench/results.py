@@ -122,6 +122,17 @@ def load_all(directory: Path) -> list[Result]:
     return [load(path) for path in found]
 
 
+def impossible(result: Result) -> list[str]:
+    """A sentence for each row that says why it could not be measured."""
+    rows = result.told.get("rows")
+    there = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    return [
+        printable(f"{row.get('what')}: impossible here: {row['impossible']}")
+        for row in there
+        if row.get("impossible")
+    ]
+
+
 def side_by_side(one: Result, other: Result) -> Iterator[tuple[Figure, Figure]]:
     """The figures that both have; raises BenchImpossible when there are none."""
     common = [name for name in one.figures if name in other.figures]

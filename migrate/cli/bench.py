@@ -12,8 +12,16 @@ from migrate.cli.benchdowntime import downtime
 from migrate.cli.benchevacuate import evacuate
 from migrate.cli.benchnetwork import network
 from migrate.cli.benchoptions import json_option, output_option, runs_option, save, say
+from migrate.cli.benchpeers import peers
 from migrate.cli.benchresults import compare, report
+from migrate.cli.benchrun import run
+from migrate.cli.benchscale import scale
 from migrate.cli.benchtracked import tracked
+
+MEASURED = (
+    "overhead", "downtime", "peers", "scale", "network", "tracked", "evacuate", "runtime",
+    "transfer",
+)  # fmt: skip
 
 
 @click.group()
@@ -25,9 +33,10 @@ def bench() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON line for each.")
 def list_benchmarks(as_json: bool) -> None:
     """List the benchmarks and what each measures."""
-    from migrate.bench import downtime, evacuate, network, overhead, runtime, tracked, transfer
+    from importlib import import_module
 
-    for module in (overhead, downtime, network, tracked, evacuate, runtime, transfer):
+    for own in MEASURED:
+        module = import_module(f"migrate.bench.{own}")
         line = (module.__doc__ or "").splitlines()[0]
         name, _, measures = line.partition(": ")
         click.echo(json.dumps({"name": name, "measures": measures}) if as_json else line)
@@ -63,5 +72,8 @@ def overhead(runs: int, output: Path | None, as_json: bool, check: bool) -> None
         )
 
 
-for command in (downtime, network, tracked, evacuate, runtime, transfer, report, compare):
+COMMANDS = (
+    run, downtime, peers, scale, network, tracked, evacuate, runtime, transfer, report, compare,
+)  # fmt: skip
+for command in COMMANDS:
     bench.add_command(command)

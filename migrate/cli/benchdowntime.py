@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,15 @@ if TYPE_CHECKING:
     from migrate.bench.rows import Row
     from migrate.bench.series import Series
 
-WORKLOADS = ("memory", "redis", "redis-spread", "tree", "text")
+WORKLOADS = (
+    "memory", "text", "zero", "redis", "redis-spread", "tree", "files", "connections", "numeric",
+    "postgres", "nginx",
+)  # fmt: skip
+SIZES = {
+    "memory": (64, 256, 1024), "text": (1024,), "zero": (1024,), "redis": (1024,),
+    "redis-spread": (1024,), "tree": (512,), "files": (16,), "connections": (16,),
+}  # fmt: skip
+"""MiB, where none is given; the others have no size."""
 HEAD = (
     "what", "mode", "gap ms", "(min, max)", "tick ms", "frozen ms", "filled s", "sent", "share",
     "rate", "wrong",
@@ -109,21 +118,30 @@ def loads_of(
     workloads: tuple[str, ...], sizes: tuple[int, ...], rate: int, kind: str
 ) -> list[Load]:
     """The loads that were asked for; without a size, each has the sizes of its own."""
+    from migrate.bench.loads.holding import Holding
     from migrate.bench.loads.memory import Memory
+    from migrate.bench.loads.numeric import Numeric
     from migrate.bench.loads.redis import Redis
+    from migrate.bench.loads.servers import Nginx, Postgres
     from migrate.bench.loads.tree import Tree
 
+    makers: dict[str, Callable[[int], Load]] = {
+        "memory": lambda mib: Memory(mib, rate, kind),
+        "text": lambda mib: Memory(mib, 0, "text"),
+        "zero": lambda mib: Memory(mib, 0, "zero"),
+        "tree": Tree,
+        "redis": Redis,
+        "redis-spread": lambda mib: Redis(mib, Redis(mib).keys),
+        "files": lambda mib: Holding(files=1000, mib=mib),
+        "connections": lambda mib: Holding(connections=200, mib=mib),
+    }
+    others: dict[str, Load] = {"numeric": Numeric(), "postgres": Postgres(), "nginx": Nginx()}
     loads: list[Load] = []
     for name in workloads:
-        if name == "memory":
-            loads += [Memory(mib, rate, kind) for mib in sizes or (64, 256, 1024)]
-        elif name == "text":
-            loads += [Memory(mib, 0, "text") for mib in sizes or (1024,)]
-        elif name == "tree":
-            loads += [Tree(mib) for mib in sizes or (512,)]
+        if name in others:
+            loads.append(others[name])
         else:
-            plain = [Redis(mib) for mib in sizes or (1024,)]
-            loads += [Redis(r.mib, r.keys) for r in plain] if name == "redis-spread" else plain
+            loads += [makers[name](mib) for mib in sizes or SIZES[name]]
     return loads
 
 

@@ -42,7 +42,7 @@ def report(directory: Path, html: Path | None, plots: Path | None, trace: Path |
 
 
 def _print(result: Result) -> None:
-    from migrate.bench.results import printable
+    from migrate.bench.results import impossible, printable
     from migrate.cli.output import print_table
 
     click.echo(f"{printable(result.path.name)}: {result.benchmark} ({result.machine})")
@@ -51,6 +51,8 @@ def _print(result: Result) -> None:
         for f in result.figures.values()
     ]
     print_table(("figure", "median", "(min, max)", "must hold"), rows)
+    for sentence in impossible(result):
+        click.echo(sentence)
     click.echo()
 
 
@@ -78,13 +80,47 @@ def _draw(
 
 
 @click.command(epilog="Example: migrate bench compare before.json after.json")
-@click.argument("first", metavar="A.json", type=_FILE)
-@click.argument("second", metavar="B.json", type=_FILE)
-def compare(first: Path, second: Path) -> None:
+@click.argument("first", metavar="A")
+@click.argument("second", metavar="B")
+@click.option(
+    "--run", "words", metavar="WORDS",
+    help="A and B are commits: run 'migrate bench WORDS' by both, in turns.",
+)  # fmt: skip
+@click.option(
+    "--turns", type=click.IntRange(min=1), default=3, show_default=True, help="Of each commit."
+)
+@click.option("--directory", type=_NEW_DIRECTORY, help="Keep the results of both commits here.")
+def compare(
+    first: str, second: str, words: str | None, turns: int, directory: Path | None
+) -> None:  # fmt: skip
     """Set two results side by side; "apart": no run of the one is among those of the other.
 
+    A and B are files of results; with --run they are commits, of which a worktree each is made.
     Figures of two runs differ by what else the machine did; only within one run is a ratio fair.
     """
+    import tempfile
+
+    if words is None:
+        _compare(Path(first), Path(second))
+        return
+    with tempfile.TemporaryDirectory() as place:
+        _compare(*_of_commits((first, second), words, turns, directory or Path(place)))
+
+
+def _of_commits(
+    commits: tuple[str, str], words: str, turns: int, directory: Path
+) -> tuple[Path, Path]:  # fmt: skip
+    import shlex
+
+    import migrate
+    from migrate.bench import commits as module
+    from migrate.cli.benchoptions import say
+
+    checkout = Path(migrate.__file__).resolve().parents[1]
+    return module.compare(checkout, commits, shlex.split(words), turns, directory, say)
+
+
+def _compare(first: Path, second: Path) -> None:
     from migrate.bench.results import load, side_by_side
     from migrate.cli.output import print_table
 

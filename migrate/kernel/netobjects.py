@@ -191,10 +191,10 @@ def _refined_neighbour(message: Message) -> tuple[bytes, list[Attribute]] | None
     family, _pad, index, state, flags, kind = _NEIGHBOUR.unpack(header)
     if not flags & _NTF_PROXY and not state & _NUD_PERMANENT:
         return None
+    # Of a proxy the kernel does not tell it; one that is not permanent goes with the carrier.
     made = _NEIGHBOUR.pack(
-        family, 0, index, 0 if flags & _NTF_PROXY else _NUD_PERMANENT,
-        flags & (_NTF_PROXY | _NTF_ROUTER), kind,
-    )  # fmt: skip
+        family, 0, index, _NUD_PERMANENT, flags & (_NTF_PROXY | _NTF_ROUTER), kind
+    )
     return made, list(message.attributes)
 
 

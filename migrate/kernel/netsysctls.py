@@ -113,6 +113,12 @@ def changed(values: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str]
     return found
 
 
+def initial(names: Iterable[str]) -> dict[str, str]:
+    """What these are in a new namespace, without those that it has not; raises OSError."""
+    new = of_a_new_namespace()
+    return {name: new[_like(name, new)] for name in names if _like(name, new) in new}
+
+
 def _like(name: str, new: Mapping[str, str]) -> str:
     return name if name in new else re.sub(r"/(conf|neigh)/[^/]+/", r"/\1/default/", name)
 

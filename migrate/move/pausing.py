@@ -134,7 +134,7 @@ def _freeze(move: Outgoing) -> None:
     """At a moment at which no client waits to be accepted, if there is one soon."""
     if move.doorkeeper is None:
         freezing.freeze(move.paths, move.record)
-    elif left := move.doorkeeper.freeze(move.paths, move.record):
+    elif left := move.doorkeeper.freeze(move.paths, move.record, move.frozen):
         move.report(Event("note", f"{left} connections that nobody accepts will end"))
 
 

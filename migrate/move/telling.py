@@ -191,7 +191,7 @@ def _decoded(data: object, kind: Any) -> Any:
         if not isinstance(data, bytes):
             raise msgspec.ValidationError("they are no bytes")
         return msgspec.msgpack.decode(data, type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, ValueError) as error:  # ValueError: a text is not UTF-8
         raise ArgumentsInvalid("the news of a network can't be read", cause=str(error)) from error
 
 

@@ -15,6 +15,7 @@ from migrate.checkpoint import freezing
 from migrate.checkpoint.netns.contents import INSIDE
 from migrate.kernel.netlinkwire import Channel
 from migrate.kernel.syngate import SOCK_DIAG, Gate, unaccepted
+from migrate.move.progress import Phases
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import Record
 
@@ -32,8 +33,11 @@ class Doorkeeper:
         self._channel = Channel(netns, SOCK_DIAG)
         self._gate: Gate | None = None
 
-    def freeze(self, paths: Paths, record: Record) -> int:
-        """As `freezing.freeze`; how many connections are left that nobody has accepted."""
+    def freeze(self, paths: Paths, record: Record, frozen: Phases) -> int:
+        """As `freezing.freeze`; how many connections are left that nobody has accepted.
+
+        The phase that `frozen` is in is left while the container runs once more.
+        """
         deadline = 0.0
         for _ in range(_ATTEMPTS):
             freezing.freeze(paths, record)
@@ -42,9 +46,11 @@ class Doorkeeper:
             if not waiting or time.monotonic() > deadline:
                 return waiting
             freezing.thaw(paths, record)
+            frozen.leave()
             self._close()
             while self._waiting() and time.monotonic() < deadline:
                 time.sleep(_LOOK_EVERY)
+            frozen.enter("freeze")
         freezing.freeze(paths, record)
         return self._waiting()
 

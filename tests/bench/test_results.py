@@ -90,7 +90,8 @@ def test_the_commands(tmp_path: Path) -> None:
     assert done.output.count("missed: a row") == 2
     done = CliRunner().invoke(bench, ["list"])
     assert [line.partition(":")[0] for line in done.output.splitlines()] == [
-        "overhead", "downtime", "network", "tracked", "evacuate", "runtime", "transfer",
+        "overhead", "downtime", "peers", "scale", "network", "tracked", "evacuate", "runtime",
+        "transfer",
     ]  # fmt: skip
     done = CliRunner().invoke(bench, ["list", "--json"])
     assert json.loads(done.output.splitlines()[-1])["name"] == "transfer"

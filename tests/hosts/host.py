@@ -302,7 +302,7 @@ class Host(Machine):
 
     def make_disk(self, path: str) -> sshd.Identity:
         """Directories and keys, once in the host's life."""
-        for name, mode in (("var-lib-migrate", 0o700), ("tmp", 0o1777)):
+        for name, mode in (("var-lib-migrate", 0o700), ("etc-migrate", 0o755), ("tmp", 0o1777)):
             (self.directory / name).mkdir()
             (self.directory / name).chmod(mode)
         sshd.unlocked_shadow(self.directory)

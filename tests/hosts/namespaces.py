@@ -90,7 +90,8 @@ def host_mounts(directory: Path, hierarchies: list[Hierarchy], keep: list[str]) 
     for name in ("sshd", "lock", "user"):
         Path("/run", name).mkdir()
     for source, target in (
-        ("hosts", "/etc/hosts"),  # before /etc/ssh, which an overlay on /etc would hide
+        ("etc-migrate", "/etc/migrate"),  # first: an overlay on /etc would hide the others
+        ("hosts", "/etc/hosts"),
         ("shadow", "/etc/shadow"),
         ("etc-ssh", "/etc/ssh"),
         ("var-lib-migrate", "/var/lib/migrate"),

@@ -141,7 +141,7 @@ def test_only_the_agent_can_be_asked_for() -> None:
 def test_a_key_for_the_agent_alone(lan: Lan, two_hosts: tuple[Host, Host]) -> None:
     alpha, beta = two_hosts
     make_counter_image(lan.shared, alpha)
-    beta.run(["sh", "-c", "mkdir -p /etc/migrate && cat > /etc/migrate/policy.toml"],
+    beta.run(["sh", "-c", "cat > /etc/migrate/policy.toml"],
              input='[senders.alpha]\nimages = ["counter:*"]\nnetworks = ["none"]\n')  # fmt: skip
     keys = beta.run(["cat", "/root/.ssh/authorized_keys"]).stdout
     command = f'restrict,command="{MIGRATE} agent --as alpha" '
@@ -166,7 +166,7 @@ def test_a_key_for_the_agent_alone(lan: Lan, two_hosts: tuple[Host, Host]) -> No
         assert containers(alpha) == {"other": "running"}
     finally:
         beta.run(["sh", "-c", "cat > /root/.ssh/authorized_keys"], input=keys)
-        beta.run(["rm", "-r", "/etc/migrate"])
+        beta.run(["rm", "/etc/migrate/policy.toml"])
         for host in two_hosts:
             for name in containers(host):
                 host.run([MIGRATE, "rm", "-f", name])

@@ -121,9 +121,12 @@ def remove(site: Site) -> None:
 class Pinger:
     """`workloads/pinger.py` at the client, over one connection; a context manager."""
 
-    def __init__(self, site: Site, port: int, ping: str, address: str = ADDRESS) -> None:
+    def __init__(
+        self, site: Site, port: int, ping: str, address: str = ADDRESS, protocol: str = "line"
+    ) -> None:  # fmt: skip
         self._process: Any = site.client.popen(
-            [sys.executable, "-I", "-S", str(PROGRAMS / "pinger.py"), address, str(port), ping],
+            [sys.executable, "-I", "-S", str(PROGRAMS / "pinger.py"), address, str(port), ping,
+             protocol],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
 

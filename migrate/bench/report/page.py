@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
 from migrate.bench.report.plots import Plot
-from migrate.bench.results import Figure, Result, printable
+from migrate.bench.results import Figure, Result, impossible, printable
 
 _HEAD = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
@@ -68,6 +68,8 @@ def _result(result: Result) -> Iterator[str]:
     yield "<th>must hold</th></tr>"
     yield from map(_row, result.figures.values())
     yield "</table>"
+    for sentence in impossible(result):
+        yield f'<p class="note">{escape(sentence)}</p>'
     for complaint in result.missed:
         yield f'<p class="missed">missed: {escape(complaint)}</p>'
 

@@ -17,6 +17,7 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 PAGE = 4096
@@ -49,7 +50,11 @@ class Memory:
         if kind != "zero":
             for number in range(pages):
                 at = number * PAGE
-                self.map[at : at + PAGE] = HEAD.pack(number, 0) + self.bodies[number % 251]
+                self.map[at : at + PAGE] = HEAD.pack(number, 0) + self.body_of(number)
+
+    def body_of(self, number: int) -> bytes:
+        """What the page holds behind its head."""
+        return self.bodies[number % len(self.bodies)]
 
     def write(self, number: int) -> None:
         """A new version of a page."""
@@ -62,7 +67,7 @@ class Memory:
         for number in range(self.pages):
             at, version = number * PAGE, self.versions[number]
             head = HEAD.pack(number, version) if version or not zero else bytes(HEAD.size)
-            count += self.map[at : at + PAGE] != head + self.bodies[number % 251]
+            count += self.map[at : at + PAGE] != head + self.body_of(number)
         return count
 
 
@@ -81,23 +86,26 @@ class Written(Protocol):
 class Server:
     """One client at a time, and pages written as the clock tells."""
 
-    def __init__(self, memory: Written, rate: int, listener: socket.socket) -> None:
-        self._memory, self._rate, self._listener = memory, rate, listener
+    def __init__(
+        self, memory: Written, rate: int, listener: socket.socket,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        self._memory, self._rate, self._listener, self._clock = memory, rate, listener, clock
         self._channel: socket.socket | None = None
         self._longest = self._owed = 0.0
         self._written = 0
 
     def serve(self) -> None:
         """Tick and answer for ever."""
-        last = time.monotonic()
+        last = self._clock()
         while True:
             ready = select.select([self._channel or self._listener], [], [], TICK)[0]
-            now = time.monotonic()
+            now = self._clock()
             self._longest = max(self._longest, now - last)
             self._write(now - last)
             last = now
             if ready and self._answer():
-                last = time.monotonic()
+                last = self._clock()
 
     def _write(self, passed: float) -> None:
         """What is due after `passed` seconds, of a pause its last 0.1 s.

@@ -1,12 +1,14 @@
 """Pings a server over one connection that is never made anew, and tells the longest silence.
 
-`pinger.py ADDRESS PORT PING`. PING is one line, and so is every answer: as `memory.py` speaks, and
-as Redis answers inline commands. Commands on stdin: "mark" reports and begins anew; "ask LINE"
-sends a line between two pings and tells its answer; "latency" tells the pings around the longest
-silence since the last mark; the end of stdin ends it. Reports are JSON lines: `{"gap", "pings",
-"answer"}`: the longest time without an answer in seconds, the pings ever answered, and the last
-answer; or `{"latency"}`: a list of [when a ping was sent, seconds until its answer], times in
-seconds from the end of that silence, at most AROUND before it and as many behind it.
+`pinger.py ADDRESS PORT PING [PROTOCOL]`. By default PING is one line, and so is every answer: as
+`memory.py` speaks, and as Redis answers inline commands. PROTOCOL `postgres`: PING is a statement,
+the answer its first value; `http`: a path whose head is asked for, the answer its status. Commands
+on stdin: "mark" reports and begins anew; "ask LINE" sends a line between two pings and tells its
+answer; "latency" tells the pings around the longest silence since the last mark; the end of stdin
+ends it. Reports are JSON lines: `{"gap", "pings", "answer"}`: the longest time without an answer in
+seconds, the pings ever answered, and the last answer; or `{"latency"}`: a list of [when a ping was
+sent, seconds until its answer], times in seconds from the end of that silence, at most AROUND
+before it and as many behind it.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import json
 import select
 import socket
+import struct
 import sys
 import time
 from collections import deque
@@ -34,13 +37,68 @@ class Pinger:
     def ask(self, line: str) -> str:
         """One question and its answer; raises OSError."""
         self._channel.sendall(line.encode() + b"\r\n")
+        return self._until(b"\n").decode().strip()
+
+    def _until(self, end: bytes) -> bytes:
+        """All that is told, to `end`."""
         told = b""
-        while not told.endswith(b"\n"):
-            data = self._channel.recv(4096)
-            if not data:
-                raise ConnectionResetError("the server closed the connection")
-            told += data
-        return told.decode().strip()
+        while not told.endswith(end):
+            told += self._receive(4096)
+        return told
+
+    def _receive(self, most: int) -> bytes:
+        data = self._channel.recv(most)
+        if not data:
+            raise ConnectionResetError("the server closed the connection")
+        return data
+
+
+class HttpPinger(Pinger):
+    """The head of a file, over HTTP/1.1 (RFC 9112); the connection stays."""
+
+    def ask(self, line: str) -> str:
+        """One question and its status; raises OSError."""
+        self._channel.sendall(b"HEAD %b HTTP/1.1\r\nHost: bench\r\n\r\n" % line.encode())
+        return self._until(b"\r\n\r\n").split(None, 2)[1].decode()
+
+
+class PostgresPinger(Pinger):
+    """Statements of the user postgres, without a password (PostgreSQL: Message Formats)."""
+
+    VERSION = 3 << 16
+    # A commit that waits for the disk would measure the disk.
+    PARAMETERS = b"user\0postgres\0database\0postgres\0options\0-c synchronous_commit=off\0\0"
+
+    def __init__(self, address: str, port: int) -> None:
+        super().__init__(address, port)
+        size = 8 + len(self.PARAMETERS)
+        self._channel.sendall(struct.pack("!II", size, self.VERSION) + self.PARAMETERS)
+        self._answer()
+
+    def ask(self, line: str) -> str:
+        """One statement and its first value; raises OSError, ValueError."""
+        words = line.encode() + b"\0"
+        self._channel.sendall(b"Q" + struct.pack("!I", 4 + len(words)) + words)
+        return self._answer()
+
+    def _answer(self) -> str:
+        """Messages until the server is ready for a query."""
+        value, kind = "", b""
+        while kind != b"Z":
+            kind = self._exactly(1)
+            body = self._exactly(struct.unpack("!I", self._exactly(4))[0] - 4)
+            if kind == b"E":
+                raise ValueError(f"the server says {body!r}")
+            if kind == b"D" and not value:  # number of columns, size of the first, the first
+                size = struct.unpack("!HI", body[:6])[1]
+                value = body[6 : 6 + size].decode()
+        return value
+
+    def _exactly(self, size: int) -> bytes:
+        told = b""
+        while len(told) < size:
+            told += self._receive(size - len(told))
+        return told
 
 
 class Watch:
@@ -75,9 +133,13 @@ class Watch:
         return [(round(sent - self._ended, 6), round(took, 6)) for sent, took in self._around]
 
 
+PROTOCOLS = {"line": Pinger, "http": HttpPinger, "postgres": PostgresPinger}
+
+
 def main() -> None:
     """Ping until stdin ends."""
-    pinger, word = Pinger(sys.argv[1], int(sys.argv[2])), sys.argv[3]
+    address, port, word, *protocol = sys.argv[1:]
+    pinger = PROTOCOLS[protocol[0] if protocol else "line"](address, int(port))
     print("connected", flush=True)
     watch, pings = Watch(), 0
     while True:

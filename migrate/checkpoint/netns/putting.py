@@ -7,9 +7,11 @@ state. Before the freeze they are tried, and taken out again.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import errno
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -51,17 +53,20 @@ class Namespace:
             return
         try:
             with Channel(self._netns, socket.NETLINK_ROUTE) as channel:
-                self._make_like(channel, wanted)
+                self._make_like(channel, wanted, had)
         except OSError as error:
             raise NetworkNotRestored(
                 "the container's network can't be made as it was", cause=str(error)
             ) from error
 
-    def _make_like(self, channel: Channel, wanted: Contents) -> None:
+    def _make_like(self, channel: Channel, wanted: Contents, had: Contents) -> None:
         numbers: Mapping[int, int] = {}
         if wanted.places:
             numbers = _make_links(channel, wanted.links)
-        if failed := netsysctls.write(self._netns, wanted.settings):
+        settings = dict(wanted.settings)
+        if back := set(had.settings) - set(settings):  # they were set back meanwhile
+            settings |= netsysctls.initial(back)
+        if failed := netsysctls.write(self._netns, settings):
             raise NetworkNotRestored(
                 f"this host can't set net.{failed[0].replace('/', '.')}",
                 cause="its kernel does not know it, or not that value",
@@ -92,7 +97,8 @@ def _make_links(channel: Channel, wanted: tuple[Link, ...]) -> dict[int, int]:
     names = {link.name for link in wanted}
     for name, link in here.items():
         if name not in names and name not in MADE and name not in FALLBACKS:
-            links.remove(channel, link.index)
+            with _unless_gone():  # with the other end of its pair
+                links.remove(channel, link.index)
     missing = [link for link in wanted if link.name not in here]
     by_number = {link.index: link for link in wanted}
     known = {there.index: here[there.name].index for there in wanted if there.name in here}
@@ -107,6 +113,15 @@ def _make_links(channel: Channel, wanted: tuple[Link, ...]) -> dict[int, int]:
                 known[made.index] = made.index
                 missing.remove(made)
     return known
+
+
+@contextlib.contextmanager
+def _unless_gone() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENODEV:
+            raise
 
 
 def _change_links(

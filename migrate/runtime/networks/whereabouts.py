@@ -141,7 +141,7 @@ def known(paths: Paths, network: str) -> tuple[Located, ...]:
         return msgspec.json.decode(data, type=tuple[Located, ...])
     except FileNotFoundError:
         return ()
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, ValueError) as error:
         raise NetworkFailed(
             f"it can't be read where the containers of the network '{network}' are",
             cause=f"{path}: {error}",

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
 import pytest
 
 from migrate.bench.workloads import pinger
@@ -42,3 +47,18 @@ def test_what_else_was_done_is_no_silence(monkeypatch: pytest.MonkeyPatch) -> No
     watch.resume()
     watch.answered(9.001, 9.002)
     assert watch.gap == pytest.approx(0.002)
+
+
+def test_the_head_of_a_file_over_http(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("some")
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    handler.func.protocol_version = "HTTP/1.1"  # type: ignore[attr-defined]
+    handler.func.log_message = lambda *_: None  # type: ignore[attr-defined]
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        client = pinger.HttpPinger("127.0.0.1", server.server_port)
+        assert [client.ask("/file"), client.ask("/file"), client.ask("/none")] == [
+            "200", "200", "404",
+        ]  # fmt: skip
+        client._channel.close()
+        server.shutdown()

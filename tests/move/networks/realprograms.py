@@ -16,6 +16,7 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
+from tests.engine import eventually
 from tests.evacuate.workloads import nginx, postgres
 from tests.evacuate.workloads.workload import Reporter, wait_for_port
 from tests.hosts.host import Host
@@ -123,6 +124,8 @@ class RealPrograms:
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         self._stack.callback(self._end_load)
+        # The one that asks is a client, too.
+        assert eventually(lambda: self._redis()["connected_clients"] > CONNECTIONS, 30)
         self._seen = self._redis()
         self._connections = self._seen["total_connections_received"]
 
@@ -172,4 +175,4 @@ class RealPrograms:
     def _end_load(self) -> None:
         if self._load.poll() is None:
             self._load.kill()
-        self._load.communicate()
+            self._load.communicate()

@@ -10,8 +10,9 @@ from migrate.move.preflight.source import SKIPPABLE
 
 DOCUMENT = Path(__file__).parents[3] / "docs/preflight.md"
 ELSEWHERE = {
-    "terminal","hosts", "architecture", "address", "criu", "mode", "binds", "cordon", "name", "paths",
-             "network", "storage", "volumes", "policy"}  # fmt: skip
+    "terminal", "hosts", "architecture", "address", "criu", "mode", "binds", "cordon", "name",
+    "paths", "network", "storage", "volumes", "policy",
+}  # fmt: skip
 
 
 def test_it_is_complete() -> None:
