@@ -11,6 +11,7 @@ import contextlib
 import os
 import select
 import socket
+from collections.abc import Iterable
 from typing import Any
 
 DIRECTORY = "notify"
@@ -20,9 +21,18 @@ _LONGEST = 4096  # bytes of one message
 _BARRIER_LIMIT = 30_000  # milliseconds for BARRIER=1 (sd_notify_barrier(3))
 
 
-def show(directory: str, spec: dict[str, Any]) -> None:
-    """Add the mount and the variable to `spec`, if our caller wants to be told; raises OSError."""
-    if not os.environ.get("NOTIFY_SOCKET"):
+def is_missing(spec: dict[str, Any], places: Iterable[str]) -> bool:
+    """Whether a checkpoint has the mount (among its `places`), and the bundle at hand has not."""
+    shown = {str(entry["destination"]) for entry in spec.get("mounts") or []}
+    return _PLACE in places and _PLACE not in shown
+
+
+def show(directory: str, spec: dict[str, Any], *, wanted: bool = False) -> None:
+    """Add the mount and the variable to `spec`, if our caller wants to be told; raises OSError.
+
+    `wanted`: whatever our caller wants.
+    """
+    if not wanted and not os.environ.get("NOTIFY_SOCKET"):
         return
     place = f"{directory}/{DIRECTORY}"
     os.mkdir(place, 0o755)

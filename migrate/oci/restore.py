@@ -14,7 +14,7 @@ from migrate.criu import client
 from migrate.kernel import mounts
 from migrate.kernel.namespaces import CLONE_NEWCGROUP, CLONE_NEWNS, setns, unshare
 from migrate.kernel.processes import set_child_subreaper
-from migrate.oci import external, groups, images, records
+from migrate.oci import external, groups, images, notify, records
 from migrate.oci.create import claim, connected, load_config, settle
 from migrate.oci.delete import remove
 from migrate.oci.errors import BadImage, BadUsage, HookFailed, Unsupported
@@ -77,6 +77,9 @@ def _restored(
     place = settle(settings, values, identifier, spec)
     container = claim(settings, identifier, spec, place, waits=False)
     try:
+        if notify.is_missing(spec, [entry.place for entry in description.mounts]):
+            notify.show(container.directory, spec, wanted=True)
+            records.write(f"{container.directory}/config.json", spec)
         with contextlib.ExitStack() as stack:
             joined = stack.enter_context(groups.made(container, place.group, spec))
             stack.enter_context(_private_mounts(place.rootfs))

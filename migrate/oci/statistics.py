@@ -10,6 +10,7 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
+from migrate.kernel.scheduling import numbers_of
 from migrate.runtime.cgroups.counters import directory_of, number, table
 from migrate.runtime.cgroups.group import ControlGroup
 
@@ -30,6 +31,7 @@ def statistics(group: ControlGroup) -> dict[str, Any]:
     """Bytes, nanoseconds and counts; 0 where no controller tells."""
     pids = directory_of(group, "pids")
     return {
+        "cpuset": _cpuset(group),
         "cpu": {"usage": _cpu(group), "throttling": _throttling(group)},
         "memory": _memory_v1(group) if "memory" in group.layout.v1 else _memory_v2(group),
         "pids": {"current": _number(pids, "pids.current"), "limit": _number(pids, "pids.max")},
@@ -73,6 +75,15 @@ def _cpu(group: ControlGroup) -> dict[str, Any]:
         "kernel": _number(directory, "cpuacct.usage_sys"),
         "user": _number(directory, "cpuacct.usage_user"),
     }  # fmt: skip
+
+
+def _cpuset(group: ControlGroup) -> dict[str, list[int]]:
+    """Cores and memory nodes that it may use."""
+    directory = directory_of(group, "cpuset")
+    suffix = "" if "cpuset" in group.layout.v1 else ".effective"
+    lists = ("".join(_lines(directory, f"cpuset.{name}{suffix}")) for name in ("cpus", "mems"))
+    cpus, mems = (sorted(numbers_of(text)) if text else [] for text in lists)
+    return {"cpus": cpus, "mems": mems}
 
 
 def _memory_v1(group: ControlGroup) -> dict[str, Any]:

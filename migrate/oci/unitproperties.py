@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from migrate.kernel.scheduling import numbers_of
 from migrate.runtime.cgroups import resources
 from migrate.runtime.cgroups.layout import Layout
 from migrate.runtime.errors import SpecInvalid
@@ -86,11 +87,7 @@ def _quota(quota: int, period: int) -> Iterator[Property]:
 
 def bits_of(numbers: str) -> bytes:
     """A list as "0-3,8" as a bit mask, the lowest byte first."""
-    mask = 0
-    for part in numbers.replace(" ", "").split(","):
-        low, _, high = part.partition("-")
-        for number in range(int(low), int(high or low) + 1):
-            mask |= 1 << number
+    mask = sum(1 << number for number in numbers_of(numbers))
     return mask.to_bytes((mask.bit_length() + 7) // 8 or 1, "little")
 
 

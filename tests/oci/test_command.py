@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import time
@@ -106,13 +107,15 @@ def test_events_tell_all_that_runc_tells(oci: Runtime):
     identifier = oci.running()
     data = json.loads(oci.ok("events", "--stats", identifier))["data"]
     assert set(data) == {
-        "cpu", "memory", "pids", "blkio", "hugetlb", "intel_rdt", "network_interfaces",
+        "cpu", "cpuset", "memory", "pids", "blkio", "hugetlb", "intel_rdt", "network_interfaces",
     }  # fmt: skip
     entry = {"limit", "usage", "max", "failcnt"}
     for name in ("usage", "swap", "kernel", "kernelTCP"):
         assert set(data["memory"][name]) == entry, name
     assert data["memory"]["usage"]["usage"] > 0
     assert isinstance(data["memory"]["cache"], int)
+    assert data["cpuset"]["cpus"] == sorted(os.sched_getaffinity(0))
+    assert data["cpuset"]["mems"]
     assert set(data["cpu"]["throttling"]) == {"periods", "throttledPeriods", "throttledTime"}
     for row in data["blkio"]["ioServiceBytesRecursive"]:
         assert set(row) == {"major", "minor", "op", "value"}

@@ -77,3 +77,23 @@ def test_a_caller_that_is_not_there_is_no_error(
 ):
     monkeypatch.setenv("NOTIFY_SOCKET", "/nowhere")
     oci.ok("start", oci.create(spec))
+
+
+@pytest.mark.criu
+def test_a_checkpoint_is_restored_where_nobody_wants_to_be_told(
+    oci: Runtime, systemd: socket.socket, spec: Spec, monkeypatch: pytest.MonkeyPatch
+):
+    spec["process"]["args"] = ["sh", "-c", "systemd-notify --ready; exec sleep 1000"]
+    identifier = oci.create(spec)
+    start = oci.start_command("start", identifier)
+    assert systemd.recv(100) == b"READY=1\n"
+    systemd.recv(100)
+    _data, descriptors, _flags, _peer = socket.recv_fds(systemd, 100, 1)
+    os.close(descriptors[0])
+    assert start.wait(20) == 0
+    monkeypatch.delenv("NOTIFY_SOCKET")
+    images = oci.directory / "images"
+    oci.ok("checkpoint", "--image-path", images, identifier)
+    bundle = oci.bundle(spec)
+    oci.detached("restore", "--image-path", images, "-b", bundle, "--detach", identifier)
+    assert "/run/notify " in oci.ok("exec", identifier, "cat", "/proc/mounts")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,10 @@ from typing import Any
 import pytest
 
 from migrate.kernel.mountinfo import parse_mountinfo
-from migrate.runtime.cgroups.layout import detect
+from migrate.oci import groups
+from migrate.oci.statistics import statistics
+from migrate.runtime.cgroups.group import ControlGroup
+from migrate.runtime.cgroups.layout import Layout, detect
 from tests.oci.runtime import Runtime, Spec
 
 pytestmark = pytest.mark.root
@@ -293,3 +297,28 @@ def test_the_group_is_mounted_with_its_own_view(oci: Runtime):
              if m.mount_point.startswith("/sys/fs/cgroup")]  # fmt: skip
     assert all("ro" in m.options.split(",") for m in shown)
     assert {m.root for m in shown} == {"/"}
+
+
+def test_statistics_of_version_2():
+    """On this machine's v2 hierarchy alone, whatever controllers that has."""
+    root = LAYOUT.v2
+    assert root, "this needs a cgroup v2 hierarchy"
+    offered = frozenset((root / "cgroup.controllers").read_text().split())
+    group = ControlGroup(f"t{os.getpid()}-statistics", Layout({}, root, offered), "migrate-oci")
+    try:
+        groups.make(group, {})
+        work = "i=0; while [ $i -lt 99999 ]; do i=$((i+1)); done"
+        text = f"echo $$ > {group.directories[0]}/cgroup.procs; {work}"
+        subprocess.run(["sh", "-c", text], check=True)
+        told = statistics(group)
+    finally:
+        group.remove()
+    usage = told["cpu"]["usage"]
+    assert usage["total"] >= usage["user"] > 0
+    assert set(told["cpu"]["throttling"]) == {"periods", "throttledPeriods", "throttledTime"}
+    for name in ("usage", "swap", "kernel", "kernelTCP"):
+        assert set(told["memory"][name]) == {"limit", "usage", "max", "failcnt"}
+    assert set(told["blkio"]) == {"ioServiceBytesRecursive", "ioServicedRecursive"}
+    if "hugetlb" in offered:
+        assert all(entry["usage"] == 0 for entry in told["hugetlb"].values())
+        assert told["hugetlb"]
