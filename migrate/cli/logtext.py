@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import BinaryIO
 
+    Identity = tuple[int, int]  # st_dev, st_ino
+
+_LOOKS = 1000
+"""Until two of them agree: a log that turns all the time can't turn that often meanwhile."""
+
 
 class LogPrinter:
     """Prints what is new in a log; the file is kept open, so that it may be removed meanwhile."""
@@ -44,38 +49,55 @@ class LogPrinter:
             sys.stderr.buffer.flush()
 
     def _fresh(self) -> list[Entry]:
+        found: list[Entry] = []
+        while following := self._following():
+            if self._file:
+                found += self._rest()  # all of it: it is complete when there is another behind it
+                self._file.close()
+            self._file = following
+        return found + self._rest() if self._file else found
+
+    def _following(self) -> BinaryIO | None:
+        """Open the file behind the one that is read (the oldest at first), if any.
+
+        The log may turn meanwhile, and each name be another file's then: what was seen counts only
+        if it is the same at a second look.
+        """
+        for _ in range(_LOOKS):
+            files = self._files()
+            at = -1
+            if self._file:
+                own = _identity(os.fstat(self._file.fileno()))
+                at = next((i for i, (_name, file) in enumerate(files) if file == own), -1)
+            following = None
+            if at + 1 < len(files):
+                following = _opened(*files[at + 1])
+                if following is None:
+                    continue
+            if files == self._files():
+                return following
+            if following:
+                following.close()
+        return None
+
+    def _files(self) -> list[tuple[str, Identity]]:
+        """The log's files as `logs.LogFile` names them, oldest first, and which each one is.
+
+        Where it is turning at the moment, a number is missing.
+        """
+        directory, _, base = os.fspath(self._path).rpartition("/")
+        numbers = [0] if os.path.exists(self._path) else []
+        for name in os.listdir(directory or "."):
+            stem, _, number = name.rpartition(".")
+            if stem == base and number.isascii() and number.isdigit():
+                numbers.append(int(number))
         found = []
-        while self._file or self._turn():
-            found += self._rest()
-            if not self._turn():
-                break
-        return found
-
-    def _turn(self) -> bool:
-        """Open the file behind the one that was read to its end (the oldest at first), if any."""
-        files = self._files()
-        at = -1
-        if self._file:
-            own = os.fstat(self._file.fileno())
-            at = next((i for i, file in enumerate(files) if _is_same(file, own)), -1)
-        if at + 1 >= len(files):
-            return False
-        try:
-            following = open(files[at + 1], "rb")  # noqa: SIM115 -- kept open
-        except FileNotFoundError:  # it has just been renamed
-            return False
-        if self._file:
-            self._file.close()
-        self._file = following
-        return True
-
-    def _files(self) -> list[str]:
-        """The log's files as `logs.LogFile` names them, oldest first."""
-        found = [os.fspath(self._path)] if os.path.exists(self._path) else []
-        number = 1
-        while os.path.exists(f"{self._path}.{number}"):
-            found.insert(0, f"{self._path}.{number}")
-            number += 1
+        for nth in sorted(numbers, reverse=True):
+            name = f"{self._path}.{nth}" if nth else os.fspath(self._path)
+            try:
+                found.append((name, _identity(os.stat(name))))
+            except FileNotFoundError:
+                continue
         return found
 
     def _rest(self) -> list[Entry]:
@@ -99,11 +121,20 @@ class LogPrinter:
         out.write(entry.text.encode(errors="surrogateescape") + (b"\n" if entry.whole else b""))
 
 
-def _is_same(path: str, status: os.stat_result) -> bool:
+def _identity(status: os.stat_result) -> Identity:
+    return status.st_dev, status.st_ino
+
+
+def _opened(name: str, wanted: Identity) -> BinaryIO | None:
+    """The file, if it is still that one."""
     try:
-        return os.path.samestat(os.stat(path), status)
+        file = open(name, "rb")  # noqa: SIM115 -- kept open
     except FileNotFoundError:
-        return False
+        return None
+    if _identity(os.fstat(file.fileno())) == wanted:
+        return file
+    file.close()
+    return None
 
 
 def _last_lines(entries: list[Entry], count: int) -> list[Entry]:
