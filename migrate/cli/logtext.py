@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import BinaryIO
 
+    Identity = tuple[int, int]
+
 
 class LogPrinter:
     """Prints what is new in a log; the file is kept open, so that it may be removed meanwhile."""
@@ -44,43 +46,71 @@ class LogPrinter:
             sys.stderr.buffer.flush()
 
     def _fresh(self) -> list[Entry]:
-        found = []
-        while self._file or self._turn():
+        found = self._rest()
+        while following := self._following():
+            found += self._rest()  # nothing is added to a file that has a newer one
+            if self._file:
+                self._file.close()
+            self._file = following
             found += self._rest()
-            if not self._turn():
-                break
         return found
 
-    def _turn(self) -> bool:
-        """Open the file behind the one that was read to its end (the oldest at first), if any."""
-        files = self._files()
-        at = -1
-        if self._file:
-            own = os.fstat(self._file.fileno())
-            at = next((i for i, file in enumerate(files) if _is_same(file, own)), -1)
-        if at + 1 >= len(files):
-            return False
-        try:
-            following = open(files[at + 1], "rb")  # noqa: SIM115 -- kept open
-        except FileNotFoundError:  # it has just been renamed
-            return False
-        if self._file:
-            self._file.close()
-        self._file = following
-        return True
+    def _following(self) -> BinaryIO | None:
+        """The file behind the one that is open (the oldest, if none is, or it is gone), opened.
 
-    def _files(self) -> list[str]:
-        """The log's files as `logs.LogFile` names them, oldest first."""
-        found = [os.fspath(self._path)] if os.path.exists(self._path) else []
-        number = 1
-        while os.path.exists(f"{self._path}.{number}"):
-            found.insert(0, f"{self._path}.{number}")
-            number += 1
+        Files are known by their inodes: they are renamed while we look.
+        """
+        own = _identity(os.fstat(self._file.fileno())) if self._file else None
+        while True:
+            files = self._settled()
+            places = [identity for identity, _path in files]
+            at = places.index(own) + 1 if own in places else 0
+            if at >= len(files):
+                return None
+            identity, path = files[at]
+            try:
+                following = open(path, "rb")  # noqa: SIM115 -- kept open
+            except FileNotFoundError:
+                continue
+            if _identity(os.fstat(following.fileno())) == identity:
+                return following
+            following.close()
+
+    def _settled(self) -> list[tuple[Identity, str]]:
+        """Identity and path of the log's files, oldest first, as `logs.LogFile` names them.
+
+        At any moment their numbers are in their order, maybe with a gap. Two looks that agree are
+        of one moment.
+        """
+        before = self._look()
+        while (now := self._look()) != before:
+            before = now
+        return now
+
+    def _look(self) -> list[tuple[Identity, str]]:
+        directory, name = os.path.split(os.fspath(self._path))
+        numbers = {0: name}
+        try:
+            entries = os.listdir(directory or ".")
+        except FileNotFoundError:
+            return []  # the container is removed
+        for entry in entries:
+            text = entry.removeprefix(f"{name}.")
+            if text != entry and text.isdecimal():
+                numbers[int(text)] = entry
+        found = []
+        for number in sorted(numbers, reverse=True):
+            path = os.path.join(directory, numbers[number])
+            try:
+                found.append((_identity(os.stat(path)), path))
+            except FileNotFoundError:
+                continue
         return found
 
     def _rest(self) -> list[Entry]:
         found: list[Entry] = []
-        assert self._file
+        if not self._file:
+            return found
         while raw := self._file.readline():
             if not raw.endswith(b"\n"):  # its end is not written yet
                 self._file.seek(-len(raw), 1)
@@ -99,11 +129,8 @@ class LogPrinter:
         out.write(entry.text.encode(errors="surrogateescape") + (b"\n" if entry.whole else b""))
 
 
-def _is_same(path: str, status: os.stat_result) -> bool:
-    try:
-        return os.path.samestat(os.stat(path), status)
-    except FileNotFoundError:
-        return False
+def _identity(status: os.stat_result) -> Identity:
+    return status.st_dev, status.st_ino
 
 
 def _last_lines(entries: list[Entry], count: int) -> list[Entry]:
