@@ -12,10 +12,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import BinaryIO
 
-    Identity = tuple[int, int]  # st_dev, st_ino
-
-_LOOKS = 1000
-"""Until two of them agree: a log that turns all the time can't turn that often meanwhile."""
+    Identity = tuple[int, int]
 
 
 class LogPrinter:
@@ -49,60 +46,71 @@ class LogPrinter:
             sys.stderr.buffer.flush()
 
     def _fresh(self) -> list[Entry]:
-        found: list[Entry] = []
+        found = self._rest()
         while following := self._following():
+            found += self._rest()  # nothing is added to a file that has a newer one
             if self._file:
-                found += self._rest()  # all of it: it is complete when there is another behind it
                 self._file.close()
             self._file = following
-        return found + self._rest() if self._file else found
+            found += self._rest()
+        return found
 
     def _following(self) -> BinaryIO | None:
-        """Open the file behind the one that is read (the oldest at first), if any.
+        """The file behind the one that is open (the oldest, if none is, or it is gone), opened.
 
-        The log may turn meanwhile, and each name be another file's then: what was seen counts only
-        if it is the same at a second look.
+        Files are known by their inodes: they are renamed while we look.
         """
-        for _ in range(_LOOKS):
-            files = self._files()
-            at = -1
-            if self._file:
-                own = _identity(os.fstat(self._file.fileno()))
-                at = next((i for i, (_name, file) in enumerate(files) if file == own), -1)
-            following = None
-            if at + 1 < len(files):
-                following = _opened(*files[at + 1])
-                if following is None:
-                    continue
-            if files == self._files():
-                return following
-            if following:
-                following.close()
-        return None
-
-    def _files(self) -> list[tuple[str, Identity]]:
-        """The log's files as `logs.LogFile` names them, oldest first, and which each one is.
-
-        Where it is turning at the moment, a number is missing.
-        """
-        directory, _, base = os.fspath(self._path).rpartition("/")
-        numbers = [0] if os.path.exists(self._path) else []
-        for name in os.listdir(directory or "."):
-            stem, _, number = name.rpartition(".")
-            if stem == base and number.isascii() and number.isdigit():
-                numbers.append(int(number))
-        found = []
-        for nth in sorted(numbers, reverse=True):
-            name = f"{self._path}.{nth}" if nth else os.fspath(self._path)
+        own = _identity(os.fstat(self._file.fileno())) if self._file else None
+        while True:
+            files = self._settled()
+            places = [identity for identity, _path in files]
+            at = places.index(own) + 1 if own in places else 0
+            if at >= len(files):
+                return None
+            identity, path = files[at]
             try:
-                found.append((name, _identity(os.stat(name))))
+                following = open(path, "rb")  # noqa: SIM115 -- kept open
+            except FileNotFoundError:
+                continue
+            if _identity(os.fstat(following.fileno())) == identity:
+                return following
+            following.close()
+
+    def _settled(self) -> list[tuple[Identity, str]]:
+        """Identity and path of the log's files, oldest first, as `logs.LogFile` names them.
+
+        At any moment their numbers are in their order, maybe with a gap. Two looks that agree are
+        of one moment.
+        """
+        before = self._look()
+        while (now := self._look()) != before:
+            before = now
+        return now
+
+    def _look(self) -> list[tuple[Identity, str]]:
+        directory, name = os.path.split(os.fspath(self._path))
+        numbers = {0: name}
+        try:
+            entries = os.listdir(directory or ".")
+        except FileNotFoundError:
+            return []  # the container is removed
+        for entry in entries:
+            text = entry.removeprefix(f"{name}.")
+            if text != entry and text.isdecimal():
+                numbers[int(text)] = entry
+        found = []
+        for number in sorted(numbers, reverse=True):
+            path = os.path.join(directory, numbers[number])
+            try:
+                found.append((_identity(os.stat(path)), path))
             except FileNotFoundError:
                 continue
         return found
 
     def _rest(self) -> list[Entry]:
         found: list[Entry] = []
-        assert self._file
+        if not self._file:
+            return found
         while raw := self._file.readline():
             if not raw.endswith(b"\n"):  # its end is not written yet
                 self._file.seek(-len(raw), 1)
@@ -123,18 +131,6 @@ class LogPrinter:
 
 def _identity(status: os.stat_result) -> Identity:
     return status.st_dev, status.st_ino
-
-
-def _opened(name: str, wanted: Identity) -> BinaryIO | None:
-    """The file, if it is still that one."""
-    try:
-        file = open(name, "rb")  # noqa: SIM115 -- kept open
-    except FileNotFoundError:
-        return None
-    if _identity(os.fstat(file.fileno())) == wanted:
-        return file
-    file.close()
-    return None
 
 
 def _last_lines(entries: list[Entry], count: int) -> list[Entry]:

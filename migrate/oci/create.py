@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import json
 import os
 import socket
@@ -236,5 +237,7 @@ def _make(
         for kind in ("prestart", "createRuntime"):
             run_hooks(spec, kind, state)
 
+    wanted = (spec.get("linux") or {}).get("resources") or {}
     with groups.made(container, group, spec) as directories:
-        launch(spec, Joining(spec, directories), place, when_known)
+        remake = functools.partial(groups.make, group, wanted)
+        launch(spec, Joining(spec, directories, remake), place, when_known)

@@ -34,7 +34,11 @@ def flag_of(kind: str) -> int:
 class Joining:
     """What to enter; `paths` are namespaces by type, of others, `fresh` the types of new ones."""
 
-    def __init__(self, spec: dict[str, Any], groups: list[str]) -> None:
+    def __init__(
+        self, spec: dict[str, Any], groups: list[str], remake: Callable[[], None] | None = None
+    ) -> None:
+        """`remake` makes and limits the groups again, of which systemd may prune some."""
+        self.remake = remake
         entries = (spec.get("linux") or {}).get("namespaces") or []
         self.groups = groups
         self.paths = {e["type"]: str(e["path"]) for e in entries if e.get("path")}

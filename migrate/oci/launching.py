@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
@@ -16,6 +17,7 @@ from migrate.oci.joining import Joining, be_middle, write_maps
 
 LIMIT = 120.0  # seconds for all of the set-up, hooks apart
 _PACKET = 65536
+_JOIN_ATTEMPTS = 20
 
 
 def launch(
@@ -41,7 +43,7 @@ def launch(
                 ours.send(b'{"go": true}')
             elif "pid" in message:
                 pid = int(message["pid"])
-                _join(joining.groups, pid)
+                _join(joining, pid)
                 when_known(pid)
                 ours.send(json.dumps({"go": pid}).encode())
             elif message.get("ready"):
@@ -60,13 +62,20 @@ def _failed(message: dict[str, Any]) -> SetupFailed:
     )  # fmt: skip
 
 
-def _join(groups: list[str], pid: int) -> None:
-    for directory in groups:
+def _join(joining: Joining, pid: int) -> None:
+    """Put init into its groups; one that was pruned before somebody was in it is made again."""
+    for attempts_left in reversed(range(_JOIN_ATTEMPTS)):
         try:
-            with open(f"{directory}/cgroup.procs", "w") as file:
-                file.write(str(pid))
+            for directory in joining.groups:
+                with open(f"{directory}/cgroup.procs", "w") as file:
+                    file.write(str(pid))
+            return
         except OSError as error:
-            raise _failed({"step": "control group", "error": error}) from error
+            pruned = error.errno in {errno.ENOENT, errno.ENODEV} and joining.remake
+            if not pruned or not attempts_left:
+                raise _failed({"step": "control group", "error": error}) from error
+            if joining.remake:
+                joining.remake()
 
 
 def _receive(channel: socket.socket) -> dict[str, Any]:

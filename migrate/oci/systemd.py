@@ -84,6 +84,7 @@ def scope(unit: str, parent: str, spec: dict[str, Any], text: str) -> Iterator[l
             ("Delegate", ("b", True)),
             ("DefaultDependencies", ("b", False)),
             ("CollectMode", ("s", "inactive-or-failed")),
+            *unitproperties.accounting(detect()),
             *unitproperties.of_resources(wanted, detect()),
             *unitproperties.of_annotations(spec.get("annotations") or {}),
         ]

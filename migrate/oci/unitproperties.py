@@ -39,6 +39,13 @@ def of_resources(wanted: dict[str, Any], layout: Layout) -> list[Property]:
         raise SpecInvalid("linux.resources is not valid", cause=repr(error)) from error
 
 
+def accounting(layout: Layout) -> list[Property]:
+    """So that systemd keeps the unit in each hierarchy: it prunes what no property asks for."""
+    block = "BlockIOAccounting" if "blkio" in layout.v1 else "IOAccounting"
+    names = ("CPUAccounting", "MemoryAccounting", "TasksAccounting", block)
+    return [(name, ("b", True)) for name in names]
+
+
 def _memory(memory: dict[str, Any], first: bool) -> Iterator[Property]:
     limit, swap = memory.get("limit"), memory.get("swap")
     if limit:
