@@ -58,6 +58,14 @@ HEAD = (
     help="Random pages written a second (memory).",
 )
 @click.option(
+    "--working",
+    metavar="MIB",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Where pages are written (memory); 0 for all of it.",
+)
+@click.option(
     "--kind",
     type=click.Choice(["random", "text", "zero"]),
     default="random",
@@ -80,9 +88,9 @@ HEAD = (
 @json_option
 @click.option("--check", is_flag=True, help="Fail if a row is worse than what must hold.")
 def downtime(
-    workloads: tuple[str, ...], must_hold: bool, sizes: tuple[int, ...], rate: int, kind: str,
-    modes: tuple[str, ...], runs: int, link: float | None, latency: bool, output: Path | None,
-    as_json: bool, check: bool,
+    workloads: tuple[str, ...], must_hold: bool, sizes: tuple[int, ...], rate: int, working: int,
+    kind: str, modes: tuple[str, ...], runs: int, link: float | None, latency: bool,
+    output: Path | None, as_json: bool, check: bool,
 ) -> None:  # fmt: skip
     """How long a container is away, by what runs in it and by mode."""
     from migrate.bench import downtime as module
@@ -92,7 +100,7 @@ def downtime(
 
     loads = goals.loads_that_must_hold() if must_hold else []
     if workloads or not must_hold:
-        loads += loads_of(workloads or ("memory",), sizes, rate, kind)
+        loads += loads_of(workloads or ("memory",), sizes, rate, kind, working)
     there = module.measured_modes()
     chosen = list(modes or (goals.modes_that_must_hold(there) if must_hold else there))
     rows: list[Row] = []
@@ -115,7 +123,7 @@ def downtime(
 
 
 def loads_of(
-    workloads: tuple[str, ...], sizes: tuple[int, ...], rate: int, kind: str
+    workloads: tuple[str, ...], sizes: tuple[int, ...], rate: int, kind: str, working: int = 0
 ) -> list[Load]:
     """The loads that were asked for; without a size, each has the sizes of its own."""
     from migrate.bench.loads.holding import Holding
@@ -126,7 +134,7 @@ def loads_of(
     from migrate.bench.loads.tree import Tree
 
     makers: dict[str, Callable[[int], Load]] = {
-        "memory": lambda mib: Memory(mib, rate, kind),
+        "memory": lambda mib: Memory(mib, rate, kind, working),
         "text": lambda mib: Memory(mib, 0, "text"),
         "zero": lambda mib: Memory(mib, 0, "zero"),
         "tree": Tree,

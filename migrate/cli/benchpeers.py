@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 HEAD = ("what", "gap ms", "(min, max)", "tick ms", "whole s", "sent", "wrong")
 SIZES = (64, 1024)
+NAMES = (
+    "podman", "podman zstd", "podman pre-checkpoint", "runc", "runc pre-dump", "runc lazy-pages",
+)  # fmt: skip
 
 
 @click.command(epilog="Example: migrate bench peers --mib 64 --peer runc --peer podman")
@@ -40,9 +43,12 @@ SIZES = (64, 1024)
     help="What the pages hold.",
 )
 @click.option(
-    "--peer", "names", multiple=True, metavar="NAME",
-    help="A peer by its name, such as 'runc lazy-pages'; again for more (default: all).",
-)  # fmt: skip
+    "--peer",
+    "names",
+    multiple=True,
+    type=click.Choice(NAMES),
+    help="A peer; again for more (default: all).",
+)
 @click.option(
     "--link", metavar="MBIT", type=click.FloatRange(min=1), help="The rate of the hosts' links."
 )
@@ -60,9 +66,7 @@ def peers(
     from migrate.bench.rows import machine
 
     by_name = {peer.name: peer for peer in turns.PEERS}
-    if unknown := [name for name in names if name not in by_name]:
-        raise click.BadParameter(f"{unknown[0]} is none of {', '.join(by_name)}")
-    chosen = [by_name[name] for name in dict.fromkeys(names or by_name)]
+    chosen = [by_name[name] for name in dict.fromkeys(names or NAMES)]
     loads = [Memory(mib, rate, kind) for mib in sizes or SIZES]
     rows: list[Row] = []
     result: dict[str, Any] = {}

@@ -6,12 +6,14 @@ nf_conntrack_tcp.h.
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from migrate.kernel.netlink import inside
 from migrate.kernel.netlinkwire import CREATE, NESTED, Attribute, Channel, pack, unpack
 
 _SUBSYSTEM, _GET = 1, 1  # NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET
@@ -34,6 +36,30 @@ def tracked(pid: int) -> int | None:
             return int(file.readline().split()[0], 16)
     except (OSError, ValueError, IndexError):
         return None
+
+
+class Count:
+    """How many connections a namespace tracks, at the cost of a read; a context manager.
+
+    To look at them takes some 8 ms however few they are: the kernel has one table for all
+    namespaces.
+    """
+
+    def __init__(self, netns: Path) -> None:
+        """Raises OSError where the kernel tracks none."""
+        with inside(netns):
+            path = "/proc/sys/net/netfilter/nf_conntrack_count"
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def __enter__(self) -> Count:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        os.close(self._descriptor)
+
+    def read(self) -> int:
+        """Raises OSError."""
+        return int(os.pread(self._descriptor, 32, 0))
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ _FAMILIES = {socket.AF_INET, socket.AF_INET6}
 _ADDRESS, _ROUTE, _NEIGHBOUR = (struct.Struct(s) for s in ("=BBBBI", "=BBBBBBBBI", "=BxHiHBB"))
 _RULE = struct.Struct("=BBBBBBBBI")
 _NODAD, _PERMANENT, _KEPT_ADDRESS_FLAGS = 0x02, 0x80, 0x10 | 0x100 | 0x200 | 0x400
-_IFA_CACHEINFO, _IFA_FLAGS, _IFA_PROTO = 6, 8, 11
+_IFA_ADDRESS, _IFA_CACHEINFO, _IFA_FLAGS, _IFA_PROTO = 1, 6, 8, 11
 _BY_THE_KERNEL = {1, 2, 3}  # IFAPROT_KERNEL_LO, _RA and _LL
 _RTA_OIF, _RTA_MULTIPATH, _RTA_CACHEINFO, _RTA_TTL = 4, 9, 12, 26
 _RTA_VIA_OTHERS = {21: "an encapsulation", 22: "an encapsulation", 30: "a nexthop object"}
@@ -105,6 +105,17 @@ class Kind:
     def remove(self, channel: Channel, made: Object) -> None:
         """Raises OSError."""
         channel.ask(self.delete, 0, made.header, unpack(made.attributes))
+
+    def is_of_old_kernels(self, made: Object) -> bool:
+        """Whether the kernel may have made it: before Linux 5.18 it does not say so (IFA_PROTO).
+
+        lo's own addresses, and link-local ones.
+        """
+        if self.name != "address":
+            return False
+        value = dict(unpack(made.attributes)).get(_IFA_ADDRESS, b"")
+        is_link_local = len(value) == 16 and value[0] == 0xFE and value[1] & 0xC0 == 0x80
+        return is_link_local or value in {b"\x7f\0\0\1", bytes(15) + b"\1"}
 
     def renumbered(self, made: Object, numbers: Mapping[int, int]) -> Object:
         """The same at interfaces with other numbers; raises ValueError for one not told."""

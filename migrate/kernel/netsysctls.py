@@ -21,6 +21,7 @@ _USUAL = 64  # what is longer is asked for twice
 _NAME = re.compile(r"(core|ipv4|ipv6|unix|netfilter|mptcp|bridge|mpls|sctp)(/[\w.:@+-]+){1,4}")
 _NOT_SETTINGS = re.compile(r"ipv[46]/route/flush|ipv6/conf/[^/]+/mtu|netfilter/nf_log.*")
 """An order, what an interface itself has, and what no namespace but the first can set."""
+_INTERFACE = re.compile(r"/(conf|neigh)/[^/]+/")
 
 
 class OpenSettings:
@@ -120,7 +121,14 @@ def initial(names: Iterable[str]) -> dict[str, str]:
 
 
 def _like(name: str, new: Mapping[str, str]) -> str:
-    return name if name in new else re.sub(r"/(conf|neigh)/[^/]+/", r"/\1/default/", name)
+    """Where a new namespace has what an interface of that name would begin with.
+
+    Defaults of neighbours are read-only outside the first namespace; its lo has them.
+    """
+    for like in (name, *(_INTERFACE.sub(rf"/\1/{other}/", name) for other in ("default", "lo"))):
+        if like in new:
+            return like
+    return name
 
 
 def check(values: Mapping[str, str]) -> None:

@@ -21,10 +21,11 @@ from migrate.kernel.ruleset import Entry
 NETFILTER, SOCK_DIAG = 12, 4  # NETLINK_NETFILTER, NETLINK_SOCK_DIAG
 TABLE = "migrate-gate"
 _INET = 1  # NFPROTO_INET
+_OWNED = 0x2  # NFT_TABLE_F_OWNER, Linux 5.12: the table ends with the socket that has made it
 _PREROUTING, _FIRST = 0, -500
 _LOOPBACK = 1  # the number of lo in every namespace
-_BY_FAMILY = 20  # SOCK_DIAG_BY_FAMILY, include/uapi/linux/sock_diag.h
-_REQUEST = struct.Struct("=BBBxI48x")  # struct inet_diag_req_v2
+_OF_TCP = 18  # TCPDIAG_GETSOCK, include/uapi/linux/inet_diag.h: IPv4 and IPv6 at once
+_REQUEST = struct.Struct("=BBBB48xII")  # struct inet_diag_req
 _SOCKET = struct.Struct("=BBBB48xIIIII")  # struct inet_diag_msg, include/uapi/linux/inet_diag.h
 _SYN_RECV, _LISTEN = 3, 10  # include/net/tcp_states.h
 _ATTACH_FILTER = 26  # SO_ATTACH_FILTER
@@ -47,17 +48,19 @@ def unaccepted(channel: Channel) -> int:
 
     By a channel to SOCK_DIAG; raises OSError.
     """
+    wanted = _REQUEST.pack(socket.AF_UNSPEC, 0, 0, 0, 1 << _SYN_RECV | 1 << _LISTEN, 0)
     found = 0
-    for family in (socket.AF_INET, socket.AF_INET6):
-        wanted = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, 1 << _SYN_RECV | 1 << _LISTEN)
-        for message in channel.dump(_BY_FAMILY, wanted, size=_SOCKET.size):
-            _family, state, _timer, _retrans, _expires, waiting, *_ = _SOCKET.unpack(message.header)
-            found += 1 if state == _SYN_RECV else waiting
+    for message in channel.dump(_OF_TCP, wanted, size=_SOCKET.size):
+        _family, state, _timer, _retrans, _expires, waiting, *_ = _SOCKET.unpack(message.header)
+        found += 1 if state == _SYN_RECV else waiting
     return found
 
 
 class Gate:
-    """Closed from when it is made. Raises OSError where there is no nf_tables or no interface."""
+    """Closed from when it is made, as long as this process lives: whatever ends that opens it.
+
+    Raises OSError where there is no such thing as a table with an owner, or no interface.
+    """
 
     def __init__(self, netns: Path, interface: str) -> None:
         self._packets = _capture(netns, interface)
@@ -84,7 +87,7 @@ class Gate:
             self.close()
 
     def close(self) -> None:
-        """Leave it as it is: its namespace ends."""
+        """Give it up, and with it the chain."""
         self._channel.close()
         self._packets.close()
 
@@ -152,7 +155,7 @@ def _entries() -> tuple[Entry, ...]:
         _compare(b"\x02"), _expression("immediate", *_numbers(0), (2 | NESTED, drop)),
     ]  # fmt: skip
     return (
-        Entry(ruleset.TABLE.new, _INET, pack([table])),
+        Entry(ruleset.TABLE.new, _INET, pack([table, (2, struct.pack(">I", _OWNED))])),
         Entry(ruleset.CHAIN.new, _INET,
               pack([table, (3, chain), (4 | NESTED, hook), (7, b"filter\0")])),
         Entry(ruleset.RULE.new, _INET, pack([table, (2, chain), (4 | NESTED, pack(steps))])),

@@ -77,7 +77,7 @@ class Doorkeeper:
                 gate.open()
 
     def close(self) -> None:
-        """Give up what is held; the namespace is left as it is."""
+        """Give up what is held."""
         self._channel.close()
         if self._gate:
             self._gate.close()

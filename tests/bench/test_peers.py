@@ -18,10 +18,12 @@ from click.testing import CliRunner
 from migrate.bench.loads.load import PROGRAMS
 from migrate.bench.loads.memory import Memory
 from migrate.bench.peers.rows import Once, Row
+from migrate.bench.peers.turns import PEERS
 from migrate.bench.report import readings
 from migrate.bench.report.losses import losses
 from migrate.bench.results import impossible, load
 from migrate.cli.bench import bench
+from migrate.cli.benchpeers import NAMES
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = [sys.executable, str(PROGRAMS / "datagrams.py")]
@@ -117,6 +119,7 @@ def test_an_unknown_peer_is_refused() -> None:
     done = CliRunner().invoke(bench, ["peers", "--peer", "vmware"])
     assert done.exit_code == 2
     assert "runc lazy-pages" in done.output
+    assert tuple(peer.name for peer in PEERS) == NAMES
 
 
 @pytest.mark.root

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from migrate.bench import scale
 from migrate.bench.loads.holding import Holding
+from migrate.bench.report.losses import losses
+from migrate.bench.results import load
 from migrate.bench.scale import AXES, FIGURES, Axis, Points, as_json, slope
 from migrate.cli.bench import bench
 from migrate.cli.benchscale import NAMES
@@ -19,7 +22,7 @@ def test_least_squares() -> None:
     assert slope([0, 1, 2], [1, 0, 2]) == pytest.approx(0.5)
 
 
-def test_a_slope_of_each_turn() -> None:
+def test_a_slope_of_each_turn(tmp_path: Path) -> None:
     memory = next(axis for axis in AXES if axis.name == "memory")
     seconds = {64: [0.05, 0.06], 1024: [0.05 + 0.015, 0.06 + 0.030]}
     points = Points(memory, dict.fromkeys(FIGURES, seconds))
@@ -28,6 +31,9 @@ def test_a_slope_of_each_turn() -> None:
     assert [row["what"] for row in told["rows"]] == ["memory: gap", "memory: frozen",
                                                      "memory: whole"]  # fmt: skip
     assert told["rows"][0]["points"][1]["at"] == 1024
+    file = tmp_path / "scale.json"
+    file.write_text(json.dumps(told))
+    assert losses(load(file)) == ["memory: more of it makes the service gap longer, 24 ms/GiB"]
 
 
 def test_the_command_knows_all_axes() -> None:

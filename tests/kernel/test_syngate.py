@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from migrate.kernel import netlink, netns
+from migrate.kernel.closednetns import ClosedNamespace
 from migrate.kernel.netlink import inside
 from migrate.kernel.netlinkwire import Channel
 from migrate.kernel.nftables import tables
-from migrate.kernel.syngate import SOCK_DIAG, Gate, checked, unaccepted
+from migrate.kernel.syngate import SOCK_DIAG, TABLE, Gate, checked, unaccepted
+from tests.engine import eventually
 
 pytestmark = [pytest.mark.root]
 SERVER, SERVER6 = "10.213.9.1", "fd13::1"
@@ -82,6 +84,17 @@ def test_who_knocks_is_kept_and_let_in_later(pair: tuple[Path, Path]) -> None:
                 other.close()
 
 
+def test_it_ends_with_whoever_has_made_it(pair: tuple[Path, Path]) -> None:
+    """Nobody else can take it away, but the kernel does when its maker was killed."""
+    server, _ = pair
+    gate = Gate(server, "eth0")
+    with inside(server):
+        assert tables(1) == [TABLE]
+    gate.close()
+    with inside(server):
+        assert eventually(lambda: tables(1) == [])
+
+
 def test_a_checksum_that_is_right_stays() -> None:
     """As Linux made it: a SYN of IPv4 from 10.0.0.1 to 10.0.0.2, computed by hand."""
     ip = bytes.fromhex("4500002800000000400600000a0000010a000002")
@@ -92,3 +105,31 @@ def test_a_checksum_that_is_right_stays() -> None:
     wanted = 0xFFFF - (total + (total >> 16) & 0xFFFF)
     assert checked(frame)[50:52] == wanted.to_bytes(2, "big")
     assert checked(checked(frame)) == checked(frame)
+
+
+@pytest.mark.parametrize("address", [SERVER, SERVER6])
+def test_who_is_on_the_way_is_counted(pair: tuple[Path, Path], address: str) -> None:
+    """The client does not hear the answer to its first packet: SYN-RECV at the server."""
+    server, client = pair
+    with inside(server):
+        listener = socket.create_server(("", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+        listener.setblocking(False)
+    port = listener.getsockname()[1]
+    connecting(client, address, port).close()  # they know each other's MAC
+    assert _accepted(listener)
+    closed = ClosedNamespace(client, 0x1234)
+    with listener, Channel(server, SOCK_DIAG) as diagnosis:
+        with connecting(client, address, port):
+            assert unaccepted(diagnosis) == 1
+            assert not _accepted(listener)
+            closed.open()
+            assert eventually(lambda: _accepted(listener))
+        closed.remove()
+        assert unaccepted(diagnosis) == 0
+
+
+def _accepted(listener: socket.socket) -> bool:
+    with contextlib.suppress(BlockingIOError):
+        listener.accept()[0].close()
+        return True
+    return False

@@ -54,6 +54,23 @@ def test_a_reader_follows_through_the_turns(tmp_path: Path, capfd):
         assert shown(printer, capfd) == list(range(61))
 
 
+def test_nothing_is_lost_or_there_twice_while_it_turns(tmp_path: Path, capfd):
+    """Names change while the reader looks: each is another file's a moment later."""
+    path, count = tmp_path / "log", 800
+    child = os.fork()
+    if child == 0:
+        try:
+            lines(LogWriter(LogFile(str(path), 300, count), "stdout"), 0, count)
+        finally:
+            os._exit(0)
+    found: list[int] = []
+    with LogPrinter(path) as printer:
+        while os.waitpid(child, os.WNOHANG)[0] == 0:
+            found += shown(printer, capfd)
+        found += shown(printer, capfd)
+    assert found == list(range(count))
+
+
 def test_who_is_too_slow_goes_on_with_the_oldest(tmp_path: Path, capfd):
     path = tmp_path / "log"
     writer = LogWriter(LogFile(str(path), 500, 1), "stdout")

@@ -22,13 +22,16 @@ class Memory:
     mib: int
     rate: int = 1000
     kind: str = "random"
+    working: int = 0
+    """MiB in which pages are written; 0 for all."""
     name = "memory"
     unit = "pages/s"
 
     def describe(self) -> str:
         """See `Load`."""
         size = f"{self.mib >> 10} GiB" if not self.mib % 1024 else f"{self.mib} MiB"
-        return f"{size}, {self.kind}, {f'{self.rate} pages/s' if self.rate else 'idle'}"
+        words = f"{size}, {self.kind}, {f'{self.rate} pages/s' if self.rate else 'idle'}"
+        return f"{words} in {self.working} MiB" if self.working else words
 
     @contextmanager
     def started(self, site: Site) -> Iterator[PagesSession]:
@@ -37,7 +40,7 @@ class Memory:
         try:
             start(
                 site, "ready", "/usr/bin/python3", "-S", program, str(self.mib), str(self.rate),
-                self.kind, str(PORT),
+                self.kind, str(PORT), str(self.working),
             )  # fmt: skip
             with Pinger(site, PORT, "p") as pinger:
                 yield PagesSession(pinger)

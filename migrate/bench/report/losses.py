@@ -1,6 +1,7 @@
 """Where results say that we lose: what must hold and does not, and peers that do better.
 
-Peers stand beside ours in one row (comparison.py), or have rows of their own with the same load.
+Peers stand beside ours in one row (comparison.py), or have rows of their own with the same load;
+what costs more the more there is of it is told by its slope (scale.py).
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ def _to_peers(result: Result) -> Iterator[str]:
         for row in rows:
             yield from losses_of_row(row)
         yield from _of_moves(moves)
+        yield from _of_slopes([row for row in _rows(result) if "slope" in row])
     except ValueError as error:
         raise BenchImpossible(
             f"{result.path} has a row that can't be compared", cause=str(error),
@@ -67,6 +69,17 @@ def _of_moves(rows: list[dict[str, Any]]) -> Iterator[str]:
             if median(best) < median(us):
                 theirs = f"{best['peer']} {median(best):.4g}"
                 yield f"{us.get('what')}: {median(us):.4g} {unit}, {theirs}"
+
+
+def _of_slopes(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """What makes the gap longer in every turn, the more there is of it; raises ValueError."""
+    for row in rows:
+        told = msgspec.convert(row["slope"], dict[str, Any])
+        least = msgspec.convert(told.get("min"), float)
+        what, _, figure = str(row.get("what")).rpartition(": ")
+        if figure == "gap" and least > 0:
+            median = msgspec.convert(told.get("median"), float)
+            yield f"{what}: more of it makes the service gap longer, {median:.3g} {row.get('unit')}"
 
 
 def _median_of(figure: str) -> Callable[[dict[str, Any]], float]:

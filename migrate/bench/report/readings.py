@@ -30,6 +30,7 @@ class LoadTold(msgspec.Struct, frozen=True):
     kind: str = ""
     rate: float = 0.0
     spread: int = 0
+    working: float = 0.0
 
 
 class RowTold(msgspec.Struct, frozen=True):
@@ -52,6 +53,7 @@ class RowTold(msgspec.Struct, frozen=True):
     def line(self) -> str:
         """What the points of one line have in common: all but the memory."""
         pages = f", {self.load.rate:g} pages/s" if self.load.rate else ", idle"
+        pages += f" in {self.load.working:g} MiB" if self.load.working else ""
         kind = f" {self.load.kind}" if self.load.kind not in ("", "random") else ""
         spread = " over all keys" if self.load.spread else ""
         what = f"{self.load.name}{spread}" if self.load.name not in ("", "memory") else ""

@@ -1,7 +1,8 @@
 """A process with memory of a known content, some of it written again and again, that serves pings.
 
-`memory.py MIB PAGES_PER_SECOND KIND PORT`. KIND is random, text or zero: what a page holds behind
-its head of 16 bytes, its own number and its version. One connection: a line "p" is answered at once
+`memory.py MIB PAGES_PER_SECOND KIND PORT [WORKING_MIB]`. KIND is random, text or zero: what a page
+holds behind its head of 16 bytes, its own number and its version. Pages are written anywhere, or
+only in the first WORKING_MIB. One connection: a line "p" is answered at once
 with the longest tick so far (us); "r" with that and the number of pages written, and both begin
 anew; "v" checks every page and answers the number of wrong ones.
 """
@@ -88,9 +89,11 @@ class Server:
 
     def __init__(
         self, memory: Written, rate: int, listener: socket.socket,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.monotonic, working: int = 0,
     ) -> None:  # fmt: skip
+        """`working`: how many pages are written, from the first on; 0 for all."""
         self._memory, self._rate, self._listener, self._clock = memory, rate, listener, clock
+        self._working = min(working or memory.pages, memory.pages)
         self._channel: socket.socket | None = None
         self._longest = self._owed = 0.0
         self._written = 0
@@ -115,7 +118,7 @@ class Server:
         self._owed = min(self._owed + passed * self._rate, max(1.0, self._rate / 10))
         due = min(int(self._owed), max(1, self._rate // 100))
         for _ in range(due):
-            self._memory.write(random.randrange(self._memory.pages))  # noqa: S311
+            self._memory.write(random.randrange(self._working))  # noqa: S311
         self._written += due
         self._owed -= due
 
@@ -142,10 +145,11 @@ class Server:
 def main() -> None:
     """Fill, say so, serve."""
     size, rate, kind, port = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+    working = int(sys.argv[5]) * 1024 * 1024 // PAGE if len(sys.argv) > 5 else 0
     memory = Memory(size * 1024 * 1024 // PAGE, kind)
     listener = socket.create_server(("0.0.0.0", port))  # noqa: S104 -- the container's own address
     print("ready", flush=True)
-    Server(memory, rate, listener).serve()
+    Server(memory, rate, listener, working=working).serve()
 
 
 if __name__ == "__main__":

@@ -145,7 +145,7 @@ def _make_objects(
         raise NetworkNotRestored(f"a {kind.name} can't be made: {error}") from error
     here = kind.look(channel)
     for each in here:
-        if each not in goal:
+        if each not in goal and not kind.is_of_old_kernels(each):
             kind.remove(channel, each)
     waiting = []
     has = set(here)

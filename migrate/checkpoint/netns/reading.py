@@ -11,6 +11,7 @@ from pathlib import Path
 from migrate.checkpoint.errors import NotDumpable
 from migrate.checkpoint.netns.contents import MADE, Contents
 from migrate.kernel import conntrack, links, netobjects, netsysctls, ruleset
+from migrate.kernel.conntrack import Connection
 from migrate.kernel.links import Link
 from migrate.kernel.netlinkwire import Channel
 from migrate.kernel.netobjects import NotKnown, Object
@@ -54,6 +55,9 @@ class Reader:
             self._rules: Channel | None = None
             with contextlib.suppress(OSError):  # a kernel without nf_tables
                 self._rules = self._stack.enter_context(Channel(netns, _NETFILTER))
+            self._count: conntrack.Count | None = None
+            with contextlib.suppress(OSError):  # a kernel that tracks no connections
+                self._count = self._stack.enter_context(conntrack.Count(netns))
             self._names: set[str] = set()
             self._seen: dict[str, str] = {}
             self._changed: dict[str, str] = {}
@@ -102,8 +106,13 @@ class Reader:
             kept = []
         rules = self._ruleset()
         self.complaints += dict.fromkeys(ruleset.complaints(rules))
-        tracked = tuple(conntrack.look(self._rules)) if self._rules and rules else ()
+        tracked = self._tracked() if rules else ()
         return Contents(settings, tuple(kept), objects, tuple(rules), tracked, self._places)
+
+    def _tracked(self) -> tuple[Connection, ...]:
+        if self._rules is None or self._count is None or not self._count.read():
+            return ()
+        return tuple(conntrack.look(self._rules))
 
     def _values(self, names: set[str]) -> dict[str, str]:
         """Opened anew where the interfaces are others than before."""

@@ -11,7 +11,7 @@ from tests.hosts import Lan
 from tests.move.faults.cells import FAULTS, MODES, Cell, cells, sample
 from tests.move.faults.stage import Stage, Wrong, stage
 
-NUMBER = int(os.environ.get("MIGRATE_FAULT_CELLS", "28"))
+NUMBER = int(os.environ.get("MIGRATE_FAULT_CELLS", "20"))
 SEED = int(os.environ.get("MIGRATE_FAULT_SEED", "20261127"))
 
 

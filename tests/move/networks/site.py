@@ -20,7 +20,7 @@ from tests.hosts.redis import MIGRATE
 
 PORT = 7100
 PROGRAMS = Path(__file__).resolve().parents[1] / "programs"
-TURNS = int(os.environ.get("MIGRATE_NETWORK_MOVES", "4"))
+TURNS = int(os.environ.get("MIGRATE_NETWORK_MOVES", "2"))
 """Moves under a client, there and back; `make soak` has ten."""
 SOAK = TURNS >= 10
 SUBNET, SUBNET6 = "10.99.0.0/24", "fd99::/64"

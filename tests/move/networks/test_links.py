@@ -91,7 +91,7 @@ def test_a_path_that_is_mended_in_time_does_no_harm(ends: Ends, client: Client, 
 
 
 @pytest.mark.timeout(90)
-@with_drivers("point", ["frozen", "dumped"])
+@with_drivers("point", ["frozen", "dumped"] if site.SOAK else ["dumped"])
 def test_a_path_that_stays_cut_rolls_back(ends: Ends, client: Client, point: str) -> None:
     alpha, beta = ends
     holding.arm(alpha, point)

@@ -146,6 +146,16 @@ def test_a_peer_that_was_down_asks_and_is_told(trio: Trio) -> None:
     assert beta.address not in told.stderr
 
 
+@pytest.mark.timeout(60)
+def test_the_end_of_a_container_in_the_foreground_is_told(trio: Trio) -> None:
+    alpha, beta, _ = trio
+    alpha.run([
+        MIGRATE, "run", "--rm", "--network", NETWORK, "--ip", OTHER, "-v", "/usr:/usr:ro",
+        "bench", "/usr/bin/true",
+    ])  # fmt: skip
+    assert OTHER not in beta.run(["ip", "neigh", "show", "dev", f"mb-{NETWORK}"]).stdout
+
+
 def entries(host: Host) -> list[str]:
     """Whom the segment knows."""
     marks = ("PERMANENT", "extern_learn", "00:00:00:00:00:00 dev mv")

@@ -22,6 +22,7 @@ def namespace_of(container: str) -> str:
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.parametrize("joined", site.DRIVERS if site.SOAK else ["bridge"], indirect=True)
 def test_all_of_it_follows_and_connections_pass_the_firewall(hosts: Trio, joined: Joined) -> None:
     alpha, beta, _ = hosts
     made = site.run_joined(alpha, "server", *joined.options, *ownnetwork.OPTIONS)

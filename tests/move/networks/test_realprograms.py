@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from tests.hosts import Lan
@@ -12,8 +10,6 @@ from tests.move.networks.realprograms import NAME, RealPrograms
 from tests.move.networks.site import Joined, Trio
 
 pytestmark = [pytest.mark.root, pytest.mark.criu, pytest.mark.hosts]
-MOVES = int(os.environ.get("MIGRATE_NETWORK_MOVES", "2"))
-"""To and fro; `make soak` has ten."""
 
 
 @pytest.fixture(scope="module")
@@ -22,13 +18,13 @@ def image(lan: Lan, hosts: Trio) -> None:
     realprograms.make_image(lan.shared, hosts[0])
 
 
-@pytest.mark.timeout(100 + 30 * MOVES)
+@pytest.mark.timeout(100 + 30 * site.TURNS)
 @pytest.mark.usefixtures("image")
 def test_no_connection_ends_and_no_byte_is_lost(lan: Lan, hosts: Trio, joined: Joined) -> None:
     ends = hosts[:2]
     with RealPrograms(hosts[0], joined, lan.shared) as running:
         assert running.look() == []
-        for turn in range(MOVES):
+        for turn in range(site.TURNS):
             site.move(ends[turn % 2], ends[(turn + 1) % 2], NAME)
             assert running.look() == [], turn
         assert running.finish() == []

@@ -126,3 +126,11 @@ def test_a_driver_that_is_not_there_is_told(tmp_path, monkeypatch):
     assert listed.output.split() == [DEFAULT.name]
     failed = CliRunner().invoke(cli, ["network", "inspect", "none-such"], standalone_mode=False)
     assert isinstance(failed.exception, NetworkUnknown)
+
+
+def test_the_command_for_other_hosts_names_all_hosts_of_an_overlay() -> None:
+    network = definition.belonging(Network(), Definition("blue", "overlay", "10.99.0.0/16"))
+    told = definition.create_command(network, ("10.77.0.2", "10.77.0.3"))
+    assert told.endswith("--peer 10.77.0.2 --peer 10.77.0.3")
+    assert "--peer ADDRESS (one for each host" in definition.create_command(network)
+    assert "--peer" not in definition.create_command(MEMBER)
