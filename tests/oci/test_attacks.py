@@ -205,14 +205,14 @@ def test_a_destination_that_is_swapped_for_a_link(oci: Runtime, spec: Spec):
         {"destination": "/v/swapped/below", "type": "tmpfs", "source": "tmpfs"},
     ]
     spec["process"]["args"] = ["sh", "-c", "ls /v/swapped/below; cat /proc/self/mountinfo"]
-    before = {m.mount_point for m in read_mountinfo()}
     with Swapper(volume / "swapped", f"/../../../..{host}") as swapper:
         for _ in range(12):
             done = oci.call("run", "-b", oci.bundle(spec), oci.identifier())
             assert str(host) not in done.stdout
             assert list(host.iterdir()) == []
     assert swapper.turns > 100
-    assert {m.mount_point for m in read_mountinfo()} == before
+    ours = str(oci.directory)
+    assert not [m for m in read_mountinfo() if m.mount_point.startswith(ours)]
 
 
 def test_control_groups_are_not_in_the_containers_hand(oci: Runtime, spec: Spec):

@@ -34,7 +34,7 @@ def spec(oci: Runtime) -> Spec:
     text = "systemd-notify STATUS=soon; sleep 0.2; systemd-notify --ready; exec sleep 1000"
     made = oci.spec("sh", "-c", text)
     made["mounts"] += [
-        {"destination": place, "source": place, "options": ["rbind", "ro"]}
+        {"destination": place, "source": os.path.realpath(place), "options": ["rbind", "ro"]}
         for place in ("/usr", "/lib", "/lib64")
     ]
     path = f"PATH=/bin:{os.path.dirname(shutil.which('systemd-notify') or '')}"
