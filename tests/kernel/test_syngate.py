@@ -21,6 +21,7 @@ from tests.engine import eventually
 
 pytestmark = [pytest.mark.root]
 SERVER, SERVER6 = "10.213.9.1", "fd13::1"
+LONG = 5.0  # seconds
 
 
 @pytest.fixture
@@ -42,10 +43,11 @@ def pair(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
         netns.delete(path)
 
 
-def connecting(client: Path, address: str, port: int) -> socket.socket:
+def connecting(client: Path, address: str, port: int, limit: float = 0.1) -> socket.socket:
+    """`limit`: seconds that the other side's answer is waited for."""
     with inside(client):
         made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
-    made.settimeout(0.1)
+    made.settimeout(limit)
     with contextlib.suppress(TimeoutError):
         made.connect((address, port))
     return made
@@ -58,8 +60,8 @@ def test_who_knocks_is_kept_and_let_in_later(pair: tuple[Path, Path]) -> None:
         port = listener.getsockname()[1]
     with listener, Channel(server, SOCK_DIAG) as diagnosis:
         assert unaccepted(diagnosis) == 0
-        with connecting(client, SERVER, port):
-            assert unaccepted(diagnosis) == 1
+        with connecting(client, SERVER, port, LONG):
+            assert eventually(lambda: unaccepted(diagnosis) == 1)
             first, _ = listener.accept()
             assert unaccepted(diagnosis) == 0
             gate = Gate(server, "eth0")
@@ -115,12 +117,12 @@ def test_who_is_on_the_way_is_counted(pair: tuple[Path, Path], address: str) -> 
         listener = socket.create_server(("", 0), family=socket.AF_INET6, dualstack_ipv6=True)
         listener.setblocking(False)
     port = listener.getsockname()[1]
-    connecting(client, address, port).close()  # they know each other's MAC
-    assert _accepted(listener)
+    connecting(client, address, port, LONG).close()  # they know each other's MAC
+    assert eventually(lambda: _accepted(listener))
     closed = ClosedNamespace(client, 0x1234)
     with listener, Channel(server, SOCK_DIAG) as diagnosis:
         with connecting(client, address, port):
-            assert unaccepted(diagnosis) == 1
+            assert eventually(lambda: unaccepted(diagnosis) == 1)
             assert not _accepted(listener)
             closed.open()
             assert eventually(lambda: _accepted(listener))
