@@ -40,8 +40,8 @@ def _words(text: str) -> tuple[str, ...]:
 SHORT = (
     Run("overhead", "overhead"),
     Run("downtime", "downtime", _words("--mib 64 --mib 1024 --runs 3 --latency")),
-    Run("peers", "peers", _words("--runs 2")),
-    Run("scale", "scale", _words("--runs 2")),
+    Run("peers", "peers", _words("--runs 1")),
+    Run("scale", "scale", _words("--runs 1")),
     Run("network", "network", _words("--runs 2")),
     Run("tracked", "tracked", _words("--mib 256 --runs 3")),
     Run("evacuate", "evacuate", _words("--containers 4 --mib 32 --parallel 2 --runs 1")),
