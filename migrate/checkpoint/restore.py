@@ -69,6 +69,19 @@ class Restorer:
         )
         self._monitor = int(answer["monitor"])
         self._pipes = dict(answer["pipes"])
+        self._start_criu()
+        self._closed = self._close_network()
+        self._lazy = pages is not None
+        self._pages = pages
+        if pages is not None:
+            try:
+                self._start_page_server(pages, fill_rate)
+            except BaseException:
+                self.abandon()
+                raise
+
+    def _start_criu(self) -> None:
+        """By the monitor, whose child the restored init will be; raises MonitorFailed, CriuDied."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         passed = [theirs.fileno()]
         if self._netns:
@@ -85,15 +98,6 @@ class Restorer:
         self._numbers = list(told["descriptors"])
         self.criu_pid = int(told["pid"])
         self._criu = client.Swrk(ours, self.criu_pid)
-        self._closed = self._close_network()
-        self._lazy = pages is not None
-        self._pages = pages
-        if pages is not None:
-            try:
-                self._start_page_server(pages, fill_rate)
-            except BaseException:
-                self.abandon()
-                raise
 
     def _close_network(self) -> ClosedNamespace | None:
         """Also its loopback, until all sockets are restored; None where that can't be."""

@@ -10,6 +10,7 @@ import errno
 import os
 import socket
 import struct
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,8 +75,6 @@ def text(value: bytes | None) -> str:
 
 def number(value: bytes | None) -> int:
     """An unsigned number in this machine's byte order; 0 for none."""
-    import sys
-
     return int.from_bytes(value or b"", sys.byteorder)
 
 
