@@ -10,20 +10,16 @@ itself reports. The first turn does not count. The drivers take turns.
 
 from __future__ import annotations
 
-import contextlib
-import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from migrate.bench import hosts, moving, networksite
-from migrate.bench.errors import BenchMissed
-from migrate.bench.loads.load import IN_CONTAINER, PROGRAMS
+from migrate.bench.loads.load import IN_CONTAINER
 from migrate.bench.rows import machine
 from migrate.bench.series import Series
+from migrate.bench.watching import Place, Watching
 
 MUST_HOLD = 0.030
 """Seconds by which the median silence may be longer than the freeze."""
@@ -63,43 +59,21 @@ class Row:
         }  # fmt: skip
 
 
-class Client:
+class Client(Watching):
     """`workloads/traffic.py ask` on the client's place; a context manager."""
 
-    def __init__(self, place: networksite.Place, address: str) -> None:
-        self._process: Any = place.popen(
-            [sys.executable, "-I", "-S", str(PROGRAMS / "traffic.py"), "ask", address, str(PORT)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
+    def __init__(self, place: Place, address: str) -> None:
+        super().__init__(
+            place, "traffic.py", "ask", address, str(PORT), lost="the client lost a connection"
+        )
 
-    def __enter__(self) -> Client:
-        if self._process.stdout.readline().strip() != "connected":
-            self.__exit__()
-            raise BenchMissed("the client did not reach the container")
+    def __enter__(self) -> Self:
+        self.expect("connected")
         return self
-
-    def __exit__(self, *_error: object) -> None:
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process.stdout.close()
 
     def mark(self) -> dict[str, float]:
         """The longest silences since the last mark; raises BenchMissed when a connection ended."""
-        try:
-            self._process.stdin.write("mark\n")
-            self._process.stdin.flush()
-            line = self._process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        if not line:
-            raise BenchMissed("the client lost a connection", cause="see its standard error")
-        told: dict[str, float] = json.loads(line)
-        return told
+        return self.order("mark")
 
 
 def run(

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from migrate.bench.loads.load import PROGRAMS
 from migrate.bench.network import MUST_HOLD, Row, as_json, missed
+from migrate.bench.watching import PROGRAMS
 
 
 def test_what_must_hold_is_the_median_of_the_excess() -> None:

@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from migrate.bench.loads.load import PROGRAMS
 from migrate.bench.loads.memory import Memory
 from migrate.bench.peers.rows import Once, Row
 from migrate.bench.peers.turns import PEERS
 from migrate.bench.report import readings
 from migrate.bench.report.losses import losses
 from migrate.bench.results import impossible, load
+from migrate.bench.watching import PROGRAMS
 from migrate.cli.bench import bench
 from migrate.cli.benchpeers import NAMES
 

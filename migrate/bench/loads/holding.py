@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Self
 
-from migrate.bench.errors import BenchImpossible
+from migrate.bench.errors import BenchMissed
 from migrate.bench.hosts import Site
 from migrate.bench.loads.load import (
     ADDRESS,
     IN_CONTAINER,
-    PROGRAMS,
     Pinger,
     remove,
     start,
 )
 from migrate.bench.loads.memory import PORT, PagesSession
+from migrate.bench.watching import Watching
 
 
 @dataclass(frozen=True)
@@ -56,37 +52,26 @@ class Holding:
             remove(site)
 
 
-class Connections:
+class Connections(Watching):
     """`workloads/holding.py hold` at the client; a context manager."""
 
     def __init__(self, site: Site, count: int) -> None:
         self._count = count
-        self._process: Any = site.client.popen(
-            [sys.executable, "-I", "-S", str(PROGRAMS / "holding.py"), "hold", ADDRESS,
-             str(PORT + 1), str(count)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        super().__init__(
+            site.client, "holding.py", "hold", ADDRESS, str(PORT + 1), str(count),
+            lost="the client lost its connections",
         )  # fmt: skip
 
-    def __enter__(self) -> Connections:
-        if self._process.stdout.readline().strip() != "connected":
-            self.__exit__()
-            raise BenchImpossible(f"{self._count} connections to the load can't be opened")
+    def __enter__(self) -> Self:
+        self.expect("connected")
         return self
-
-    def __exit__(self, *_error: object) -> None:
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
-        self._process.kill()
-        self._process.wait()
-        self._process.stdout.close()
 
     def wrong(self) -> int:
         """How many of them do not work any more."""
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write("check\n")
-            self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        return int(json.loads(line)["wrong"]) if line else self._count
+        try:
+            return int(self.order("check")["wrong"])
+        except BenchMissed:
+            return self._count
 
 
 class HoldingSession(PagesSession):

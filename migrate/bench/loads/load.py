@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import subprocess
-import sys
 import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import migrate
-from migrate.bench.errors import BenchImpossible, BenchMissed
+from migrate.bench.errors import BenchImpossible
 from migrate.bench.hosts import IMAGE, Site
+from migrate.bench.watching import Watching
 
 NAME = "load"
 """The container."""
 ADDRESS = "10.77.0.120"
 START_LIMIT = 120.0  # seconds
-PROGRAMS = Path(__file__).parents[1] / "workloads"
 PACKAGE = Path(migrate.__file__).parent
 IN_CONTAINER = "/bench/migrate/bench/workloads"
 
@@ -118,57 +114,29 @@ def remove(site: Site) -> None:
         host.run([site.migrate, "rm", "-f", NAME], check=False)
 
 
-class Pinger:
+class Pinger(Watching):
     """`workloads/pinger.py` at the client, over one connection; a context manager."""
 
     def __init__(
         self, site: Site, port: int, ping: str, address: str = ADDRESS, protocol: str = "line"
     ) -> None:  # fmt: skip
-        self._process: Any = site.client.popen(
-            [sys.executable, "-I", "-S", str(PROGRAMS / "pinger.py"), address, str(port), ping,
-             protocol],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        super().__init__(
+            site.client, "pinger.py", address, str(port), ping, protocol,
+            lost="the client lost its connection",
         )  # fmt: skip
 
-    def __enter__(self) -> Pinger:
-        if self._process.stdout.readline().strip() != "connected":
-            self._end()
-            raise BenchMissed("the client did not reach the load")
+    def __enter__(self) -> Self:
+        self.expect("connected")
         return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._end()
-
-    def _end(self) -> None:
-        with contextlib.suppress(BrokenPipeError):  # it has died, and an order is in the buffer
-            self._process.stdin.close()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:  # it waits for an answer that does not come any more
-            self._process.kill()
-            self._process.wait()
-        self._process.stdout.close()
 
     def mark(self) -> dict[str, Any]:
         """`gap`, `pings` and `answer` (workloads/pinger.py); it begins anew."""
-        return self._order("mark")
+        return self.order("mark")
 
     def latency(self) -> Samples:
         """The pings around the longest gap since the last mark."""
-        return tuple((sent, took) for sent, took in self._order("latency")["latency"])
+        return tuple((sent, took) for sent, took in self.order("latency")["latency"])
 
     def ask(self, line: str) -> str:
         """The server's answer to a line."""
-        return str(self._order(f"ask {line}")["answer"])
-
-    def _order(self, words: str) -> dict[str, Any]:
-        try:
-            self._process.stdin.write(f"{words}\n")
-            self._process.stdin.flush()
-            line = self._process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        if not line:
-            raise BenchMissed("the client lost its connection", cause="see its standard error")
-        told: dict[str, Any] = json.loads(line)
-        return told
+        return str(self.order(f"ask {line}")["answer"])

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from migrate.bench.errors import BenchImpossible
 from migrate.bench.hosts import Site
-from migrate.bench.loads.load import ADDRESS, PROGRAMS, Pinger, Samples, Seen, remove, start
+from migrate.bench.loads.load import ADDRESS, Pinger, Samples, Seen, remove, start
+from migrate.bench.watching import PROGRAMS
 
 PORT = 6379
 CONNECTIONS = 50

@@ -12,7 +12,8 @@ MODES = ("stop-copy", "pre-copy", "post-copy", "hybrid", "cold")
 LATE = ("post-copy", "hybrid")
 FAULTS = (
     "kill-command", "kill-agent", "kill-sshd", "kill-criu", "terminate", "blink", "cut",
-    "fill-here", "fill-there", "no-files", "no-writes", "reboot-here", "reboot-there", "corrupt",
+    "fill-here", "fill-there", "no-files", "no-writes", "no-memory", "reboot-here", "reboot-there",
+    "corrupt", "garble",
 )  # fmt: skip
 COMMITTED = ("committed-there", "thawed-there", "serving", "committed")
 """Points behind COMMIT."""

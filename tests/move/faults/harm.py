@@ -6,6 +6,7 @@ import contextlib
 import os
 import resource
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,20 @@ from tests.move.faults.holding import kill, processes
 BLINK = 2.0  # seconds without a link
 _FILLER = "filler"
 _FEW = 1 << 20  # bytes that are written at once
+# The byte is behind a TCP header with options, and in a packet that has one there; the kernel sets
+# the packet's checksum anew. `quota` ends it: a link that garbles for ever is one that is cut.
+_GARBLED = """
+table inet garbled {
+  chain out {
+    type filter hook output priority 0;
+    tcp sport 22 meta length > 200 quota until 20000 bytes @th,800,8 set 0x5a
+  }
+  chain in {
+    type filter hook input priority 0;
+    tcp dport 22 meta length > 200 quota until 20000 bytes @th,800,8 set 0x5a
+  }
+}
+"""
 Undo = Callable[[], None]
 
 
@@ -116,6 +131,24 @@ def _reboot(*, there: bool) -> Callable[[Struck], Undo]:
     return harm
 
 
+def _size(pid: int) -> int:
+    """Bytes of its address space."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
+
+
+def _garble(at: Struck) -> Undo:
+    """A byte of each of the next packets of the link's ssh, in both directions."""
+    run = ["nsenter", "-t", str(at.target.pid), "-n", "nft"]
+    subprocess.run([*run, "-f", "-"], input=_GARBLED, text=True, check=True)
+
+    def undo() -> None:
+        """A host that has rebooted since has lost it."""
+        again = ["nsenter", "-t", str(at.target.pid), "-n", "nft", "delete", "table", "inet"]
+        subprocess.run([*again, "garbled"], check=False, stderr=subprocess.DEVNULL)
+
+    return undo
+
+
 def _corrupt(at: Struck) -> Undo:
     """A byte in the middle of what CRIU begins its restore with."""
     images = [*at.target.disk.glob("moves/incoming/*/criu/pstree.img"),
@@ -145,7 +178,9 @@ _HARMS: dict[str, Callable[[Struck], Undo]] = {
     "fill-there": _fill(there=True),
     "no-files": _limit(resource.RLIMIT_NOFILE, _descriptors),
     "no-writes": _limit(resource.RLIMIT_FSIZE, lambda pid: 0),
+    "no-memory": _limit(resource.RLIMIT_AS, _size),
     "reboot-here": _reboot(there=False),
     "reboot-there": _reboot(there=True),
     "corrupt": _corrupt,
+    "garble": _garble,
 }

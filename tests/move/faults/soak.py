@@ -25,6 +25,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--moves", type=int, default=0, help="so many random ones, not the matrix")
     parser.add_argument("--seed", type=int, default=20261127)
+    parser.add_argument("--share", default="1/1", help="2/3: the second of three parts of these")
     parser.add_argument("--only", default="", help="cells whose name has this in it")
     return parser.parse_args()
 
@@ -47,15 +48,15 @@ def plain(made: Stage, mode: str) -> None:
 def plan(given: argparse.Namespace) -> list[Cell | str]:
     """Cells, and modes for moves without a fault."""
     every = [cell for cell in cells() if given.only in str(cell)]
+    share, shares = (int(word) for word in given.share.split("/"))
     chosen = random.Random(given.seed)
-    if not given.moves:
-        chosen.shuffle(every)
-        return list(every)
+    chosen.shuffle(every)
     quick = [cell for cell in every if cell.fault != "cut"]
-    return [
+    moves = [
         chosen.choice(MODES) if number % 3 == 2 else chosen.choice(quick)
         for number in range(given.moves)
     ]
+    return (moves or list(every))[share - 1 :: shares]
 
 
 def main() -> int:
