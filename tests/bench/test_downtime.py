@@ -29,7 +29,7 @@ from tests.hosts import Host, leftovers, snapshot
 from tests.move.faults.holding import arm, processes, stopped
 
 LOADS = (
-    Memory(32, 2000, working=8), Memory(32, 0, "text"), Redis(32), Redis(32, 2000),
+    Memory(32, 2000, working=8), Memory(32, 0, "text"), Redis(32, 2000),
     Tree(64, 6, 300), Postgres(),
 )  # fmt: skip
 MIGRATE = Path(sys.executable).with_name("migrate")
