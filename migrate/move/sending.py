@@ -31,7 +31,7 @@ from migrate.move.preflight.source import Case, verdicts_of
 from migrate.move.preflight.target import read_wire
 from migrate.move.progress import Event, Report, Result
 from migrate.move.recovery import conclude, destroy_source, far_side, roll_back, settle_source
-from migrate.move.serving import Serving
+from migrate.move.serving import PATIENCE, Serving
 from migrate.move.transaction import Source, Step, Target, source_told
 from migrate.runtime import records
 from migrate.runtime.cgroups.group import ControlGroup
@@ -44,7 +44,7 @@ from migrate.transfer.bulk import BulkSender
 from migrate.transfer.ssh import Connection
 from migrate.transfer.target import Target as Address
 
-COMMIT_LIMIT = 20.0  # seconds
+COMMIT_LIMIT = 20.0  # seconds; for the answer, and again for asking anew when there was none
 SYNC_LIMIT = 600.0
 LONG_WAIT = 0.1  # seconds for the turn to freeze: then one more round of memory is worth its time
 
@@ -205,7 +205,9 @@ class Move(Outgoing):
         """COMMIT was sent and no answer came: ask anew, and stay frozen if nobody answers."""
         assert self.entry
         self.report(Event("note", "the answer to COMMIT is missing; asking again"))
-        outcome = settle_source(self.paths, self.entry, seconds=COMMIT_LIMIT)
+        patience = self.wish.patience
+        seconds = COMMIT_LIMIT if patience is None else patience
+        outcome = settle_source(self.paths, self.entry, seconds=seconds, patience=patience)
         if outcome is Source.ABORTED:
             raise MoveRolledBack(
                 f"'{self.record.name}' did not move, and runs here as before",
@@ -258,7 +260,8 @@ class Move(Outgoing):
             self.report(Event("note", f"the rest of memory waits: {error}; connecting anew"))
             bulk.abort()
             far = functools.partial(far_side, self.entry)
-            return serving.go_on(self.address, far, self.wish.rate_limit)
+            patience = PATIENCE if self.wish.patience is None else self.wish.patience
+            return serving.go_on(self.address, far, self.wish.rate_limit, patience)
 
     def _tell_where(self) -> None:
         """The other hosts of its network, where that is over several."""

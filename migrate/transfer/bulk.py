@@ -371,7 +371,7 @@ class BulkSender:
             lane.link.abort()
 
     def _check(self) -> None:
-        if isinstance(self._failure, MigrateError | OSError):
+        if isinstance(self._failure, MigrateError | OSError | MemoryError):
             raise self._failure
         if self._failure is not None:
             raise InternalError("a transfer failed", cause=repr(self._failure)) from self._failure

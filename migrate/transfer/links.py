@@ -53,7 +53,7 @@ _OPTIONS = {
     "ControlPath": "none",
     "StrictHostKeyChecking": "yes",
     "ConnectTimeout": "10",
-    "ServerAliveInterval": "5",
+    "ServerAliveInterval": "4",
     "ServerAliveCountMax": "3",
     "ForwardAgent": "no",
     "ForwardX11": "no",

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from migrate.checkpoint.errors import EndedWithCriu
+from migrate.move.errors import (
+    ContainerEnded,
+    Interrupted,
+    MemoryGone,
+    MoveRolledBack,
+    MoveUncertain,
+    PagesOwed,
+)
 from migrate.runtime.errors import ContainerBusy
 from migrate.transfer.agent import HEARTBEAT
 from migrate.transfer.receiver import IDLE
@@ -21,6 +30,7 @@ from tests.move.faults.harm import Struck, strike
 from tests.move.faults.holding import arm, disarm, kill, processes, wait_until_held
 from tests.move.fixtures import containers, counts_on, make_counter_image
 
+PATIENCE = "5"  # seconds; see `migrate move --help`
 DISK = "192m"  # of each host: it has to be filled
 MOVE_LIMIT, RECOVER_LIMIT = 180.0, 120.0  # seconds
 _KEPT = (
@@ -30,6 +40,9 @@ _KEPT = (
 ENDING_LIMIT = HEARTBEAT + IDLE + 15.0  # seconds
 BUSY_LIMIT = 90.0
 """Seconds after a cut until the last end of the connection has arrived, or was given up."""
+_THERE = {PagesOwed.code, MemoryGone.code}
+_HERE = {MoveRolledBack.code, Interrupted.code, ContainerEnded.code, EndedWithCriu.code}
+"""Exit statuses that say where the container is."""
 NAME = "counter"
 _LARGE = "dd if=/dev/urandom of=/data/large bs=1024 count=512"
 # It says no number twice, ever: it goes on behind the one in its file when it is started again.
@@ -48,7 +61,7 @@ class Stage:
 
     def __init__(self, source: Host, target: Host) -> None:
         self.source, self.target = source, target
-        self._cells = 0
+        self.told = ""  # on standard error, by the last move
         self.carried_out: Counter[str] = Counter()
 
     @property
@@ -73,9 +86,11 @@ class Stage:
         if NAME not in containers(self.source):
             self.start()
         try:
+            first = self.source
             status = self._move(cell)
             self._one_at_most(cell)
             lost = self._settle(cell, status)
+            self._was_told_right(cell, status, moved=self.source is not first)
             self._look(cell, lost=lost)
         except (AssertionError, ValueError, OSError, subprocess.SubprocessError) as error:
             raise Wrong(f"{cell}: {error}") from error
@@ -84,13 +99,14 @@ class Stage:
             self.remove()
 
     def _move(self, cell: Cell) -> int:
-        """The exit status of the command, the fault being undone."""
+        """The exit status of the command, the fault being undone; what it said is in `told`."""
         holder, word = (self.target, "agent") if cell.at_target else (self.source, "move")
         arm(holder, cell.point)
+        told = tempfile.TemporaryFile("w+")
         command = self.source.popen(
-            [MIGRATE, "move", "--mode", cell.mode, "--stop-time", "0", NAME,
+            [MIGRATE, "move", "--mode", cell.mode, "--stop-time", "0", "--patience", PATIENCE, NAME,
              self.target.ssh_target],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=told,
         )  # fmt: skip
         try:
             held = wait_until_held(holder, word, command)
@@ -105,6 +121,9 @@ class Stage:
                 command.wait()
             for host in self.hosts:
                 disarm(host)
+            told.seek(0)
+            self.told = told.read()
+            told.close()
 
     def _one_at_most(self, cell: Cell) -> None:
         running = [host for host in self.hosts if containers(host).get(NAME) == "running"]
@@ -127,6 +146,18 @@ class Stage:
         assert told == "stopped", told
         assert rebooted or killed or cell.mode == "cold", "it does not run any more"
         return True
+
+    def _was_told_right(self, cell: Cell, status: int, *, moved: bool) -> None:
+        """The exit status says where it is, in words without a traceback."""
+        assert "Traceback" not in self.told, self.told
+        if status < 0:
+            assert cell.fault in {"kill-command", "reboot-here"}, f"signal {-status}: {self.told}"
+            return
+        assert status in {0, *_THERE, *_HERE, MoveUncertain.code}, f"status {status}: {self.told}"
+        if status in {0, *_THERE}:
+            assert moved, f"status {status}, and it did not move: {self.told}"
+        elif status in _HERE:
+            assert not moved, f"status {status}, and it moved: {self.told}"
 
     def _look(self, cell: Cell, *, lost: bool) -> None:
         if lost:  # with its host, or with a criu that was killed: it can be started again
