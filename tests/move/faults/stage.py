@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, Any
 
 from migrate.checkpoint.errors import EndedWithCriu
 from migrate.move.errors import (
@@ -28,6 +29,7 @@ from tests.hosts.redis import MIGRATE
 from tests.move.faults.cells import LATE, Cell
 from tests.move.faults.harm import Struck, strike
 from tests.move.faults.holding import arm, disarm, kill, processes, wait_until_held
+from tests.move.faults.weights import Weight, weigh
 from tests.move.fixtures import containers, counts_on, make_counter_image
 
 PATIENCE = "5"  # seconds; see `migrate move --help`
@@ -100,30 +102,35 @@ class Stage:
 
     def _move(self, cell: Cell) -> int:
         """The exit status of the command, the fault being undone; what it said is in `told`."""
-        holder, word = (self.target, "agent") if cell.at_target else (self.source, "move")
-        arm(holder, cell.point)
-        told = tempfile.TemporaryFile("w+")
-        command = self.source.popen(
+        with tempfile.TemporaryFile("w+") as told:
+            command = self._begin(cell, told)
+            try:
+                return self._strike(cell, command)
+            finally:
+                if command.poll() is None:
+                    command.kill()
+                    command.wait()
+                for host in self.hosts:
+                    disarm(host)
+                told.seek(0)
+                self.told = told.read()
+
+    def _begin(self, cell: Cell, told: IO[str]) -> subprocess.Popen[Any]:
+        arm(self.target if cell.at_target else self.source, cell.point)
+        return self.source.popen(
             [MIGRATE, "move", "--mode", cell.mode, "--stop-time", "0", "--patience", PATIENCE, NAME,
              self.target.ssh_target],
             stdout=subprocess.DEVNULL, stderr=told,
         )  # fmt: skip
+
+    def _strike(self, cell: Cell, command: subprocess.Popen[Any]) -> int:
+        holder, word = (self.target, "agent") if cell.at_target else (self.source, "move")
+        held = wait_until_held(holder, word, command)
+        undo = strike(cell.fault, Struck(self.source, self.target, held))
         try:
-            held = wait_until_held(holder, word, command)
-            undo = strike(cell.fault, Struck(self.source, self.target, held))
-            try:
-                return command.wait(MOVE_LIMIT)
-            finally:
-                undo()
+            return command.wait(MOVE_LIMIT)
         finally:
-            if command.poll() is None:
-                command.kill()
-                command.wait()
-            for host in self.hosts:
-                disarm(host)
-            told.seek(0)
-            self.told = told.read()
-            told.close()
+            undo()
 
     def _one_at_most(self, cell: Cell) -> None:
         running = [host for host in self.hosts if containers(host).get(NAME) == "running"]
@@ -195,6 +202,10 @@ class Stage:
         """What may not be more than before when all moves are done, by host."""
         return {host.name: _traces(host) for host in self.hosts}
 
+    def weights(self) -> dict[str, Weight]:
+        """What each host weighs now, by name."""
+        return {host.name: weigh(host) for host in self.hosts}
+
 
 def _recover(host: Host) -> None:
     """Settle what was cut off; an agent whose link was cut can take a while to learn of it."""
@@ -226,6 +237,8 @@ def _traces(host: Host) -> list[str]:
         with contextlib.suppress(OSError):
             found += [str(path.relative_to(root)) for path in root.glob(pattern)]
     found += host.run(["ls", "/sys/class/net"]).stdout.split()
+    found += host.run(["nft", "-s", "list", "ruleset"]).stdout.splitlines()
+    found += host.run(["ip", "route"]).stdout.splitlines()
     commands = host.run(["sh", "-c", "cat /proc/[0-9]*/comm"], check=False).stdout.split()
     return sorted(found + [f"process {name}" for name in commands])
 
