@@ -12,6 +12,7 @@ from migrate.checkpoint.files import portable
 from migrate.checkpoint.preflight import Verdict, joined
 from migrate.checkpoint.state import State
 from migrate.errors import MigrateError
+from migrate.kernel import lsm
 from migrate.kernel.signals import Signals
 from migrate.move import collector, journal, pausing, plan, preparing, sharing, telling
 from migrate.move.errors import (
@@ -83,7 +84,7 @@ class Move(Outgoing):
         state = self._as_wished(state)
         case = Case(
             mode, here, self.there, memory, apart, self.process, self.wish.tcp, self.wish.address,
-            self.record.network,
+            self.record.network, lsm.labels(group.pids()) if self.process else (),
         )  # fmt: skip
         answer = self.agent.call(
             "move.check", state=state.encode(), cpu=case.cpu(), mode=mode, timeout=CALL_LIMIT
