@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
+from collections.abc import Iterator
 
 import msgspec
 
@@ -17,6 +18,7 @@ from migrate.kernel.signals import Signals
 from migrate.move import collector, journal, pausing, plan, preparing, sharing, telling
 from migrate.move.errors import (
     MemoryGone,
+    MoveCommitted,
     MoveRefused,
     MoveRolledBack,
     MoveUncertain,
@@ -143,9 +145,11 @@ class Move(Outgoing):
                     self.signals.deafen()
             except BaseException as error:
                 raise self._undone(error) from error
-            self._commit()
+            with self._no_way_back():
+                self._commit()
         self.turn.give()
-        self._finish()
+        with self._no_way_back():
+            self._finish()
         self._tell_where()
 
     def _prepare(self, made: Plan) -> None:
@@ -189,6 +193,28 @@ class Move(Outgoing):
         assert self.entry
         self.frozen.enter("commit")
         self.entry = journal.write(self.paths, self.entry, Source.COMMITTING)
+
+    @contextlib.contextmanager
+    def _no_way_back(self) -> Iterator[None]:
+        """What fails from COMMIT on is told as what it means for the container, whatever it is."""
+        try:
+            yield
+        except MigrateError:
+            raise
+        except Exception as error:
+            raise self._left_open(error) from error
+
+    def _left_open(self, error: Exception) -> MigrateError:
+        """No memory, a system call that was refused, or a defect; `recover` has to go on."""
+        assert self.entry
+        if self.entry.source_state is Source.COMMITTING:
+            return self._uncertain(f"this command can't go on: {error!r}")
+        if self.entry.source_state is Source.SERVING and self.serving:
+            return self.serving.owed(error)
+        return MoveCommitted(
+            f"'{self.record.name}' runs on {self.address}, but what is left of it here is not gone",
+            cause=f"this command can't go on: {error!r}",
+        )
 
     def _commit(self) -> None:
         """The point of no return."""

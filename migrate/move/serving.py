@@ -246,7 +246,9 @@ class Serving:
     def owed(self, error: BaseException) -> PagesOwed:
         """The error that says what is not over."""
         name, peer = self._entry.name, self._entry.peer
-        cause = error.what if isinstance(error, MigrateError) else str(error) or "interrupted"
+        cause = error.what if isinstance(error, MigrateError) else str(error)
+        if not cause:
+            cause = "interrupted" if isinstance(error, KeyboardInterrupt) else repr(error)
         if self._all_sent:
             return PagesOwed(
                 f"'{name}' runs on {peer} with all of its memory, but {peer} can't end the move",

@@ -16,6 +16,7 @@ from migrate.move.errors import (
     ContainerEnded,
     Interrupted,
     MemoryGone,
+    MoveCommitted,
     MoveRolledBack,
     MoveUncertain,
     PagesOwed,
@@ -42,7 +43,7 @@ _KEPT = (
 ENDING_LIMIT = HEARTBEAT + IDLE + 15.0  # seconds
 BUSY_LIMIT = 90.0
 """Seconds after a cut until the last end of the connection has arrived, or was given up."""
-_THERE = {PagesOwed.code, MemoryGone.code}
+_THERE = {PagesOwed.code, MemoryGone.code, MoveCommitted.code}
 _HERE = {MoveRolledBack.code, Interrupted.code, ContainerEnded.code, EndedWithCriu.code}
 """Exit statuses that say where the container is."""
 NAME = "counter"
