@@ -137,8 +137,10 @@ def move(
     Everything is checked before anything is frozen. Until the target has the whole copy and COMMIT
     is given, any failure and Ctrl-C leave the container running here.
     """
+    from migrate.kernel import threads
     from migrate.move.outgoing import Wish
 
+    threads.bound_starts()
     wish = Wish(
         mode, remote_command, bandwidth * 125_000 if bandwidth else None, stop_time,
         max_downtime / 1000, max_rounds, auto_converge, tracker, verify, skip, tcp,

@@ -54,7 +54,10 @@ def recover(
     import json
 
     from migrate.api import local as api
+    from migrate.kernel import threads
     from migrate.move.progress import Event
+
+    threads.bound_starts()
 
     def report(event: Event) -> None:
         if event.kind == "note":

@@ -13,7 +13,11 @@ from migrate.kernel.tcpdiag import Connection, repetitions
 from tests.engine import eventually
 
 pytestmark = [pytest.mark.root]
-DROPPING = "table inet dropping { chain all { type filter hook input priority 0; policy drop; } }"
+DROPPING = """
+table inet dropping {
+  chain incoming { type filter hook input priority 0; policy drop; }
+}
+"""
 
 
 @pytest.fixture
