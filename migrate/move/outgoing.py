@@ -45,6 +45,7 @@ class Wish:
     skip: tuple[str, ...] = ()  # checks of preflight that do not count
     tcp: str = "keep"  # what is done with open connections: keep, close, refuse
     address: str = "keep"  # or new: chosen by the target
+    patience: float | None = None  # seconds; of asking anew from COMMIT on; None: the usual limits
 
 
 class Outgoing:
