@@ -3,9 +3,9 @@
 Every error class has a `code`: a number from 3 to 124 that never changes once released. It is the
 exit code of the command and the `code` of the error on the wire. By subject, as far as numbers were
 left: 3-5 general, 6-8, 12, 13, 50-52, 103 and 120-124 many hosts, 10, 11 and 14 this host, 20-30,
-53, 54, 61 and 62 images, 31-33 networks, 35-49 and 64 runtime, 55-60 and 63 criu, 65-74 checkpoint,
-75-89 transfer, 90-109 move, 110 and 111 bench, 112-119, 15 and 16 migrate-oci, 17-19 a policy. (0,
-1, 2 and 125-127 belong to the shell and to click.)
+53, 54, 61 and 62 images, 31-33 networks, 9, 35-49 and 64 runtime, 55-60 and 63 criu, 65-74
+checkpoint, 75-89 transfer, 90-109 move, 110 and 111 bench, 112-119, 15 and 16 migrate-oci, 17-19 a
+policy. (0, 1, 2 and 125-127 belong to the shell and to click.)
 """
 
 from __future__ import annotations
