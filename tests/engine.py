@@ -90,7 +90,8 @@ class Engine:
         place = str(self.directory)
         found = [m.mount_point for m in read_mountinfo() if m.mount_point.startswith(place)]
         for directory in (self.paths.state / "containers", self.paths.run / "containers",
-                          self.paths.run / "netns", self.paths.images / "pins"):  # fmt: skip
+                          self.paths.run / "netns", self.paths.run / "userns",
+                          self.paths.run / "binds", self.paths.images / "pins"):  # fmt: skip
             found += [str(p) for p in directory.glob("*") if p.name != ".registration.lock"]
         for identifier in self.identifiers:
             groups = (root / "migrate" / identifier for root in detect().roots)

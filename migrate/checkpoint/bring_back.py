@@ -23,7 +23,7 @@ from migrate.images.errors import LayerMissing, disk_full_told
 from migrate.images.store import Store
 from migrate.kernel.files import write_atomically
 from migrate.kernel.signals import Signals
-from migrate.runtime import records
+from migrate.runtime import records, usernamespaces
 from migrate.runtime.cordon import refuse_if_cordoned
 from migrate.runtime.errors import ContainerUnknown, GenerationOld, NameTaken
 from migrate.runtime.lifecycle.create import forget_network, making_place, unmake
@@ -114,7 +114,12 @@ class Restore:
             record = msgspec.structs.replace(
                 record, name=self.new_name, identifier=records.new_identifier()
             )
-        return msgspec.structs.replace(state, record=record)
+        if self.new_name is not None and record.user_namespace.exclusive:
+            # Whatever the ids are on this host: its files and images have the container's own.
+            size = sum(entry.size for entry in record.user_namespace.uids)
+            record = usernamespaces.settle(record, records.load_all(self.paths), size)
+        spec = usernamespaces.in_spec(state.spec, record.user_namespace)
+        return msgspec.structs.replace(state, record=record, spec=spec)
 
     def _restore(self, stage: Path, unpacked: Path, manifest: Manifest, state: State) -> float:
         """The restore's own seconds, from the first change of this host to running processes."""
@@ -227,6 +232,8 @@ class Restore:
             if not bind.volume:
                 bind_source(self.paths, bind)
         own = self.paths.container(record.identifier)
+        usernamespaces.refuse_taken(record, others)
+        usernamespaces.require_idmapped_mounts(self.paths, record)
         driver_of(record.network.driver).check(own, record.network, others)
         volumes = volume_names(existing) if existing else []
         refuse_foreign_volumes(self.paths, record, others, volumes)
@@ -282,7 +289,7 @@ def bring_back(
     """Restore the checkpoint `source` (file or directory), under a new name if one is given.
 
     `identity`: the file with the key for a sealed one (sealing.py). Raises CannotOpen,
-    HostCordoned, CheckpointBad, CheckpointTooNew, WrongState, NameTaken, AddressTaken,
+    HostCordoned, IdsUnfit, CheckpointBad, CheckpointTooNew, WrongState, NameTaken, AddressTaken,
     GenerationOld, PlaceUnfit, LayerMissing, DiskFull, CriuFailed and what making a container
     raises; then this host is as before.
     """

@@ -14,14 +14,14 @@ from migrate.checkpoint.dump import UNREAD
 from migrate.checkpoint.eager import EagerPages
 from migrate.checkpoint.errors import PlaceUnfit
 from migrate.checkpoint.netns.putting import Namespace
-from migrate.checkpoint.state import NETNS_KEY, State, has_own_netns, mask_directory
+from migrate.checkpoint.state import DEVICE_PLACES, NETNS_KEY, State, has_own_netns, mask_directory
 from migrate.criu import client, cpu, pagemap_images, timer_images
 from migrate.criu.diagnosis import explain
 from migrate.criu.errors import CriuDied, CriuFailed, ImageBad
 from migrate.criu.lazypages.protocol import SOCKET_NAME
-from migrate.criu.skeleton.filter import preloading
+from migrate.criu.skeleton.filter import joining, preloading
 from migrate.kernel.closednetns import ClosedNamespace
-from migrate.runtime import records
+from migrate.runtime import openbinds, records
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.control import ask, launch_monitor
 from migrate.runtime.errors import MonitorFailed
@@ -69,6 +69,7 @@ class Restorer:
         )
         self._monitor = int(answer["monitor"])
         self._pipes = dict(answer["pipes"])
+        openbinds.show(paths, state.record)
         self._start_criu()
         self._closed = self._close_network()
         self._lazy = pages is not None
@@ -82,22 +83,29 @@ class Restorer:
 
     def _start_criu(self) -> None:
         """By the monitor, whose child the restored init will be; raises MonitorFailed, CriuDied."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        passed = [theirs.fileno()]
-        if self._netns:
-            passed.append(os.open(self._own.netns, os.O_RDONLY | os.O_CLOEXEC))
-        try:
-            request = {
-                "do": "criu", "argv": client.swrk_arguments(10), "environment": preloading(),
-            }  # fmt: skip
+        mapped = self._state.record.user_namespace
+        request = {
+            "do": "criu", "argv": client.swrk_arguments(10),
+            "environment": self._joining() if mapped else preloading(),
+        }  # fmt: skip
+        with contextlib.ExitStack() as stack, contextlib.ExitStack() as on_failure:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            on_failure.callback(ours.close)
+            passed = [stack.enter_context(theirs).fileno()]
+            if self._netns:
+                passed.append(os.open(self._own.netns, os.O_RDONLY | os.O_CLOEXEC))
+                stack.callback(os.close, passed[-1])
             told = ask(self._own, request, passed)
-        finally:
-            theirs.close()
-            for descriptor in passed[1:]:
-                os.close(descriptor)
-        self._numbers = list(told["descriptors"])
-        self.criu_pid = int(told["pid"])
-        self._criu = client.Swrk(ours, self.criu_pid)
+            self._numbers = list(told["descriptors"])
+            self.criu_pid = int(told["pid"])
+            self._criu = client.Swrk(ours, self.criu_pid)
+            on_failure.pop_all()
+
+    def _joining(self) -> dict[str, str]:
+        record = self._state.record
+        binds = (openbinds.place_of(self._own, record, bind) for bind in record.binds)
+        places = (self._own.rootfs, mask_directory(self._paths), *binds)
+        return joining(self._own.userns, places)
 
     def _close_network(self) -> ClosedNamespace | None:
         """Also its loopback, until all sockets are restored; None where that can't be."""
@@ -126,6 +134,7 @@ class Restorer:
             try:
                 if self._inner:
                     self._inner.update(state.netns)
+                self._give_images(images)
                 linkremaps.put_in_place(self._paths, state, images, self._own.rootfs)
                 timer_images.revive(images)
                 eager = self._prepare_lazy(images, open_still) if self._pages else None
@@ -156,6 +165,20 @@ class Restorer:
         )
         records.save_process(self._own, process)
         return process
+
+    def _give_images(self, images: Path) -> None:
+        """CRIU reads most of them as the root of the user namespace, who needs no more of them.
+
+        By descriptors that it has: nobody else reaches the directory.
+        """
+        if not (mapped := self._state.record.user_namespace):
+            return
+        group = mapped.root[1]
+        for name in ("", *os.listdir(images)):  # noqa: PTH208
+            place = os.open(images / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            os.fchown(place, -1, group)
+            os.fchmod(place, os.fstat(place).st_mode | (0o040 if name else 0o050))
+            os.close(place)
 
     def _prepare_lazy(self, images: Path, open_still: contextlib.ExitStack) -> EagerPages:
         """Before CRIU starts: afterwards the store is the page server's, which empties it."""
@@ -228,8 +251,13 @@ class Restorer:
             return "/dev/null"
         if kind == "mask-directory":
             return str(mask_directory(self._paths))
-        for bind in state.record.binds:
+        if kind == "device" and target in DEVICE_PLACES:
+            return target
+        record = self._state.record
+        for bind in record.binds:
             if bind.target == target:
+                if record.user_namespace:
+                    return str(openbinds.place_of(self._own, record, bind))
                 return str(bind_source(self._paths, bind))
         raise PlaceUnfit(f"the mount at {target} is not in the container's record")
 
@@ -242,7 +270,12 @@ class Restorer:
         self._begin_fill()
 
     def unguard_network(self) -> None:
-        """Take away what kept the network closed; it waits for RCU, so it is for after the thaw."""
+        """Take away what kept the network closed, and what only the restore needed.
+
+        It waits for RCU, so it is for after the thaw.
+        """
+        with contextlib.suppress(OSError):
+            openbinds.hide(self._own)
         if self._closed:
             with contextlib.suppress(OSError):
                 self._closed.remove()

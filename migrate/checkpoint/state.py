@@ -13,20 +13,26 @@ from migrate.checkpoint.errors import CheckpointBad, CheckpointTooNew, NotDumpab
 from migrate.checkpoint.netns import contents
 from migrate.checkpoint.netns.contents import Contents
 from migrate.kernel.mountinfo import MountInfo, read_mountinfo
+from migrate.runtime import usernamespaces
 from migrate.runtime.errors import SpecInvalid
 from migrate.runtime.networks import driver_of
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import Process, Record, check_name
+from migrate.runtime.rootfs import DEVICES
 from migrate.runtime.spec import Spec, validate
 
 FORMAT = 1
 NETNS_KEY = "migrate-netns"
 STATE_FILE = "state.json"
 STATE_LIMIT = 8 << 20
+DEVICE_PLACES = frozenset(f"/dev/{name}" for name, _major, _minor in DEVICES)
 
 
 class ExternalMount(msgspec.Struct, frozen=True):
-    """A mount whose content is not CRIU's to save; `kind` is bind, mask-file or mask-directory."""
+    """A mount whose content is not CRIU's to save.
+
+    `kind` is bind, device (of the host's, in a user namespace), mask-file or mask-directory.
+    """
 
     kind: str
     target: str
@@ -71,6 +77,8 @@ def decode(data: bytes) -> State:
             )
         state = msgspec.json.decode(data, type=State)
         validate(state.spec)
+        usernamespaces.check(state.record.user_namespace, state.record.network.driver)
+        usernamespaces.require_same(state.spec, state.record)
         contents.check(state.netns)
         check_name(state.record.identifier)
         check_name(state.record.name)
@@ -105,6 +113,8 @@ def external_mounts(
     for mount in seen:
         if mount.mount_point in binds:
             found.append(ExternalMount("bind", mount.mount_point))
+        elif record.user_namespace and mount.mount_point in DEVICE_PLACES:
+            found.append(ExternalMount("device", mount.mount_point))
         elif mount.mount_point in masked:
             inside = Path(f"/proc/{pid}/root{mount.mount_point}")
             kind = "mask-directory" if inside.is_dir() else "mask-file"

@@ -1,4 +1,4 @@
-"""The command `migrate`: `run` by its shortest way, where that will do, else all of `main`.
+"""The command `migrate`: `run` and `exec` by their shortest ways where they do, else all of `main`.
 
 It may be run by `python -S`: the short way needs nothing but the standard library and ourselves.
 """
@@ -12,6 +12,8 @@ def main() -> None:
     """Run the command in sys.argv."""
     if sys.argv[1:2] == ["run"]:
         _run_quickly(sys.argv[2:])
+    elif sys.argv[1:2] == ["exec"]:
+        _execute_quickly(sys.argv[2:])
     load_site()
     from migrate.cli.main import main
 
@@ -24,6 +26,34 @@ def load_site() -> None:
         import site
 
         site.main()
+
+
+def _execute_quickly(words: list[str]) -> None:
+    """End with the program's exit status; return where the general way has to be gone."""
+    from migrate.cli.plain import exec_plainly
+
+    plain = exec_plainly(words)
+    if plain is None:
+        return
+    import os
+
+    from migrate.errors import MigrateError
+    from migrate.runtime.quickexec import find
+
+    state = os.environ.get("MIGRATE_STATE") or "/var/lib/migrate"
+    inside = find(state, os.environ.get("MIGRATE_RUN") or "/run/migrate", plain[0])
+    if inside is None:
+        return
+    try:
+        status = inside.run(plain[1])
+    except MigrateError as error:
+        sys.stderr.write(f"error: {error}\n")
+        status = error.code
+    except OSError as error:
+        told = MigrateError("the operating system refused", cause=str(error))
+        sys.stderr.write(f"error: {told}\n")
+        status = told.code
+    os._exit(status)
 
 
 def _run_quickly(words: list[str]) -> None:

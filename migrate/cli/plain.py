@@ -1,8 +1,12 @@
-"""Command lines of `migrate run` that are plain; click reads all others."""
+"""Command lines of `migrate run` and `exec` that are plain; click reads all others."""
 
 from __future__ import annotations
 
 from migrate.runtime.wanted import Wanted
+
+TYPE_CHECKING = False  # `typing` takes longer to load than all that is needed here
+if TYPE_CHECKING:
+    from migrate.runtime.entering import Program
 
 _FLAGS = {"--rm": "remove_at_exit"}
 _VALUES = {"--name": "name", "--rootfs": "rootfs", "-w": "directory", "--workdir": "directory",
@@ -33,6 +37,33 @@ def plainly(words: list[str]) -> Wanted | None:
         and _is_name(wanted.name)
     )  # fmt: skip
     return wanted if fits else None
+
+
+def exec_plainly(words: list[str]) -> tuple[str, Program] | None:
+    """Container and program of a command line of `exec` with plain options; None for others."""
+    from migrate.runtime.entering import Program
+
+    rest = list(words)
+    environment: list[str] = []
+    directory = user = None
+    while rest and rest[0].startswith("-"):
+        option = rest.pop(0)
+        if option in {"-i", "--interactive"}:
+            continue
+        if not rest or rest[0].startswith("-"):
+            return None
+        value = rest.pop(0)
+        if option in {"-e", "--env"} and _is_variable(value):
+            environment.append(value)
+        elif option in {"-w", "--workdir"} and value.startswith("/"):
+            directory = value
+        elif option in {"-u", "--user"} and value:
+            user = value
+        else:
+            return None
+    if len(rest) < 2 or rest[1].startswith("-"):
+        return None
+    return rest[0], Program(rest[1:], environment, directory, user)
 
 
 def _is_variable(word: str) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from migrate.cli import userns
 from migrate.cli.names import complete_networks
 from migrate.cli.values import (
     Rate,
@@ -39,7 +40,7 @@ _OPTIONS = (
     click.option("-u", "--user", default="", metavar="USER[:GROUP]",
                  help="Names of its own /etc/passwd and /etc/group, or numbers."),
     click.option("-v", "--volume", "binds", multiple=True, callback=volume_value,
-                 metavar="SRC:DST[:ro]", help="Mount a path of this host, or a named volume."),
+                 metavar="SRC:DST[:ro,idmap]", help="Mount a path of this host, or a volume."),
     click.option("--network", "network_name", default="none", metavar="none|host|bridge|NAME",
                  shell_complete=complete_networks,
                  help="Its network: one of 'migrate network ls' (none)."),
@@ -67,6 +68,7 @@ _OPTIONS = (
                  help="Give it one more capability, or ALL."),
     click.option("--cap-drop", "drop_capabilities", multiple=True, metavar="CAP",
                  help="Take a capability from it, or ALL."),
+    *userns.OPTIONS,
     click.option("--read-only", is_flag=True, help="Make its root file system read-only."),
     click.option("--hostname", "host_name", default="", help="Its host name (its id)."),
     click.option("--label", "labels", multiple=True, callback=label_value, metavar="KEY=VALUE",
@@ -171,9 +173,11 @@ def _request(given: dict[str, Any]) -> Request:
     resources = Resources(
         memory=given.pop("memory"), cpus=given.pop("cpus") or 0.0, pids=given.pop("pids") or 0
     )
+    user_namespace, ids_to_choose = userns.take(given)
     request = Request(
-        image=image, arguments=tuple(words), network=network, resources=resources, **given
-    )
+        image=image, arguments=tuple(words), network=network, resources=resources,
+        user_namespace=user_namespace, ids_to_choose=ids_to_choose, **given
+    )  # fmt: skip
     _check_bundle(request)
     return request
 
@@ -208,10 +212,10 @@ def _check_bundle(request: Request) -> None:
     kept = (
         request.arguments, request.environment, request.directory, request.user, request.binds,
         request.entrypoint, request.add_capabilities, request.drop_capabilities,
-        request.read_only, request.host_name,
+        request.read_only, request.host_name, request.user_namespace, request.ids_to_choose,
     )  # fmt: skip
     if any(kept):
         raise click.UsageError(
             "a bundle is kept as it is: its config.json says program, environment, directory, user,"
-            " mounts, capabilities and host name"
+            " mounts, capabilities, namespaces and host name"
         )

@@ -106,15 +106,16 @@ def label_value(
 def volume_value(
     _ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
 ) -> tuple[Bind, ...]:
-    """SRC:DST[:ro]: an absolute SRC is a path of the host, any other a volume's name."""
+    """SRC:DST[:ro][,idmap]: an absolute SRC is a path of the host, any other a volume's name."""
     from migrate.runtime.errors import SpecInvalid
     from migrate.runtime.records import Bind, check_name
 
     found: dict[str, Bind] = {}
     for value in values:
         source, _, rest = value.partition(":")
-        target, _, mode = rest.partition(":")
-        if not source or not target.startswith("/") or mode not in {"", "ro", "rw"}:
+        target, _, words = rest.partition(":")
+        options = set(filter(None, words.split(",")))
+        if not source or not target.startswith("/") or options - {"ro", "rw", "idmap"}:
             raise click.BadParameter(f"'{value}' is no SRC:DST or SRC:DST:ro with absolute DST")
         target = os.path.normpath(target)
         if target in {"/", "//"} or target in found:
@@ -127,5 +128,8 @@ def volume_value(
                 raise click.BadParameter(
                     f"'{source}' is neither an absolute path nor a volume's name"
                 ) from error
-        found[target] = Bind(source, target, read_only=mode == "ro", volume=volume)
+        found[target] = Bind(
+            source, target, read_only="ro" in options, volume=volume,
+            mapped="idmap" in options and not volume,
+        )  # fmt: skip
     return tuple(found.values())

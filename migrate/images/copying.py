@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from migrate.images.apply import Unpacking
@@ -23,11 +24,12 @@ class Keeping:
     """What of a member is kept.
 
     `owner`: whose everything becomes; None leaves the tar's. `privileges`: set-id bits, devices and
-    extended attributes other than the users'.
+    extended attributes other than the users'. `numbers`: what those ids are here.
     """
 
     owner: tuple[int, int] | None = None
     privileges: bool = True
+    numbers: Callable[[int, int], tuple[int, int]] | None = None
 
 
 class Overlaying(Unpacking):
@@ -56,6 +58,9 @@ class Overlaying(Unpacking):
         keeping = self._keeping
         if keeping.owner is not None:
             member = replace(member, uid=keeping.owner[0], gid=keeping.owner[1])
+        if keeping.numbers:
+            uid, gid = keeping.numbers(member.uid, member.gid)
+            member = replace(member, uid=uid, gid=gid)
         if keeping.privileges:
             return member
         if member.kind in {Kind.CHARACTER, Kind.BLOCK}:

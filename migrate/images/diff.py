@@ -77,9 +77,13 @@ class Packing:
 
     def __init__(
         self, root: int, out: BinaryIO, *, overlay: bool, staged: Staged | None = None,
-        prefix: bytes = b"",
+        prefix: bytes = b"", owner: Callable[[int, int], tuple[int, int]] | None = None,
     ) -> None:  # fmt: skip
-        """`prefix`, a path without a slash at its end, stands before every name."""
+        """`prefix`, a path without a slash at its end, stands before every name.
+
+        `owner` says what ids of the files are told.
+        """
+        self._owner = owner
         self._staged = staged
         self._prefix = prefix
         self._root = root
@@ -184,9 +188,12 @@ class Packing:
             device = (os.major(status.st_rdev), os.minor(status.st_rdev))
         link = os.readlink(entry.name, dir_fd=entry.parent) if kind is Kind.SYMLINK else b""
         suffix = b"/" if kind is Kind.DIRECTORY else b""
+        uid, gid = status.st_uid, status.st_gid
+        if self._owner:
+            uid, gid = self._owner(uid, gid)
         return Member(
             name=entry.path + suffix, kind=kind, mode=stat.S_IMODE(status.st_mode),
-            uid=status.st_uid, gid=status.st_gid, mtime_ns=status.st_mtime_ns, link=link,
+            uid=uid, gid=gid, mtime_ns=status.st_mtime_ns, link=link,
             size=status.st_size if kind is Kind.FILE else 0, device=device,
             xattrs=self._xattrs(entry), literal=entry.name.startswith(WHITEOUT),
         )  # fmt: skip

@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from migrate.images import idmapped
 from migrate.images.diff import Staged, write_layer
 from migrate.images.errors import SnapshotFailed
+from migrate.images.idmapped import IdMap
 from migrate.images.snapshots import UPPER, WORK
 from migrate.kernel.mounts import MNT_DETACH, UMOUNT_NOFOLLOW, mount, unmount
 
@@ -44,7 +46,7 @@ class OverlaySnapshot:
     def prepare(self) -> None:
         """Nothing takes long here."""
 
-    def mount(self) -> None:
+    def mount(self, ids: IdMap | None = None) -> None:
         """Make the directories that are missing, and mount; raises SnapshotFailed.
 
         A new upper takes mode and owner of the topmost layer's root: overlay shows the upper's.
@@ -53,6 +55,9 @@ class OverlaySnapshot:
             raise SnapshotFailed("a root file system needs at least one layer")
         try:
             self._prepare()
+            if ids:
+                self._mount_mapped(ids)
+                return
             with self._options() as options:
                 mount("overlay", self.mount_point, "overlay", 0, options)
         except OSError as error:
@@ -78,6 +83,18 @@ class OverlaySnapshot:
             os.chown(self.upper, status.st_uid, status.st_gid)
             self.upper.chmod(stat.S_IMODE(status.st_mode))
 
+    def _mount_mapped(self, ids: IdMap) -> None:
+        if len(self.lower) > LOWER_LIMIT:
+            raise _too_many(self.lower)
+        tree = idmapped.overlay_tree(
+            self.lower, self.upper.parent, (self.upper.name, self.work.name), PORTABLE, ids,
+            self.mount_point,
+        )  # fmt: skip
+        try:
+            idmapped.attach(tree, self.mount_point)
+        finally:
+            os.close(tree)
+
     @contextlib.contextmanager
     def _options(self) -> Iterator[str]:
         """The option string; by descriptors where paths are too long or hold overlay's own signs.
@@ -90,10 +107,7 @@ class OverlaySnapshot:
             yield options
             return
         if len(paths) > LOWER_LIMIT:
-            raise SnapshotFailed(
-                f"{len(self.lower)} layers are too many for one root file system",
-                mend="squash the image's layers",
-            )
+            raise _too_many(self.lower)
         with contextlib.ExitStack() as stack:
             short = []
             for path in paths:
@@ -115,6 +129,13 @@ def unmount_snapshot(mount_point: Path, *, lazy: bool = False) -> None:
             cause=str(error),
             mend="stop what still uses it (fuser -vm names it), and repeat",
         ) from error
+
+
+def _too_many(lower: Sequence[Path]) -> SnapshotFailed:
+    return SnapshotFailed(
+        f"{len(lower)} layers are too many for one root file system",
+        mend="squash the image's layers",
+    )
 
 
 def _join(paths: list[str]) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 if TYPE_CHECKING:
     from migrate.images.diff import Staged
+    from migrate.images.idmapped import IdMap
 
 UPPER, WORK, TREE = "upper", "work", "tree"
 """Names in the directory of a container's own files; which of them there are says the driver."""
@@ -34,8 +35,11 @@ class Snapshot(Protocol):
     def prepare(self) -> None:
         """Make what takes long and needs the layers alone; raises OSError, DiskFull."""
 
-    def mount(self) -> None:
-        """Make what is missing and make it visible; raises SnapshotFailed, DiskFull."""
+    def mount(self, ids: IdMap | None = None) -> None:
+        """Make what is missing and make it visible, with `ids` to a user namespace.
+
+        Raises SnapshotFailed, DiskFull.
+        """
 
     def unmount(self, *, lazy: bool = False) -> None:
         """Take it away again; harmless if it isn't there. Raises SnapshotFailed."""

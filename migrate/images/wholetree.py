@@ -18,9 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from migrate.images import idmapped
 from migrate.images.apply import is_whiteout
 from migrate.images.diff import Staged, write_layer
 from migrate.images.errors import SnapshotFailed, disk_full_told
+from migrate.images.idmapped import IdMap
 from migrate.images.merged import copy_attributes, copy_merged, copy_one, is_opaque, merged_root
 from migrate.images.overlay import unmount_snapshot
 from migrate.images.rootdir import remove_tree
@@ -47,7 +49,7 @@ class TreeSnapshot:
         """The whole tree."""
         return self.directory / TREE / ROOT
 
-    def mount(self) -> None:
+    def mount(self, ids: IdMap | None = None) -> None:
         """Make the tree if there is none yet, and bind it; raises SnapshotFailed, DiskFull."""
         try:
             self.prepare()
@@ -57,7 +59,14 @@ class TreeSnapshot:
                     lay_over(os.fsencode(upper), os.fsencode(self.own))
                     remove_tree(upper)
             self.mount_point.mkdir(mode=0o700, parents=True, exist_ok=True)
-            mount(str(self.own), self.mount_point, flags=MS_BIND)
+            if ids is None:
+                mount(str(self.own), self.mount_point, flags=MS_BIND)
+                return
+            tree = idmapped.mapped_tree(self.own, ids)
+            try:
+                idmapped.attach(tree, self.mount_point)
+            finally:
+                os.close(tree)
         except OSError as error:
             raise SnapshotFailed(
                 f"the root file system can't be mounted on {self.mount_point}", cause=str(error)

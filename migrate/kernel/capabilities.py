@@ -80,11 +80,14 @@ def mask_of(names: Iterable[str]) -> int:
 
 def effective_mask(pid: int | str = "self") -> int:
     """CapEff of a process."""
+    return sets(pid)["CapEff"]
+
+
+def sets(pid: int | str = "self") -> dict[str, int]:
+    """CapInh, CapPrm, CapEff, CapBnd and CapAmb of a process (proc_pid_status(5)), as bit masks."""
     with open(f"/proc/{pid}/status", "rb") as file:
-        for line in file:
-            if line.startswith(b"CapEff:"):
-                return int(line.split()[1], 16)
-    return 0
+        rows = [line.split() for line in file if line.startswith(b"Cap")]
+    return {name.decode().rstrip(":"): int(mask, 16) for name, mask in rows}
 
 
 def has(name: str) -> bool:

@@ -32,6 +32,23 @@ def create(path: str | os.PathLike[str]) -> None:
         raise
 
 
+def bring_up_loopback(path: str | os.PathLike[str]) -> None:
+    """Set up lo of the bound namespace `path`; by the calling thread, in it for a moment."""
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        there = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            setns(there, CLONE_NEWNET)
+            try:
+                interfaces.bring_up("lo")
+            finally:
+                setns(home, CLONE_NEWNET)
+        finally:
+            os.close(there)
+    finally:
+        os.close(home)
+
+
 def delete(path: str | os.PathLike[str]) -> None:
     """Unbind and remove the file; the namespace ends with its last process."""
     with contextlib.suppress(OSError):

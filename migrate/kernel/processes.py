@@ -14,7 +14,7 @@ from migrate.kernel.libc import (
     syscall,
     syscall_number,
 )
-from migrate.kernel.namespaces import CLONE_FILES
+from migrate.kernel.namespaces import CLONE_FILES, CLONE_PARENT
 
 _SIGACTION_SIZE = 32  # struct sigaction of the kernel, on 64-bit architectures
 
@@ -201,7 +201,9 @@ def fork_into(flags: int) -> int:
     For a process with one thread; the child may not return into its parent's code, and has to undo
     what it inherits of signal handling. Raises OSError.
     """
-    arguments = _CloneArguments(flags=flags, exit_signal=signal.SIGCHLD)
+    # With CLONE_PARENT the signal is that of the caller's own end (clone(2)).
+    at_end = 0 if flags & CLONE_PARENT else signal.SIGCHLD
+    arguments = _CloneArguments(flags=flags, exit_signal=at_end)
     # PyDLL keeps the interpreter's lock, which the child then holds as the parent did.
     raw = ctypes.PyDLL(None, use_errno=True).syscall
     raw.restype = ctypes.c_long

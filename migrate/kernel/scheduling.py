@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import re
 
 from migrate.kernel.libc import libc, oserror, syscall, syscall_number
 
@@ -28,8 +27,7 @@ MEMORY_FLAGS = {
     "MPOL_F_STATIC_NODES": 1 << 15, "MPOL_F_RELATIVE_NODES": 1 << 14,
     "MPOL_F_NUMA_BALANCING": 1 << 13,
 }  # fmt: skip
-NUMBERS = re.compile(r"\d{1,5}(-\d{1,5})?(,\d{1,5}(-\d{1,5})?)*")
-"""A list of processors or memory nodes, as "0-3,7" (cpuset(7), "List format")."""
+_LIST = r"\d{1,5}(-\d{1,5})?(,\d{1,5}(-\d{1,5})?)*"
 _NODES = 1024  # bits of the mask; more than any kernel's MAX_NUMNODES
 _IO_CLASS_SHIFT, _IO_WHO_PROCESS = 13, 1
 _KEYCTL_JOIN_SESSION_KEYRING = 1
@@ -62,9 +60,16 @@ def set_io_priority(kind: int, level: int) -> None:
     syscall("ioprio_set", syscall_number("ioprio_set"), _IO_WHO_PROCESS, 0, value)
 
 
+def is_list(text: str) -> bool:
+    """Whether it is a list of processors or nodes, as "0-3,7" (cpuset(7), "List format")."""
+    import re  # most have none, and it takes long to load
+
+    return re.fullmatch(_LIST, text) is not None
+
+
 def numbers_of(text: str) -> set[int]:
     """The numbers of a list such as "0-3,7"; raises ValueError."""
-    if not NUMBERS.fullmatch(text):
+    if not is_list(text):
         raise ValueError(f"{text!r} is no list of numbers")
     found: set[int] = set()
     for part in text.split(","):

@@ -52,6 +52,7 @@ class Facts(msgspec.Struct, frozen=True):
     xor_pages: bool = False  # a page can be sent as what differs from the one sent before
     networks: bool = False  # it knows networks by name, IPv6, published ports, and --tcp close
     own_network: bool = False  # it puts in what was set in a container's network namespace
+    user_namespaces: bool = False  # it gives containers user namespaces
     terminals: bool = False  # its monitors hold the other ends of containers' terminals
     lsm: str = ""  # which security module confines processes (kernel/lsm.py); "" if not told
     lsm_profiles: tuple[str, ...] = ()  # AppArmor's, that are loaded
@@ -74,8 +75,8 @@ def gather(paths: Paths, tracker: str = choice.AUTO) -> Facts:
         tracking=tracking, no_tracking=complaint, skeleton=skeleton.is_built(), staged_files=True,
         awaits_pages=lazy, lazy=lazy, lazy_criu=chosen is not None and chosen.lazy,
         xor_pages=True, packs=True, images_in_memory=True, eager_pages=True, networks=True,
-        own_network=True, terminals=True, lsm=lsm.module(), lsm_profiles=lsm.loaded_profiles(),
-        clock=time.time(),
+        own_network=True, user_namespaces=True, terminals=True, lsm=lsm.module(),
+        lsm_profiles=lsm.loaded_profiles(), clock=time.time(),
     )  # fmt: skip
 
 

@@ -14,6 +14,10 @@ LAZY = frozenset({"pre-copy", "hybrid", "post-copy"})
 LATE = frozenset({"hybrid", "post-copy"})
 """Those in which some of it is sent after the thaw."""
 RISK = "should this host fail before all memory has followed, the container is lost"
+NOT_FILLED = (
+    "the kernel lets no process of a user namespace be filled in after the thaw (userfaultfd wants "
+    "the host's CAP_SYS_PTRACE)"
+)
 WORTH_ROUNDS = 32 << 20  # bytes
 
 
@@ -27,12 +31,17 @@ class Choice:
 
 
 def choose(
-    wanted: str, status: Status, here: Facts, there: Facts, memory: int, apart: Apart
-) -> Choice:
-    """The mode that was asked for, or the best that both hosts can; `memory` in bytes in use."""
-    late = _against_memory(status, here, there) or lacking_for_late(here, there)
+    wanted: str, status: Status, here: Facts, there: Facts, memory: int, apart: Apart, *,
+    mapped: bool = False,
+) -> Choice:  # fmt: skip
+    """The mode that was asked for, or the best that both hosts can; `memory` in bytes in use.
+
+    `mapped`: the container has a user namespace.
+    """
+    unfilled = NOT_FILLED if mapped else ""
+    late = unfilled or _against_memory(status, here, there) or lacking_for_late(here, there)
     against = {
-        "pre-copy": _against_pre_copy(status, here, there, memory, apart),
+        "pre-copy": unfilled or _against_pre_copy(status, here, there, memory, apart),
         "hybrid": late or apart.beyond_limit(),
         "post-copy": late or apart.beyond_limit(),
         "stop-copy": _against_memory(status, here, there),

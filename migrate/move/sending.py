@@ -76,7 +76,10 @@ class Move(Outgoing):
         in_use = group.memory_bytes() if self.process else 0
         limit = self.record.resources.memory
         apart = sharing.apart(group, limit) if self.process else sharing.Apart()
-        choice = choose(self.wish.mode, status, here, self.there, in_use, apart)
+        choice = choose(
+            self.wish.mode, status, here, self.there, in_use, apart,
+            mapped=bool(self.record.user_namespace),
+        )  # fmt: skip
         mode = self.mode = choice.mode
         self.record = portable(self.paths, self.record)
         state, found = plan.describe_for_plan(
@@ -87,6 +90,7 @@ class Move(Outgoing):
         case = Case(
             mode, here, self.there, memory, apart, self.process, self.wish.tcp, self.wish.address,
             self.record.network, lsm.labels(group.pids()) if self.process else (),
+            mapped=bool(self.record.user_namespace),
         )  # fmt: skip
         answer = self.agent.call(
             "move.check", state=state.encode(), cpu=case.cpu(), mode=mode, timeout=CALL_LIMIT

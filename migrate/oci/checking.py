@@ -6,43 +6,26 @@ specification does not know are ignored, as it demands ("Extensibility").
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable
 from typing import Any
 
-from migrate.kernel.capabilities import NAMES as CAPABILITIES
-from migrate.kernel.capabilities import effective_mask, mask_of
-from migrate.kernel.scheduling import (
-    IO_CLASSES,
-    MEMORY_FLAGS,
-    MEMORY_MODES,
-    NUMBERS,
-    PERSONALITIES,
-    POLICIES,
-    POLICY_FLAGS,
-)
+from migrate.kernel.scheduling import MEMORY_FLAGS, MEMORY_MODES, PERSONALITIES, is_list
 from migrate.oci import netdevices
 from migrate.oci.errors import BadConfig, Unsupported
 from migrate.oci.filesystem import PROPAGATIONS
 from migrate.oci.hooks import KINDS
+from migrate.oci.processcheck import check_process, require
 from migrate.oci.sources import is_bind, is_mapped
 from migrate.runtime.seccomp import notifies
 
 NAMESPACES = ("pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time")
 _REFUSED = ("intelRdt",)
-_IDS = (1 << 32) - 1  # the last one means "no change" (chown(2))
-_RLIMIT = re.compile(r"RLIMIT_[A-Z]+")
 # Namespaced sysctls (config-linux.md, "Sysctl"; ipc_namespaces(7)): prefix -> namespace.
 _SYSCTLS = (
     ("net.", "network"), ("fs.mqueue.", "ipc"), ("kernel.msg", "ipc"), ("kernel.sem", "ipc"),
     ("kernel.shm", "ipc"), ("kernel.domainname", "uts"),
 )  # fmt: skip
-
-
-def _require(condition: Any, cause: str) -> None:
-    if not condition:
-        raise BadConfig("config.json is not valid", cause=cause)
 
 
 def check(spec: Any) -> dict[str, Any]:
@@ -55,103 +38,29 @@ def check(spec: Any) -> dict[str, Any]:
 
 
 def _checked(spec: Any) -> dict[str, Any]:
-    _require(isinstance(spec, dict), "it is no JSON object")
+    require(isinstance(spec, dict), "it is no JSON object")
     _check_version(spec.get("ociVersion"))
-    _require(isinstance(spec.get("root"), dict), "root is missing (config.md, Root)")
-    _require(isinstance(spec["root"].get("path"), str), "root.path is missing")
+    require(isinstance(spec.get("root"), dict), "root is missing (config.md, Root)")
+    require(isinstance(spec["root"].get("path"), str), "root.path is missing")
     for name in ("vm", "windows", "solaris", "zos"):
         if spec.get(name):
             raise Unsupported(f"config.json: {name} is for another platform")
     check_process(spec.get("process"))
     linux = spec.get("linux") or {}
-    _require(isinstance(linux, dict), "linux is no object")
+    require(isinstance(linux, dict), "linux is no object")
     _check_mounts(spec.get("mounts") or [], linux)
     _check_hooks(spec.get("hooks") or {})
     _check_linux(linux)
     kinds = _check_namespaces(linux)
     for name in ("hostname", "domainname"):
-        _require("uts" in kinds or not spec.get(name), f"{name} needs a uts namespace")
+        require("uts" in kinds or not spec.get(name), f"{name} needs a uts namespace")
     return dict(spec)
 
 
 def _check_version(version: Any) -> None:
-    _require(isinstance(version, str), "ociVersion is missing")
+    require(isinstance(version, str), "ociVersion is missing")
     if not re.fullmatch(r"1\.\d+\.\d+.*", version):
         raise Unsupported(f"ociVersion {version} is not supported", cause="this knows 1.x")
-
-
-def check_process(process: Any) -> None:
-    """Raise BadConfig or Unsupported unless `process` can be carried out."""
-    _require(isinstance(process, dict), "process is missing (config.md, Process)")
-    arguments = process.get("args")
-    _require(arguments and _are_texts(arguments), "process.args is no list of strings")
-    _require(str(process.get("cwd", "")).startswith("/"), "process.cwd is not an absolute path")
-    _require(_are_texts(process.get("env") or []), "process.env is no list of strings")
-    _check_user(process.get("user") or {})
-    for names in (process.get("capabilities") or {}).values():
-        _require(_are_texts(names or []), "process.capabilities are no lists of strings")
-    _check_limits(process.get("rlimits") or [])
-    for name, value in (process.get("execCPUAffinity") or {}).items():
-        known = name in {"initial", "final"}
-        _require(
-            not known or NUMBERS.fullmatch(value), f"execCPUAffinity.{name} is no list of CPUs"
-        )
-    if (process.get("apparmorProfile") or "unconfined") != "unconfined" and not os.path.isdir(
-        "/sys/kernel/security/apparmor"
-    ):
-        raise Unsupported("process.apparmorProfile: this host has no AppArmor")
-    if process.get("selinuxLabel"):
-        raise Unsupported("process.selinuxLabel: SELinux is not supported")
-    _check_scheduling(process)
-
-
-def take_out_capabilities(process: dict[str, Any]) -> list[str]:
-    """Those that can't be granted, taken out of `process` (config.md: a warning, and no error)."""
-    sets = process.get("capabilities") or {}
-    wanted = {name for names in sets.values() for name in names or []}
-    own = effective_mask()
-    refused = {n for n in wanted if n not in CAPABILITIES or not mask_of([n]) & own}
-    if refused:
-        process["capabilities"] = {
-            kind: [name for name in names or [] if name not in refused]
-            for kind, names in sets.items()
-        }
-    return sorted(refused)
-
-
-def _are_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(type(entry) is str for entry in value)
-
-
-def _check_user(user: Any) -> None:
-    _require(isinstance(user, dict), "process.user is no object")
-    numbers = [user.get(name) or 0 for name in ("uid", "gid", "umask")]
-    for number in (*numbers, *(user.get("additionalGids") or [])):
-        _require(
-            type(number) is int and 0 <= number < _IDS, f"process.user: {number!r} is no id or mask"
-        )
-
-
-def _check_scheduling(process: dict[str, Any]) -> None:
-    scheduler = process.get("scheduler") or {}
-    _require(not scheduler or scheduler.get("policy") in POLICIES, "scheduler.policy is not known")
-    unknown = set(scheduler.get("flags") or []) - set(POLICY_FLAGS)
-    _require(not unknown, f"scheduler.flags: {', '.join(map(str, unknown))} not known")
-    priority = process.get("ioPriority") or {}
-    _require(not priority or priority.get("class") in IO_CLASSES, "ioPriority.class is not known")
-
-
-def _check_limits(limits: Iterable[dict[str, Any]]) -> None:
-    import resource
-
-    seen = set()
-    for entry in limits:
-        name = str(entry.get("type"))
-        known = _RLIMIT.fullmatch(name) and hasattr(resource, name)
-        _require(known, f"rlimit {name} is not known")
-        _require(name not in seen, f"rlimit {name} is there twice")
-        seen.add(name)
-        _require(entry["soft"] <= entry["hard"], f"rlimit {name}: soft is above hard")
 
 
 def _refuse(holder: dict[str, Any], names: Iterable[str], where: str) -> None:
@@ -162,9 +71,9 @@ def _refuse(holder: dict[str, Any], names: Iterable[str], where: str) -> None:
 
 def _check_mounts(entries: list[Any], linux: dict[str, Any]) -> None:
     for entry in entries:
-        _require(isinstance(entry, dict), "a mount is no object")
+        require(isinstance(entry, dict), "a mount is no object")
         place = entry.get("destination")
-        _require(isinstance(place, str) and place, "a mount has no destination")
+        require(isinstance(place, str) and place, "a mount has no destination")
         if is_mapped(entry):
             _check_id_maps(entry, f"mount of {place}", linux)
 
@@ -172,8 +81,8 @@ def _check_mounts(entries: list[Any], linux: dict[str, Any]) -> None:
 def _check_id_maps(entry: dict[str, Any], name: str, linux: dict[str, Any]) -> None:
     kinds = [e.get("type") for e in linux.get("namespaces") or []]
     given = [bool(entry.get(key)) for key in ("uidMappings", "gidMappings")]
-    _require(given[0] == given[1], f"{name}: uidMappings and gidMappings go together")
-    _require(
+    require(given[0] == given[1], f"{name}: uidMappings and gidMappings go together")
+    require(
         all(given) or "user" in kinds,
         f"{name}: idmap without mappings needs a user namespace of the container",
     )
@@ -185,58 +94,58 @@ def _check_hooks(hooks: dict[str, Any]) -> None:
     for kind in KINDS:
         for entry in hooks.get(kind) or []:
             path = str(entry.get("path", ""))
-            _require(path.startswith("/"), f"a {kind} hook's path is not absolute")
+            require(path.startswith("/"), f"a {kind} hook's path is not absolute")
             timeout = entry.get("timeout")
-            _require(timeout is None or timeout > 0, f"the {kind} hook {path}: timeout is not > 0")
+            require(timeout is None or timeout > 0, f"the {kind} hook {path}: timeout is not > 0")
 
 
 def _check_linux(linux: dict[str, Any]) -> None:
     _refuse(linux, _REFUSED, "linux")
     if policy := linux.get("memoryPolicy"):
-        _require(policy.get("mode") in MEMORY_MODES, "memoryPolicy.mode is not known")
-        _require(set(policy.get("flags") or []) <= set(MEMORY_FLAGS), "memoryPolicy.flags: unknown")
+        require(policy.get("mode") in MEMORY_MODES, "memoryPolicy.mode is not known")
+        require(set(policy.get("flags") or []) <= set(MEMORY_FLAGS), "memoryPolicy.flags: unknown")
         nodes = policy.get("nodes")
-        _require(not nodes or NUMBERS.fullmatch(nodes), "memoryPolicy.nodes is no list of nodes")
+        require(not nodes or is_list(nodes), "memoryPolicy.nodes is no list of nodes")
     if linux.get("mountLabel"):
         raise Unsupported("config.json: linux.mountLabel: SELinux is not supported")
     wanted = linux.get("rootfsPropagation") or ""
-    _require(not wanted or wanted in PROPAGATIONS, f"rootfsPropagation {wanted} is not known")
+    require(not wanted or wanted in PROPAGATIONS, f"rootfsPropagation {wanted} is not known")
     _check_listener(linux.get("seccomp") or {})
     for entry in linux.get("devices") or []:
-        _require(str(entry.get("path", "")).startswith("/"), "a device has no absolute path")
-        _require(entry.get("type") in {"c", "b", "u", "p"}, f"{entry['path']}: bad device type")
+        require(str(entry.get("path", "")).startswith("/"), "a device has no absolute path")
+        require(entry.get("type") in {"c", "b", "u", "p"}, f"{entry['path']}: bad device type")
     if personality := linux.get("personality"):
-        _require(personality.get("domain") in PERSONALITIES, "personality.domain is not known")
+        require(personality.get("domain") in PERSONALITIES, "personality.domain is not known")
         _refuse(personality, ("flags",), "linux.personality")
 
 
 def _check_listener(seccomp: dict[str, Any]) -> None:
     path = str(seccomp.get("listenerPath") or "")
-    _require(
+    require(
         path or not seccomp.get("listenerMetadata"), "seccomp.listenerMetadata needs listenerPath"
     )
     for entry in seccomp.get("syscalls") or []:
-        _require(entry.get("names"), "seccomp.syscalls: an entry has no names")
+        require(entry.get("names"), "seccomp.syscalls: an entry has no names")
     if notifies(seccomp):
-        _require(path.startswith("/"), "SCMP_ACT_NOTIFY needs an absolute seccomp.listenerPath")
+        require(path.startswith("/"), "SCMP_ACT_NOTIFY needs an absolute seccomp.listenerPath")
 
 
 def _check_namespaces(linux: dict[str, Any]) -> set[str]:
     entries = linux.get("namespaces") or []
     kinds = [entry.get("type") for entry in entries]
     for kind in kinds:
-        _require(kind in NAMESPACES, f"there is no namespace of type {kind}")
-        _require(kinds.count(kind) == 1, f"two namespaces of type {kind}")
+        require(kind in NAMESPACES, f"there is no namespace of type {kind}")
+        require(kinds.count(kind) == 1, f"two namespaces of type {kind}")
     for entry in entries:
         path = entry.get("path")
-        _require(not path or str(path).startswith("/"), f"{path} is not absolute")
+        require(not path or str(path).startswith("/"), f"{path} is not absolute")
     if "mount" not in kinds:
         raise Unsupported("a container without a mount namespace is not supported")
     own = {entry["type"] for entry in entries if not entry.get("path")}
     mapped = linux.get("uidMappings") or linux.get("gidMappings")
-    _require("user" in kinds or not mapped, "uidMappings need a user namespace")
-    _require("user" not in own or mapped, "a new user namespace needs uidMappings, gidMappings")
-    _require("time" in own or not linux.get("timeOffsets"), "timeOffsets need a time namespace")
+    require("user" in kinds or not mapped, "uidMappings need a user namespace")
+    require("user" not in own or mapped, "a new user namespace needs uidMappings, gidMappings")
+    require("time" in own or not linux.get("timeOffsets"), "timeOffsets need a time namespace")
     netdevices.check(linux.get("netDevices"), set(kinds))
     for name in linux.get("sysctl") or {}:
         _check_sysctl(str(name), set(kinds))
@@ -246,9 +155,9 @@ def _check_namespaces(linux: dict[str, Any]) -> set[str]:
 def _check_sysctl(name: str, kinds: set[str]) -> None:
     """Only what belongs to a namespace of the container may be set: the rest is the host's."""
     dotted = name.replace("/", ".")
-    _require(".." not in dotted and not dotted.startswith("."), f"bad sysctl {name}")
+    require(".." not in dotted and not dotted.startswith("."), f"bad sysctl {name}")
     for prefix, kind in _SYSCTLS:
         if dotted.startswith(prefix):
-            _require(kind in kinds, f"sysctl {name} needs a {kind} namespace")
+            require(kind in kinds, f"sysctl {name} needs a {kind} namespace")
             return
     raise BadConfig("config.json is not valid", cause=f"sysctl {name} is not in a namespace")

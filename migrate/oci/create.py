@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from migrate.oci import groups, notify, records
-from migrate.oci.checking import check, take_out_capabilities
+from migrate.oci.checking import check
 from migrate.oci.errorlog import warn_of_capabilities
 from migrate.oci.errors import BadConfig, BadUsage, NotAllowedNow
 from migrate.oci.hooks import run_hooks
@@ -23,9 +23,10 @@ from migrate.oci.launching import launch
 from migrate.oci.listener import listener_of
 from migrate.oci.main import SPEC_VERSION
 from migrate.oci.netdevices import move
+from migrate.oci.processcheck import take_out_capabilities
 from migrate.oci.records import Container
 from migrate.oci.sources import opened
-from migrate.oci.streams import listening, written_pid
+from migrate.oci.streams import connected, listening, written_pid
 from migrate.runtime import seccomp
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.paths import Paths
@@ -43,7 +44,7 @@ def create(settings: dict[str, Any], values: dict[str, Any], words: list[str]) -
     with contextlib.ExitStack() as stack:
         console = None
         if values["console_socket"]:
-            console = stack.enter_context(connected(values["console_socket"]))
+            console = stack.enter_context(contextlib.closing(connected(values["console_socket"])))
         make(settings, values, words[0], spec, console)
 
 
@@ -60,17 +61,6 @@ def load_config(bundle: str) -> dict[str, Any]:
         raise BadConfig(f"can't read {path}", cause=str(error)) from error
     except (TypeError, KeyError, AttributeError) as error:
         raise BadConfig(f"{path} is not valid", cause=repr(error)) from error
-
-
-def connected(path: str) -> socket.socket:
-    """A connection to the console socket; raises BadUsage."""
-    channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        channel.connect(path)
-    except OSError as error:
-        channel.close()
-        raise BadUsage(f"can't reach the console socket {path}", cause=str(error)) from error
-    return channel
 
 
 def make(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 
-_ALONE = frozenset({"state", "list", "kill", "start", "pause", "resume"})
+_ALONE = frozenset({"state", "list", "kill", "start", "pause", "resume", "exec"})
 """Commands that need nothing but the standard library and ourselves."""
 _OTHERS = frozenset({
-    "create", "run", "delete", "exec", "ps", "spec", "features", "events", "update", "checkpoint",
+    "create", "run", "delete", "ps", "spec", "features", "events", "update", "checkpoint",
     "restore",
 })  # fmt: skip
 

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import signal
-import socket
-from collections.abc import Callable
-from typing import Any, NoReturn
 
 from migrate.errors import MigrateError
+from migrate.kernel.bare import contextlib, json, signal, socket
 from migrate.kernel.namespaces import FLAG_OF_NAME, namespace_id, setns
 from migrate.kernel.processes import default_signals, set_child_subreaper, set_dumpable
 from migrate.kernel.scheduling import numbers_of
-from migrate.oci import groups, records
-from migrate.oci.checking import check_process, take_out_capabilities
-from migrate.oci.create import connected
-from migrate.oci.errorlog import warn_of_capabilities
+from migrate.oci import records
+from migrate.oci.attached import passing_signals, relay_terminal, wait_for
 from migrate.oci.errors import BadConfig, BadUsage, ExecFailed, Unsupported
-from migrate.oci.foreground import passing_signals, relay_terminal, wait_for
-from migrate.oci.init import console_size
-from migrate.oci.listener import listener_of
+from migrate.oci.joinedgroups import directories
 from migrate.oci.main import Ended
+from migrate.oci.processcheck import check_process, take_out_capabilities
 from migrate.oci.program import Program, in_words, no_more_imports
-from migrate.oci.streams import written_pid
-from migrate.runtime import seccomp
-from migrate.runtime.terminal import take_terminal, window_size
+from migrate.oci.streams import connected, console_size, written_pid
+
+TYPE_CHECKING = False  # `typing` takes longer to load than all that is needed here
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, NoReturn
 
 _PACKET = 65536
 _ORDER = ("ipc", "uts", "net", "pid", "cgroup", "time", "mnt")
@@ -52,17 +47,33 @@ def _execute(settings: dict[str, Any], values: dict[str, Any], words: list[str])
     spec = container.config
     process = _process(spec, values, words[1:])
     check_process(process)
-    warn_of_capabilities(settings, take_out_capabilities(process))
+    if refused := take_out_capabilities(process):
+        from migrate.oci.errorlog import warn_of_capabilities
+
+        warn_of_capabilities(settings, refused)
     if values["console_socket"] and not process.get("terminal"):
         raise BadUsage("--console-socket needs --tty, or process.terminal to be true")
     if process.get("terminal") and values["detach"] and not values["console_socket"]:
         raise BadUsage("cannot allocate tty without --console-socket", cause="--detach was given")
-    joined = groups.join(container.state, values["cgroup"])
-    wanted = (spec.get("linux") or {}).get("seccomp")
-    compiled = (seccomp.compile_filter(wanted), seccomp.flags_of(wanted)) if wanted else (b"", 0)
-    listener = listener_of(spec, container.describe())
-    program = Program(process, spec.get("linux") or {}, compiled, values["preserve_fds"], listener)
-    raise Ended(_run(container, values, program, joined))
+    joined = directories(container.state, values["cgroup"])
+    raise Ended(_run(container, values, _program(container, spec, process, values), joined))
+
+
+def _program(
+    container: records.Container, spec: dict[str, Any], process: dict[str, Any],
+    values: dict[str, Any],
+) -> Program:  # fmt: skip
+    linux = spec.get("linux") or {}
+    compiled, listener = (b"", 0), None
+    if wanted := linux.get("seccomp"):
+        from migrate.oci.listener import listener_of
+        from migrate.runtime import seccomp
+
+        compiled = seccomp.compile_filter(wanted), seccomp.flags_of(wanted)
+        listener = listener_of(spec, container.describe())
+    if process.get("terminal"):
+        from migrate.runtime import terminal  # noqa: F401 -- nothing can be loaded inside
+    return Program(process, linux, compiled, values["preserve_fds"], listener)
 
 
 def _run(
@@ -70,24 +81,25 @@ def _run(
 ) -> int:
     if not values["detach"]:
         set_child_subreaper()
-    with contextlib.ExitStack() as stack:
-        ours: socket.socket | None = None
-        console: socket.socket | None = None
-        if values["console_socket"]:
-            console = stack.enter_context(connected(values["console_socket"]))
-        elif program.process.get("terminal"):
-            ours, console = socket.socketpair()
+    ours: socket.socket | None = None
+    console: socket.socket | None = None
+    if values["console_socket"]:
+        console = connected(values["console_socket"])
+    elif program.process.get("terminal"):
+        ours, console = socket.socketpair()
+    try:
         pid = _launch(container, program, joined, console)
-        if values["pid_file"]:
-            written_pid(values["pid_file"], pid)
-        if values["detach"]:
-            return 0
-        if ours and console:
+    finally:
+        if console:
             console.close()
-        with passing_signals(pid):
-            if ours:
-                relay_terminal(ours, pid)
-            return wait_for(pid)
+    if values["pid_file"]:
+        written_pid(values["pid_file"], pid)
+    if values["detach"]:
+        return 0
+    with passing_signals(pid):
+        if ours:
+            relay_terminal(ours, pid)
+        return wait_for(pid)
 
 
 def _process(spec: dict[str, Any], values: dict[str, Any], words: list[str]) -> dict[str, Any]:
@@ -261,6 +273,8 @@ def _be_program(
         channel.send(json.dumps({"step": "seccomp", "error": in_words(error)}).encode())
 
     if console:
+        from migrate.runtime.terminal import take_terminal, window_size
+
         take_terminal(console, console_size(program.process) or window_size())
         console.close()
         os.fchown(0, (program.process.get("user") or {}).get("uid", 0), -1)

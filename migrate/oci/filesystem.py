@@ -63,17 +63,10 @@ def enter(
 
 
 def _root(directory: str, tree: int) -> int:
-    """A descriptor of the root file system, which is a mount point now.
-
-    One that was opened before lies on our own root: nobody has to be able to reach its directory.
-    """
+    """A descriptor of the root file system, which is a mount point now."""
     if tree < 0:
         mounts.mount(directory, directory, flags=mounts.MS_BIND | mounts.MS_REC)
-        return os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    place = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    mounts.attach_tree(tree, place)
-    os.close(place)
-    return os.dup(tree)
+    return rootfs.open_root(directory, tree)
 
 
 def set_propagation(linux: dict[str, Any]) -> None:
@@ -184,25 +177,14 @@ def _mount_groups(root: int, entry: dict[str, Any], groups: Groups) -> None:
 
 def make_devices(root: int, wanted: list[dict[str, Any]]) -> None:
     """The default devices, those of `linux.devices`, and the links of /dev."""
-    try:
-        rootfs.make_devices(root)
-    except PermissionError:  # in a user namespace nobody makes devices: the host's are bound
-        for name, _major, _minor in rootfs.DEVICES:
-            _bind_device(root, f"/dev/{name}", f"/dev/{name}")
-        rootfs.make_links(root)
+    rootfs.make_devices(root)
     for entry in wanted:
         if entry["path"] == "/dev/ptmx":  # always that of the container's own devpts
             continue
         try:
             _make_device(root, entry)
         except PermissionError:
-            _bind_device(root, entry["path"], entry["path"])
-
-
-def _bind_device(root: int, source: str, place: str) -> None:
-    os.close(rootfs.make_place(root, place, directory=False))
-    with _below(root, place) as target:
-        mounts.mount(source, target, flags=mounts.MS_BIND)
+            rootfs.bind_device(root, entry["path"])
 
 
 def _make_device(root: int, entry: dict[str, Any]) -> None:

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import socket
-from collections.abc import Iterator
 from typing import Any
 
 from migrate.kernel.processes import set_child_subreaper
 from migrate.oci import notify, records
+from migrate.oci.attached import passing_signals, relay_terminal, wait_for
 from migrate.oci.create import create, load_config, make
 from migrate.oci.delete import remove
 from migrate.oci.errors import BadUsage
 from migrate.oci.main import Ended
 from migrate.oci.start import released, start
-from migrate.runtime.terminal import receive_terminal, relay, window_size
-
-_NOT_PASSED = {signal.SIGCHLD, signal.SIGKILL, signal.SIGSTOP, signal.SIGURG, signal.SIGPIPE,
-               signal.SIGWINCH, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}  # fmt: skip
+from migrate.runtime.terminal import window_size
 
 
 def run(settings: dict[str, Any], values: dict[str, Any], words: list[str]) -> None:
@@ -84,41 +79,3 @@ def _size_of_ours(process: dict[str, Any]) -> None:
     if size and not process.get("consoleSize"):
         height, width, _x, _y = struct.unpack("HHHH", size)
         process["consoleSize"] = {"height": height, "width": width}
-
-
-def relay_terminal(channel: socket.socket, pid: int) -> None:
-    """Join our standard streams with the terminal whose other end comes over `channel`."""
-    master = receive_terminal(channel)
-    channel.close()
-    if master is not None:
-        ended = os.pidfd_open(pid)
-        relay(master, ended)
-        os.close(ended)
-
-
-def wait_for(pid: int) -> int:
-    """Reap children until `pid` has ended; its exit status (128 + n for signal n)."""
-    while True:
-        ended, status = os.waitpid(-1, 0)
-        if ended == pid:
-            code = os.waitstatus_to_exitcode(status)
-            return 128 - code if code < 0 else code
-
-
-@contextlib.contextmanager
-def passing_signals(pid: int) -> Iterator[None]:
-    """Signals that come to us go on to `pid`."""
-
-    def forward(number: int, _frame: object) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
-
-    previous = {}
-    for number in signal.valid_signals() - _NOT_PASSED:
-        with contextlib.suppress(OSError, ValueError):
-            previous[number] = signal.signal(number, forward)
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler or signal.SIG_DFL)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -165,19 +164,4 @@ def to_mount(group: ControlGroup) -> Groups:
              for root in dict.fromkeys(layout.v1.values())]  # fmt: skip
     if layout.v2:
         found.append((layout.v2.name, str(layout.v2 / group.parent / group.name)))
-    return found
-
-
-def join(state: dict[str, Any], below: list[str]) -> list[str]:
-    """The directories that `exec` joins; `below` as in its --cgroup. Raises CgroupFailed."""
-    found = [*map(str, of_state(state).directories), *state["cgroup"].get("also", [])]
-    for word in below:
-        controllers, _, path = word.rpartition(":")
-        wanted = set(controllers.split(",")) if controllers else None
-        for number, directory in enumerate(found):
-            name = Path(directory[: directory.index(state["cgroup"]["parent"])]).name
-            if wanted is None or wanted & set(name.split(",")):
-                found[number] = os.path.normpath(f"{directory}/{path.lstrip('/')}")
-                if not found[number].startswith(directory) or not os.path.isdir(found[number]):
-                    raise CgroupFailed(f"there is no control group {word} in the container")
     return found

@@ -14,7 +14,6 @@ import json
 import os
 import signal
 import socket
-import struct
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -27,6 +26,7 @@ from migrate.oci.hooks import run_hooks
 from migrate.oci.listener import Listener
 from migrate.oci.program import Program, in_words, no_more_imports
 from migrate.oci.sources import Trees
+from migrate.oci.streams import console_size
 from migrate.runtime import rootfs
 from migrate.runtime.terminal import take_terminal
 
@@ -163,11 +163,3 @@ def _take_terminal(process: dict[str, Any], console: socket.socket | None) -> No
     console.close()
     os.fchown(0, process.get("user", {}).get("uid", 0), -1)
     rootfs.bind_console()
-
-
-def console_size(process: dict[str, Any]) -> bytes:
-    """`process.consoleSize` as a struct winsize; empty where there is none."""
-    size = process.get("consoleSize") or {}
-    if not size:
-        return b""
-    return struct.pack("HHHH", size.get("height", 0), size.get("width", 0), 0, 0)

@@ -5,21 +5,24 @@ Shared by a container's first process and by `exec`.
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import stat
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, NoReturn
 
 from migrate.errors import MigrateError
 from migrate.kernel import procfiles, scheduling
-from migrate.oci.listener import Listener, load
-from migrate.runtime import privileges, seccomp
+from migrate.kernel.bare import contextlib
+from migrate.runtime import privileges
 from migrate.runtime.users import look_up
 from migrate.runtime.usual import DEFAULT_PATH
+
+TYPE_CHECKING = False  # `typing` takes longer to load than all that is needed here
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, NoReturn
+
+    from migrate.oci.listener import Listener
 
 _HIGHEST = 1 << 20
 _NULL = os.makedev(1, 3)  # Documentation/admin-guide/devices.txt
@@ -111,7 +114,7 @@ class Program:
 
     def _home(self) -> str:
         with contextlib.suppress(MigrateError, OSError):
-            return look_up(Path("/"), str(self._user.get("uid", 0))).home
+            return look_up("/", str(self._user.get("uid", 0))).home
         return "/"
 
     def execute(self, tell: Callable[[Exception], None], kept: int) -> NoReturn:
@@ -137,7 +140,12 @@ class Program:
         os.execve(self.path, arguments, environment)
 
     def _load_filter(self, tell: Callable[[Exception], None]) -> None:
+        # Both are loaded: by who has compiled the filter, and has connected.
+        from migrate.runtime import seccomp
+
         if self.listener:
+            from migrate.oci.listener import load
+
             load(self._filter, self._filter_flags, self.listener, tell)
         else:
             seccomp.load(self._filter, self._filter_flags)

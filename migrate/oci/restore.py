@@ -15,15 +15,15 @@ from migrate.kernel import mounts
 from migrate.kernel.namespaces import CLONE_NEWCGROUP, CLONE_NEWNS, setns, unshare
 from migrate.kernel.processes import set_child_subreaper
 from migrate.oci import external, groups, images, notify, records
-from migrate.oci.create import claim, connected, load_config, settle
+from migrate.oci.attached import passing_signals, relay_terminal, wait_for
+from migrate.oci.create import claim, load_config, settle
 from migrate.oci.delete import remove
 from migrate.oci.errors import BadImage, BadUsage, HookFailed, Unsupported
-from migrate.oci.foreground import passing_signals, relay_terminal, wait_for
 from migrate.oci.hooks import run_hooks
 from migrate.oci.main import Ended
 from migrate.oci.records import Container
 from migrate.oci.requests import ask, environment, options_of
-from migrate.oci.streams import written_pid
+from migrate.oci.streams import connected, written_pid
 from migrate.runtime.cgroups.group import ControlGroup
 
 LOG = "restore.log"
@@ -48,7 +48,7 @@ def restore(settings: dict[str, Any], values: dict[str, Any], words: list[str]) 
         ours: socket.socket | None = None
         console: socket.socket | None = None
         if values["console_socket"]:
-            console = stack.enter_context(connected(values["console_socket"]))
+            console = stack.enter_context(contextlib.closing(connected(values["console_socket"])))
         elif terminal:
             ours, console = socket.socketpair()
         container = _restored(settings, values, words[0], spec, description, console)

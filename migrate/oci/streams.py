@@ -1,9 +1,15 @@
-"""What the caller passes to a container's process: descriptors; and pid files that it wants."""
+"""What the caller passes to a process: descriptors, a console socket; and its pid file."""
 
 from __future__ import annotations
 
 import os
-from typing import Any
+
+from migrate.kernel.bare import socket
+from migrate.oci.errors import BadUsage
+
+TYPE_CHECKING = False  # `typing` takes longer to load than all that is needed here
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def listening(process: dict[str, Any]) -> int:
@@ -28,3 +34,24 @@ def written_pid(path: str, pid: int) -> None:
     with os.fdopen(descriptor, "w") as file:
         file.write(str(pid))
     os.rename(temporary, path)
+
+
+def connected(path: str) -> socket.socket:
+    """A connection to the console socket; raises BadUsage."""
+    channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        channel.connect(path)
+    except OSError as error:
+        channel.close()
+        raise BadUsage(f"can't reach the console socket {path}", cause=str(error)) from error
+    return channel
+
+
+def console_size(process: dict[str, Any]) -> bytes:
+    """`process.consoleSize` as a struct winsize; empty where there is none."""
+    size = process.get("consoleSize") or {}
+    if not size:
+        return b""
+    import struct
+
+    return struct.pack("HHHH", size.get("height", 0), size.get("width", 0), 0, 0)

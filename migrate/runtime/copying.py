@@ -24,11 +24,13 @@ from migrate.kernel.files import (
     openat2,
 )
 from migrate.kernel.namespaces import CLONE_NEWNS, unshare
+from migrate.kernel.userns import acting_as
 from migrate.runtime import records
+from migrate.runtime.lifecycle.create import prepare_user_namespace
 from migrate.runtime.paths import Paths
-from migrate.runtime.records import Record
+from migrate.runtime.records import Record, UserNamespace
 from migrate.runtime.status import process_of_container, require
-from migrate.runtime.storage import bind_source, mount_rootfs
+from migrate.runtime.storage import bind_tree, mount_rootfs
 
 _IN_ROOT = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
 Count = Callable[[int], None]
@@ -37,11 +39,15 @@ Count = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Place:
-    """A path below an open root; `inside` a container, no link leads out of it."""
+    """A path below an open root; `inside` a container, no link leads out of it.
+
+    `ids`: of a user namespace through whose maps its files are seen.
+    """
 
     root: int
     path: str
     inside: bool
+    ids: UserNamespace = UserNamespace()  # noqa: RUF009 -- frozen
 
     def open(self, path: str, flags: int) -> int:
         """An O_PATH descriptor; raises OSError."""
@@ -86,12 +92,13 @@ def container_place(paths: Paths, record: Record, path: str) -> Iterator[Place]:
             require(paths, record, "stopped")
             _mount_apart(paths, record)
             root = stack.enter_context(directory_descriptor(own.rootfs))
-        yield Place(root, path, inside=True)
+        yield Place(root, path, inside=True, ids=record.user_namespace)
 
 
 def _mount_apart(paths: Paths, record: Record) -> None:
     unshare(CLONE_NEWNS)
     mounts.mount("", "/", flags=mounts.MS_REC | mounts.MS_PRIVATE)
+    prepare_user_namespace(paths, record)
     mount_rootfs(paths, record)
     root = paths.container(record.identifier).rootfs
     for bind in sorted(record.binds, key=lambda bind: len(bind.target)):
@@ -101,8 +108,9 @@ def _mount_apart(paths: Paths, record: Record) -> None:
             except FileNotFoundError:
                 continue  # it has never been started
         try:
-            source = str(bind_source(paths, bind))
-            mounts.mount(source, f"/proc/self/fd/{there}", flags=mounts.MS_BIND | mounts.MS_REC)
+            tree = bind_tree(paths, record, bind)
+            mounts.attach_tree(tree, there)
+            os.close(tree)
             if bind.read_only:
                 with directory_descriptor(root) as descriptor:
                     over = openat2(descriptor, bind.target.lstrip("/"), os.O_PATH, resolve=_IN_ROOT)
@@ -122,7 +130,7 @@ def copy(source: Place, target: Place, *, archive: bool, follow: bool, count: Co
         beneath, called = _destination(source, target, name, is_directory)
 
         def write(out: BinaryIO) -> None:
-            packing = Packing(directory, out, overlay=False, prefix=called)
+            packing = Packing(directory, out, overlay=False, prefix=called, owner=source.ids.inside)
             packing.run() if is_directory else packing.run_one(os.fsencode(name))
 
         with _told(source), piped(write) as stream:
@@ -133,7 +141,7 @@ def pack(source: Place, out: BinaryIO, *, follow: bool) -> None:
     """Write a tar of the source to `out`; raises CopyFailed, and OSError of `out`."""
     with _found(source, follow) as (directory, name, is_directory), _told(source):
         called = b"" if _contents_only(source) else os.fsencode(name)
-        packing = Packing(directory, out, overlay=False, prefix=called)
+        packing = Packing(directory, out, overlay=False, prefix=called, owner=source.ids.inside)
         packing.run() if is_directory else packing.run_one(os.fsencode(name))
 
 
@@ -145,7 +153,7 @@ def unpack(stream: BinaryIO, target: Place, *, count: Count) -> None:
     if target.kind(target.path) != stat.S_IFDIR:
         raise CopyFailed(f"{target.path} is no directory", mend="make it first")
     counted = CountingReader(decompressed(stream), count)
-    _lay(counted, target, target.path, Keeping())
+    _lay(counted, target, target.path, Keeping(numbers=target.ids.outside))
 
 
 def _lay(stream: CountingReader, target: Place, beneath: str, keeping: Keeping) -> None:
@@ -153,6 +161,8 @@ def _lay(stream: CountingReader, target: Place, beneath: str, keeping: Keeping) 
     with contextlib.ExitStack() as stack:
         stack.enter_context(disk_full_told(Path(target.path)))
         if target.inside:
+            if target.ids:  # who makes a file there has to be somebody there
+                stack.enter_context(acting_as(*target.ids.root))
             root = stack.enter_context(RootDirectory(target.root, clamp=True))
             parts = [part for part in os.fsencode(beneath).split(b"/") if part not in {b"", b"."}]
         else:
@@ -164,9 +174,9 @@ def _lay(stream: CountingReader, target: Place, beneath: str, keeping: Keeping) 
 
 def _keeping(target: Place, archive: bool) -> Keeping:
     if archive:
-        return Keeping()
+        return Keeping(numbers=target.ids.outside)
     if target.inside:
-        return Keeping(owner=(0, 0))
+        return Keeping(owner=(0, 0), numbers=target.ids.outside)
     return Keeping(owner=(os.getuid(), os.getgid()), privileges=False)
 
 

@@ -1,4 +1,4 @@
-"""What can go wrong with containers on this host (codes 31-33, 35-49, 64 and 14)."""
+"""What can go wrong with containers on this host (codes 31-33, 35-49, 64, 193 and 14)."""
 
 from __future__ import annotations
 
@@ -61,6 +61,12 @@ class AddressTaken(MigrateError):
 
     code = 43
     mend = "choose another address with --ip, or remove what holds it"
+
+
+class IdsUnfit(MigrateError):
+    """The ids of a container's user namespace are taken on a host, or can't be mapped there."""
+
+    code = 193
 
 
 class NetworkUnknown(MigrateError):

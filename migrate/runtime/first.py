@@ -26,6 +26,10 @@ _UNSHARED = {
 }  # fmt: skip
 
 
+def _door(directory: str) -> int:
+    return os.open(f"{directory}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
+
+
 def be_first(
     launch: dict[str, Any], streams: tuple[int, int, int], console: socket.socket | None,
     report: int,
@@ -36,9 +40,9 @@ def be_first(
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         step = "control group"
-        for directory in launch["cgroups"]:
-            with open(f"{directory}/cgroup.procs", "w") as file:
-                file.write("0")
+        for door in launch.get("doors") or map(_door, launch["cgroups"]):
+            os.write(door, b"0")
+            os.close(door)
         step = "network namespace"
         if launch["netns"]:
             netns = os.open(launch["netns"], os.O_RDONLY | os.O_CLOEXEC)

@@ -44,7 +44,8 @@ def be_init(
     fifo = os.open(launch["fifo"], os.O_PATH | os.O_CLOEXEC)
     steps: list[tuple[str, Callable[[], None]]] = [
         ("session", os.setsid),
-        ("mounts", lambda: rootfs.enter(launch["rootfs"], spec)),
+        ("user namespace", launch.get("become_root", _stay)),
+        ("mounts", lambda: rootfs.enter(launch["rootfs"], spec, launch.get("trees") or {})),
         ("host name", lambda: _name_host(spec)),
         ("sysctls", lambda: _set_sysctls(spec)),
         ("masked paths", lambda: rootfs.hide(spec.get("linux", {}))),
@@ -72,6 +73,10 @@ def be_init(
         os.write(2, f"migrate: can't execute {program}: {error}\n".encode())
         os._exit(EXIT_NOT_EXECUTABLE)
     os._exit(EXIT_SETUP)
+
+
+def _stay() -> None:
+    """Its ids are the host's."""
 
 
 def _tell(descriptor: int, message: dict[str, Any]) -> None:

@@ -119,7 +119,7 @@ class Monitor:
         """Fork init into its namespaces; the launcher's answer, with pid or error."""
         reader, writer = os.pipe()
         ours, console = self._console()
-        pid = fork_into(CLONE_NEWPID if "pid" in self.launch["namespaces"] else 0)
+        pid = self._fork_init()
         if pid == 0:
             os.close(reader)
             be_first(self.launch, self._streams.of_container(), console, writer)
@@ -140,6 +140,14 @@ class Monitor:
             console.close()
             self._take_terminal(ours)
         return {"pid": self.init}
+
+    def _fork_init(self) -> int:
+        flags = CLONE_NEWPID if "pid" in self.launch["namespaces"] else 0
+        if not self.launch.get("userns"):
+            return fork_into(flags)
+        from migrate.runtime.mapped import fork_mapped
+
+        return fork_mapped(self.launch, self._streams.of_container(), flags)
 
     def _console(self) -> tuple[socket.socket | None, socket.socket | None]:
         """Two ends of a way for init to send its terminal's other end; none without a terminal."""
@@ -262,6 +270,10 @@ class Monitor:
         self, argv: list[str], environment: dict[str, str], descriptors: list[int]
     ) -> Launch:  # fmt: skip
         """CRIU as a child of this process, so that what it restores as its sibling is, too."""
+        if self.launch.get("userns"):
+            from migrate.runtime.mapped import give_streams
+
+            give_streams(self.launch, self._streams.of_container())
         passed = [*descriptors, *(end for end in self._streams.of_container() if end >= 0)]
         numbers = list(range(FIRST_DESCRIPTOR, FIRST_DESCRIPTOR + len(passed)))
         pid = os.fork()

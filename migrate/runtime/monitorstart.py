@@ -47,6 +47,7 @@ def message(
     return {
         "mode": mode, "identifier": own.identifier, "spec": spec, "rootfs": f"{own.rootfs}",
         "netns": f"{own.netns}" if network else "",
+        "userns": f"{own.userns}" if "user" in kinds else "",
         "cgroups": trees.directories(PARENT, own.identifier), "homes": trees.homes(),
         "namespaces": sorted(kinds), "fifo": f"{own.run}/exec.fifo",
         "socket": f"{own.run}/monitor.sock", "log": f"{own.state}/log",

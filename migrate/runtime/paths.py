@@ -57,7 +57,7 @@ class Paths:
         """Make the directories, 0700; raises OSError."""
         for path in (
             self.state, self.run, self.state / "containers", self.run / "containers",
-            self.run / "netns", self.volumes, self.moves, self.images,
+            self.run / "netns", self.run / "userns", self.volumes, self.moves, self.images,
             self.networks,
         ):  # fmt: skip
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -164,3 +164,13 @@ class ContainerPaths:
     def netns(self) -> Path:
         """The bound network namespace."""
         return self.paths.run / "netns" / self.identifier
+
+    @property
+    def binds(self) -> Path:
+        """Where sources of bind mounts are while a user namespace is restored."""
+        return self.paths.run / "binds" / self.identifier
+
+    @property
+    def userns(self) -> Path:
+        """The bound user namespace of a container that has one."""
+        return self.paths.run / "userns" / self.identifier

@@ -9,7 +9,7 @@ from pathlib import Path
 from migrate.kernel.processes import stat_fields
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.paths import Paths
-from migrate.runtime.records import Record
+from migrate.runtime.records import Record, UserNamespace
 from migrate.runtime.status import require
 from migrate.runtime.users import names_of
 
@@ -38,11 +38,14 @@ def processes_in(paths: Paths, record: Record) -> list[ContainerProcess]:
     """All of them, by pid; raises WrongState when the container has none."""
     status = require(paths, record, "running", "paused", "created")
     names = names_of(Path(f"/proc/{status.pid}/root"))
+    ids = record.user_namespace
     pids = sorted(set(ControlGroup.of(record.identifier).pids()))
-    return [found for pid in pids if (found := _look(pid, names))]
+    return [found for pid in pids if (found := _look(pid, names, ids))]
 
 
-def _look(pid: int, names: dict[int, str]) -> ContainerProcess | None:
+def _look(
+    pid: int, names: dict[int, str], ids: UserNamespace
+) -> ContainerProcess | None:  # fmt: skip
     """Fields of proc_pid_stat(5) and proc_pid_status(5); None when it has ended meanwhile."""
     try:
         fields = stat_fields(pid)
@@ -51,7 +54,7 @@ def _look(pid: int, names: dict[int, str]) -> ContainerProcess | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     words = raw.rstrip(b"\0").replace(b"\0", b" ").decode(errors="replace")
-    user = int(status["Uid"].split()[1])
+    user, _group = ids.inside(int(status["Uid"].split()[1]), 0)
     return ContainerProcess(
         pid=pid, inner=int(status.get("NSpid", str(pid)).split()[-1]), parent=int(fields[3]),
         user=names.get(user, str(user)), state=fields[2], threads=int(fields[19]),

@@ -52,6 +52,7 @@ class Place:
         self.run = f"{run}/containers/{identifier}"
         self.lock = f"{run}/containers/.{identifier}.lock"
         self.netns = f"{run}/netns/{identifier}"
+        self.userns = f"{run}/userns/{identifier}"
         self.rootfs = f"{self.run}/rootfs"
         self.process = f"{self.run}/process.json"
 

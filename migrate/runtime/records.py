@@ -18,6 +18,9 @@ from migrate.runtime.paths import ContainerPaths, Paths
 
 NAME_PATTERN = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
 RECORD_LIMIT = 1 << 20
+_NO_ID = (1 << 32) - 1  # (uid_t) -1
+_MOST_RANGES = 340  # of a map, user_namespaces(7)
+_OVERFLOW = 65534  # what an id without a map looks like (/proc/sys/kernel/overflowuid)
 
 
 class Port(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -66,6 +69,7 @@ class Bind(msgspec.Struct, frozen=True, omit_defaults=True):
     target: str
     read_only: bool = False
     volume: bool = False
+    mapped: bool = False  # a path of the host with its ids as the container's (a volume always is)
 
 
 class Resources(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -74,6 +78,65 @@ class Resources(msgspec.Struct, frozen=True, omit_defaults=True):
     memory: int = 0
     cpus: float = 0.0
     pids: int = 0
+
+
+class IdRange(msgspec.Struct, frozen=True):
+    """So many ids of a user namespace from `inside` on are the host's from `outside` on."""
+
+    inside: Annotated[int, msgspec.Meta(ge=0, lt=_NO_ID)]
+    outside: Annotated[int, msgspec.Meta(ge=0, lt=_NO_ID)]
+    size: Annotated[int, msgspec.Meta(ge=1, le=_NO_ID)]
+
+    def __str__(self) -> str:
+        """As --uidmap takes it."""
+        return f"{self.inside}:{self.outside}:{self.size}"
+
+
+class UserNamespace(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The maps of a container's user namespace; without any it is in the host's.
+
+    `exclusive`: they were chosen for it alone, so that no other container has one of these ids.
+    """
+
+    uids: Annotated[tuple[IdRange, ...], msgspec.Meta(max_length=_MOST_RANGES)] = ()
+    gids: Annotated[tuple[IdRange, ...], msgspec.Meta(max_length=_MOST_RANGES)] = ()
+    exclusive: bool = False
+
+    def __bool__(self) -> bool:
+        """Whether there is one."""
+        return bool(self.uids)
+
+    @property
+    def root(self) -> tuple[int, int]:
+        """The host's ids of its root; raises SpecInvalid where the maps have none."""
+        return self.outside(0, 0)
+
+    def inside(self, user: int, group: int) -> tuple[int, int]:
+        """What ids of the host are in the container, as the kernel shows them there."""
+        return _inside(self.uids, user), _inside(self.gids, group)
+
+    def outside(self, user: int, group: int) -> tuple[int, int]:
+        """What ids of the container are on the host; raises SpecInvalid for one without any."""
+        return _outside(self.uids, "user", user), _outside(self.gids, "group", group)
+
+
+def _inside(ranges: tuple[IdRange, ...], number: int) -> int:
+    for entry in ranges:
+        if entry.outside <= number < entry.outside + entry.size:
+            return entry.inside + number - entry.outside
+    return _OVERFLOW if ranges else number
+
+
+def _outside(ranges: tuple[IdRange, ...], what: str, number: int) -> int:
+    for entry in ranges:
+        if entry.inside <= number < entry.inside + entry.size:
+            return entry.outside + number - entry.inside
+    if not ranges:
+        return number
+    raise SpecInvalid(
+        f"the {what} {number} is none in the container's user namespace",
+        cause=f"its maps are {', '.join(map(str, ranges))}", mend="give it a map that has it",
+    )  # fmt: skip
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -100,6 +163,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     restart: str = ""  # "always", "on-failure", "on-failure:N"
     log_max_size: int = 0  # bytes of a full log file; 0: it is never full
     log_max_files: int = 3  # of them all
+    user_namespace: UserNamespace = UserNamespace()
 
 
 class Process(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from migrate.images.store import Store
-from migrate.runtime import records, spec
+from migrate.runtime import records, spec, usernamespaces
 from migrate.runtime.bundle import (
     refuse_what_would_be_ignored,
     resources_of,
@@ -20,7 +20,9 @@ from migrate.runtime.lifecycle.create import create
 from migrate.runtime.lifecycle.stop import signal_number
 from migrate.runtime.networks import driver_of
 from migrate.runtime.paths import Paths
-from migrate.runtime.records import Bind, Network, Record, Resources
+from migrate.runtime.records import Bind, IdRange, Network, Record, Resources, UserNamespace
+
+_SOME_IDS = UserNamespace((IdRange(0, 1, 1),), (IdRange(0, 1, 1),))
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,9 @@ class Request:
     log_max_files: int = 3
     terminal: bool = False
     interactive: bool = False
+    user_namespace: UserNamespace = field(default_factory=UserNamespace)
+    ids_to_choose: int = 0
+    """So many for a user namespace whose maps are not given; 0: none."""
 
 
 def make(paths: Paths, request: Request) -> Record:
@@ -59,6 +64,9 @@ def make(paths: Paths, request: Request) -> Record:
     Raises what `lifecycle.create` raises, ImageUnknown, and SpecInvalid for what does not fit.
     """
     driver_of(request.network.driver)
+    if request.user_namespace or request.ids_to_choose:
+        # With ids that are still to be chosen, whatever they are.
+        usernamespaces.check(request.user_namespace or _SOME_IDS, request.network.driver)
     record = _record(request)
     if request.bundle:
         return _from_bundle(paths, request, record)
@@ -72,6 +80,7 @@ def make(paths: Paths, request: Request) -> Record:
     return create(
         paths, record, spec.build(_options(request, config, record)),
         user=request.user or str(config.get("User") or "0"), image=image,
+        ids_to_choose=request.ids_to_choose,
     )  # fmt: skip
 
 
@@ -98,6 +107,7 @@ def _record(request: Request) -> Record:
         stop_signal=_stop_signal(request, {}), restart=request.restart,
         log_max_size=request.log_max_size, log_max_files=request.log_max_files,
         terminal=request.terminal, interactive=request.interactive,
+        user_namespace=request.user_namespace,
     )  # fmt: skip
 
 

@@ -180,9 +180,21 @@ def make_devices(root: int) -> None:
             with contextlib.suppress(FileExistsError):
                 os.mknod(name, 0o666 | stat.S_IFCHR, os.makedev(major, minor), dir_fd=place)
                 _open_to_all(place, name)
+    except PermissionError:  # in a user namespace nobody makes devices: the host's are bound
+        for name, _major, _minor in DEVICES:
+            bind_device(root, f"/dev/{name}")
     finally:
         os.close(place)
     make_links(root)
+
+
+def bind_device(root: int, path: str) -> None:
+    """Bind a device of the host at its own path beneath the root; raises OSError."""
+    place = make_place(root, path, directory=False)
+    try:
+        mounts.mount(path, f"/proc/self/fd/{place}", flags=mounts.MS_BIND)
+    finally:
+        os.close(place)
 
 
 def _open_to_all(place: int, name: str) -> None:
@@ -208,12 +220,16 @@ def make_links(root: int) -> None:
         os.close(place)
 
 
-def enter(rootfs: str, spec: dict[str, Any]) -> None:
-    """Set up the mounts of `spec` over `rootfs` and make it the root; raises OSError."""
+def enter(rootfs: str, spec: dict[str, Any], trees: dict[int, int]) -> None:
+    """Set up the mounts of `spec` over `rootfs` and make it the root; raises OSError.
+
+    `trees`: what has been opened before (`mounts.open_tree`), the sources of bind mounts by their
+    index and the root file system as -1; for a user namespace, which can't reach their places.
+    """
     mounts.mount("", "/", flags=mounts.MS_PRIVATE | mounts.MS_REC)
-    root = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    for entry in spec.get("mounts", []):
-        mount_one(root, entry)
+    root = open_root(rootfs, trees.get(-1, -1))
+    for index, entry in enumerate(spec.get("mounts", [])):
+        mount_one(root, entry, trees.get(index, -1))
     make_devices(root)
     os.fchdir(root)
     mounts.pivot_root(".", ".")
@@ -222,6 +238,19 @@ def enter(rootfs: str, spec: dict[str, Any]) -> None:
     mounts.unmount(".", mounts.MNT_DETACH)
     os.chdir("/")
     os.close(root)
+
+
+def open_root(directory: str, tree: int) -> int:
+    """A descriptor of the root file system; `tree`, where it has been opened before, else -1.
+
+    Such a one lies on our own root then: nobody has to be able to reach its directory.
+    """
+    if tree < 0:
+        return os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    place = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    mounts.attach_tree(tree, place)
+    os.close(place)
+    return os.dup(tree)
 
 
 def hide(linux: dict[str, Any]) -> None:

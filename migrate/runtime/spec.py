@@ -68,7 +68,9 @@ def validate(spec: Any) -> Spec:
     kinds = {n.get("type") for n in spec.get("linux", {}).get("namespaces", [])}
     for needed in ("pid", "mount"):
         require(needed in kinds, f"it has no {needed} namespace of its own, which this needs")
-    require("user" not in kinds, "user namespaces are not supported yet")
+    maps = [spec.get("linux", {}).get(key) for key in ("uidMappings", "gidMappings")]
+    told = all(isinstance(m, list) and m for m in maps)
+    require("user" not in kinds or told, "it has a user namespace without uidMappings, gidMappings")
     for entry in spec.get("linux", {}).get("namespaces", []):
         require(not entry.get("path"), "joining a namespace by its path is not supported yet")
     for needed, prefix in (("network", "net."), ("ipc", "kernel."), ("ipc", "fs.mqueue.")):

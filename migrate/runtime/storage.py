@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from migrate.images.drivers import NAMES, checked, driver_named, first_working
+from migrate.images.idmapped import mapped_tree
 from migrate.images.overlay import OverlayDriver
 from migrate.images.rootdir import remove_tree
 from migrate.images.snapshots import Snapshot
@@ -14,6 +15,7 @@ from migrate.images.store import Store
 from migrate.kernel import mounts
 from migrate.kernel.files import write_atomically
 from migrate.kernel.mountinfo import is_mount_point
+from migrate.runtime import usernamespaces
 from migrate.runtime.configuration import read_configuration
 from migrate.runtime.errors import RootfsBad
 from migrate.runtime.paths import ContainerPaths, Paths
@@ -67,11 +69,15 @@ def snapshot_of(paths: Paths, record: Record) -> Snapshot:
 
 
 def mount_rootfs(paths: Paths, record: Record) -> None:
-    """Mount the root file system at its place; nothing to do when it is mounted."""
+    """Mount the root file system at its place; nothing to do when it is mounted.
+
+    With the ids of the container's user namespace, which must be there, if it has one.
+    """
     own = paths.container(record.identifier)
     if not is_mount_point(own.rootfs):
         prepare_rootfs(paths, record)
-        snapshot_of(paths, record).mount()
+        with usernamespaces.id_map(own, record) as ids:
+            snapshot_of(paths, record).mount(ids)
 
 
 def prepare_rootfs(paths: Paths, record: Record) -> None:
@@ -121,13 +127,37 @@ def bind_source(paths: Paths, bind: Bind) -> Path:
 
 
 def with_sources(paths: Paths, record: Record, spec: Spec) -> Spec:
-    """The specification with each bind's source as it is on this host."""
+    """The specification with each bind's source, and its ids, as they are on this host."""
     by_target = {bind.target: bind for bind in record.binds}
     filled = []
     for entry in spec.get("mounts", []):
-        bind = by_target.get(entry["destination"])
-        filled.append(entry | {"source": str(bind_source(paths, bind))} if bind else entry)
+        change: dict[str, object] = {}
+        if bind := by_target.get(entry["destination"]):
+            mapping = ["idmap"] if is_mapped(record, bind) else []
+            change["source"] = str(bind_source(paths, bind))
+            change["options"] = [*entry.get("options", []), *mapping]
+        filled.append(entry | change)
     return spec | {"mounts": filled}
+
+
+def bind_tree(paths: Paths, record: Record, bind: Bind) -> int:
+    """What a bind shows, with its ids, mounted nowhere yet: a descriptor for `mounts.attach_tree`.
+
+    Raises RootfsBad, SnapshotFailed, OSError.
+    """
+    source = bind_source(paths, bind)
+    if is_mapped(record, bind):
+        with usernamespaces.id_map(paths.container(record.identifier), record) as ids:
+            assert ids
+            return mapped_tree(source, ids)
+    tree = mounts.open_tree(str(source), recursive=True)
+    mounts.set_tree_propagation(tree, mounts.MS_PRIVATE)
+    return tree
+
+
+def is_mapped(record: Record, bind: Bind) -> bool:
+    """Whether a bind is shown with the ids of the container's user namespace."""
+    return bool(record.user_namespace) and (bind.volume or bind.mapped)
 
 
 def remove_storage(own: ContainerPaths) -> None:

@@ -67,7 +67,7 @@ def test_a_place_has_the_paths_of_a_container():
 
     own = Paths(Path("/s"), Path("/r")).container("abc")
     place = Place("/s", "/r", "abc")
-    for name in ("state", "run", "lock", "netns", "rootfs", "process", "identifier"):
+    for name in ("state", "run", "lock", "netns", "userns", "rootfs", "process", "identifier"):
         assert str(getattr(own, name)) == getattr(place, name)
 
 

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from migrate.checkpoint.errors import NotDumpable
+from migrate.checkpoint.state import DEVICE_PLACES
 from migrate.criu.catalogue import CATALOGUE
 from migrate.kernel.processes import status_fields
 from migrate.runtime.cgroups.group import ControlGroup
@@ -156,9 +157,11 @@ class Container:
 
     @cached_property
     def given_mounts(self) -> frozenset[str]:
-        """Where the host's directories and files are mounted in it: root, volumes, masked paths."""
+        """Where the host's directories and files are mounted in it: root, volumes, masked paths…"""
         masked = self.spec.get("linux", {}).get("maskedPaths", [])
-        return frozenset({"/", *masked, *(bind.target for bind in self.record.binds)})
+        devices = DEVICE_PLACES if self.record.user_namespace else ()
+        binds = (bind.target for bind in self.record.binds)
+        return frozenset({"/", *masked, *devices, *binds})
 
 
 def is_character_device(descriptor: Descriptor) -> bool:

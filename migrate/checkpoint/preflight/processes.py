@@ -15,7 +15,9 @@ _ELF, _ELF_32 = b"\x7fELF", 1  # elf(5): e_ident and its EI_CLASS
 
 def processes(container: Container) -> Iterator[NotDumpable]:
     """One obstacle a process: what comes first is told."""
-    limits_are_hidden = not capabilities.has("CAP_SYS_RESOURCE")
+    # Of a user namespace that it has made, root has all capabilities (user_namespaces(7)).
+    ours = bool(container.record.user_namespace)
+    limits_are_hidden = not ours and not capabilities.has("CAP_SYS_RESOURCE")
     for task in container.tasks:
         if container.is_from_outside(task):
             yield _from_outside(task)

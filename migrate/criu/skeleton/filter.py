@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,10 +22,13 @@ if TYPE_CHECKING:
     import numpy
 
 _HERE = Path(__file__).parent
-SOURCES = tuple(_HERE / name for name in ("dump_filter.c", "small_tar.c", "small_untar.c"))
+SOURCES = tuple(
+    _HERE / name for name in ("dump_filter.c", "join_userns.c", "small_tar.c", "small_untar.c")
+)
 _INCLUDED = (_HERE / "small_tar.inc",)
 _VARIABLE = "MIGRATE_SKELETON"
 _NO_CONNECTIONS = "no-connections"
+_USER_NAMESPACE, _PLACES = "MIGRATE_USER_NAMESPACE", "MIGRATE_PLACES"
 _COMPILERS = ("cc", "gcc", "clang", "tcc")
 _TIME_LIMIT = 60.0  # seconds
 
@@ -84,6 +88,18 @@ def preloading() -> dict[str, str]:
     With it a small tmpfs costs a dump or a restore no start of other programs (`small_tar.c`).
     """
     return {"LD_PRELOAD": str(library())} if is_built() else {}
+
+
+def joining(user_namespace: Path, places: Sequence[Path]) -> dict[str, str]:
+    """The same of a CRIU that restores into a user namespace, bound to that path (`join_userns.c`).
+
+    `places`: what it mounts from outside, which the namespace's root need not be able to reach.
+    Raises FilterNotBuilt: without the library CRIU would make another one.
+    """
+    if not is_built():
+        raise FilterNotBuilt("a container with a user namespace can't be restored here")
+    reached = "".join(f"{place}:" for place in places)
+    return preloading() | {_USER_NAMESPACE: str(user_namespace), _PLACES: reached}
 
 
 class Skeleton:

@@ -13,9 +13,9 @@ from migrate.criu import cpu
 from migrate.errors import MigrateError
 from migrate.move.errors import ContainerUnfit, TargetUnfit
 from migrate.move.facts import Facts
-from migrate.move.modes import LATE, LAZY, lacking_for_late, lacking_for_pre_copy
+from migrate.move.modes import LATE, LAZY, NOT_FILLED, lacking_for_late, lacking_for_pre_copy
 from migrate.move.preflight import connections, hosts
-from migrate.move.preflight.target import NETWORK_SUBJECT
+from migrate.move.preflight.target import NETWORK_SUBJECT, USER_NAMESPACE_SUBJECT
 from migrate.move.sharing import Apart
 from migrate.runtime.records import Network, Process
 
@@ -44,6 +44,7 @@ class Case:
     network: Network = Network()  # noqa: RUF009 -- frozen
     """With the addresses that it has here."""
     labels: tuple[str, ...] = ()  # as what its processes are confined (kernel/lsm.py)
+    mapped: bool = False  # it has a user namespace
 
     @property
     def keeps_memory(self) -> bool:
@@ -69,6 +70,8 @@ def verdicts_of(case: Case, state: State, skip: Collection[str]) -> list[Verdict
     new.append(_network(case, state))
     if state.record.terminal:
         new.append(_terminal(case))
+    if state.record.user_namespace:
+        new.append(_user_namespace(case))
     if not case.keeps_memory:
         return [same, *new, *hosts.room(case.there, memory=case.memory, disk=ROOM, skip=skip)]
     assert case.process
@@ -130,6 +133,23 @@ def _terminal(case: Case) -> Verdict:
     return Verdict("terminal", "whether the target can keep its terminal", found, skippable=False)
 
 
+def _user_namespace(case: Case) -> Verdict:
+    """An older target would give its processes the host's own ids."""
+    found: tuple[MigrateError, ...] = ()
+    if not case.there.user_namespaces:
+        found = (TargetUnfit(
+            "the target's migrate is too old for the container's user namespace",
+            cause="it knows none", mend="install this version there: 'migrate host setup'",
+        ),)  # fmt: skip
+    elif case.keeps_memory and not case.there.skeleton:
+        found = (TargetUnfit(
+            "the target can't restore into a user namespace",
+            cause="the library that is preloaded into its CRIU is not built",
+            mend="run 'migrate host setup' for it, or 'migrate doctor --fix' there",
+        ),)  # fmt: skip
+    return Verdict("user-namespace", USER_NAMESPACE_SUBJECT, found, skippable=False)
+
+
 def _lacking(case: Case) -> Iterator[MigrateError]:
     """What stands against memory that is filled in after the thaw."""
     if case.mode not in LAZY:
@@ -137,6 +157,11 @@ def _lacking(case: Case) -> Iterator[MigrateError]:
     if why := case.apart.beyond_limit():
         mend = "use --mode stop-copy, which keeps it shared"
         yield ContainerUnfit(f"{case.mode} would need too much memory", cause=why, mend=mend)
+    if case.mapped:
+        yield ContainerUnfit(
+            f"{case.mode} is not possible with a user namespace", cause=NOT_FILLED,
+            mend="use --mode auto, or stop-copy",
+        )  # fmt: skip
     lacks = lacking_for_late if case.mode in LATE else lacking_for_pre_copy
     if lacking := lacks(case.here, case.there):
         yield TargetUnfit(f"{case.mode} is not possible", cause=lacking, mend="use --mode auto")

@@ -11,6 +11,7 @@ from migrate.checkpoint.state import State
 from migrate.criu import cpu
 from migrate.errors import MigrateError, from_wire
 from migrate.move import policy
+from migrate.runtime import usernamespaces
 from migrate.runtime.cordon import refuse_if_cordoned
 from migrate.runtime.errors import NameTaken
 from migrate.runtime.networks import driver_of
@@ -19,6 +20,7 @@ from migrate.runtime.records import Record, load_all
 from migrate.runtime.storage import bind_source, driver_for
 
 CPU_SUBJECT = "what the CPUs can do"
+USER_NAMESPACE_SUBJECT = "whether it can have its ids there"
 NETWORK_SUBJECT = "its network, and whether its addresses and ports are free"
 MOST = 64  # verdicts and obstacles that are taken from another host
 
@@ -43,6 +45,9 @@ def verdicts_here(
         ("volumes", "volumes of other containers by these names",
          lambda: refuse_foreign_volumes(paths, record, others)),
     ]  # fmt: skip
+    if record.user_namespace:
+        checks.append(("user-namespace", USER_NAMESPACE_SUBJECT,
+                       lambda: _ids_fit(paths, record, others)))  # fmt: skip
     found = [_verdict(*check) for check in checks]
     if source_cpu:
         found.append(_verdict("cpu", CPU_SUBJECT, lambda: cpu.check(source_cpu), skippable=True))
@@ -73,6 +78,11 @@ def _binds_there(paths: Paths, record: Record) -> None:
     for bind in record.binds:
         if not bind.volume:
             bind_source(paths, bind)
+
+
+def _ids_fit(paths: Paths, record: Record, others: Iterable[Record]) -> None:
+    usernamespaces.refuse_taken(record, others)
+    usernamespaces.require_idmapped_mounts(paths, record)
 
 
 def _storage_works(paths: Paths) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from migrate.images.store import Store
 from migrate.kernel.files import write_atomically
-from migrate.runtime import records
+from migrate.runtime import openbinds, records, usernamespaces
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.control import launch_monitor
 from migrate.runtime.cordon import refuse_if_cordoned
@@ -35,15 +35,17 @@ if TYPE_CHECKING:
 
 
 def create(
-    paths: Paths, record: Record, spec: Spec, *, user: str = "", image: Image | None = None
+    paths: Paths, record: Record, spec: Spec, *, user: str = "", image: Image | None = None,
+    ids_to_choose: int = 0,
 ) -> Record:  # fmt: skip
     """Make the container up to its waiting init; on failure nothing of it is left.
 
     `user` ("name", "uid", "name:group") is looked up in the rootfs and put into `spec`; the layers
-    of `image` are pinned. The record is there before all else, so that `rm` finds what a killed
-    command has left. Returns it with what was chosen (address, MAC). Raises NameTaken,
+    of `image` are pinned. `ids_to_choose`: so many for a user namespace. The record is there before
+    all else, so that `rm` finds what a killed command has left. Returns it with what was chosen
+    (address, MAC, ids). Raises NameTaken,
     AddressTaken, RootfsBad, CgroupFailed, NetworkFailed, StartFailed, SpecInvalid, HostCordoned,
-    LayerMissing.
+    LayerMissing, IdsUnfit.
     """
     refuse_if_cordoned(paths, f"make '{record.name}'")
     paths.make()
@@ -52,10 +54,12 @@ def create(
     own = paths.container(record.identifier)
     driver = driver_of(record.network.driver)
     with records.locked(own, "create"):
-        record = _registered(paths, record)
+        record = _registered(paths, record, ids_to_choose)
+        spec = usernamespaces.in_spec(spec, record.user_namespace)
         try:
             if image:
                 Store(paths.images).pin(record.identifier, image)
+            prepare_user_namespace(paths, record)
             mount_rootfs(paths, record)
             spec = with_user(spec, own.rootfs, user) if user else spec
             write_atomically(own.spec, json.dumps(spec, indent=1).encode())
@@ -70,7 +74,7 @@ def create(
     return record
 
 
-def _registered(paths: Paths, record: Record) -> Record:
+def _registered(paths: Paths, record: Record, ids_to_choose: int) -> Record:
     """The record, settled and saved; one at a time, so that name and address are nobody else's."""
     import msgspec
 
@@ -81,7 +85,9 @@ def _registered(paths: Paths, record: Record) -> Record:
             clear_debris(paths)
             records.claim_name(paths, record.name)
             storage = driver_for(paths, record.storage)
-            network = driver.settle(own, record.network, load_all(paths))
+            others = load_all(paths)
+            record = usernamespaces.settle(record, others, ids_to_choose)
+            network = driver.settle(own, record.network, others)
             record = msgspec.structs.replace(record, network=network, storage=storage)
             records.save(paths, record)
         except BaseException:
@@ -115,6 +121,7 @@ def prepare_and_launch(paths: Paths, record: Record, spec: Spec) -> None:
 def making_place(paths: Paths, record: Record) -> Iterator[None]:
     """Rootfs mounted and everything of `make_place`; unmade on failure."""
     try:
+        prepare_user_namespace(paths, record)
         mount_rootfs(paths, record)
         make_place(paths, record)
         yield
@@ -123,9 +130,20 @@ def making_place(paths: Paths, record: Record) -> Iterator[None]:
         raise
 
 
-def make_place(paths: Paths, record: Record) -> None:
-    """Cgroup made and limited, network attached and held; raises CgroupFailed, NetworkFailed."""
+def prepare_user_namespace(paths: Paths, record: Record) -> None:
+    """Make it where the container is to have one, and has none on this host; raises IdsUnfit."""
     own = paths.container(record.identifier)
+    driver = driver_of(record.network.driver)
+    usernamespaces.ensure(own, record, with_network=driver.own_namespace)
+
+
+def make_place(paths: Paths, record: Record) -> None:
+    """User namespace, cgroup made and limited, network attached and held.
+
+    Raises IdsUnfit, CgroupFailed, NetworkFailed.
+    """
+    own = paths.container(record.identifier)
+    prepare_user_namespace(paths, record)
     own.run.mkdir(mode=0o700, parents=True, exist_ok=True)
     group = ControlGroup.of(record.identifier)
     group.create()
@@ -134,7 +152,7 @@ def make_place(paths: Paths, record: Record) -> None:
 
 
 def unmake(paths: Paths, record: Record) -> None:
-    """End all processes and undo what is volatile: cgroup, network, rootfs mount."""
+    """End all processes and undo what is volatile: cgroup, network, mount, user namespace."""
     own = paths.container(record.identifier)
     mark_stopped(own)
     group = ControlGroup.of(record.identifier)
@@ -142,6 +160,8 @@ def unmake(paths: Paths, record: Record) -> None:
     group.remove()
     driver_of(record.network.driver).detach(own)
     unmount_rootfs(own)
+    openbinds.hide(own)
+    usernamespaces.remove(own)
     own.process.unlink(missing_ok=True)
 
 

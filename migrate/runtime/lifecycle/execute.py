@@ -2,162 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NoReturn
-
-from migrate.kernel.namespaces import (
-    CLONE_NEWCGROUP,
-    CLONE_NEWIPC,
-    CLONE_NEWNET,
-    CLONE_NEWNS,
-    CLONE_NEWPID,
-    CLONE_NEWTIME,
-    CLONE_NEWUTS,
-    namespace_id,
-    setns,
-)  # fmt: skip
-from migrate.kernel.processes import default_signals, pidfd_open, set_dumpable
-from migrate.runtime import privileges, terminal
-from migrate.runtime.cgroups.group import ControlGroup
-from migrate.runtime.errors import ExecFailed
-from migrate.runtime.init import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND
+from migrate.runtime.entering import Inside, Program
 from migrate.runtime.lifecycle.create import load_spec
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import Record
 from migrate.runtime.status import require
-from migrate.runtime.users import look_up
 
-# A container that CRIU restored lives in a time namespace of its own.
-_KINDS = {
-    "ipc": CLONE_NEWIPC, "uts": CLONE_NEWUTS, "net": CLONE_NEWNET, "time": CLONE_NEWTIME,
-    "pid": CLONE_NEWPID, "cgroup": CLONE_NEWCGROUP, "mnt": CLONE_NEWNS,
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Program:
-    """What to execute; what is None is taken from the container's own process."""
-
-    arguments: Sequence[str]
-    environment: Sequence[str] = ()
-    directory: str | None = None
-    user: str | None = None  # "name", "uid", "name:group"
-    terminal: bool = False
+__all__ = ["Program", "execute"]
 
 
 def execute(paths: Paths, record: Record, program: Program) -> int:
     """Run it with the caller's standard streams; its exit status (128 + n for signal n).
 
-    With `terminal` it gets a terminal of the container, joined with the caller's streams.
+    With `terminal` it gets a terminal of the container, joined with the caller's streams. Raises
+    WrongState.
     """
     status = require(paths, record, "running")
-    process = _process(load_spec(paths, record), program, status.pid)
-    ours, theirs = socket.socketpair() if program.terminal else (None, None)
-    middle = os.fork()
-    if middle == 0:
-        _or_die(lambda: _be_middle(record, status.pid, process, theirs))
-    if ours and theirs:
-        theirs.close()
-        master = terminal.receive_terminal(ours)
-        ours.close()
-        if master is not None:
-            ended = pidfd_open(middle)
-            terminal.relay(master, ended)
-            os.close(ended)
-    return _forward_signals(middle)
-
-
-def _process(spec: dict[str, Any], program: Program, init: int) -> dict[str, Any]:
-    """The `process` of the specification, as the program differs from the container's own."""
-    process = dict(spec["process"])
-    process["args"] = list(program.arguments)
-    environment = privileges.environment_of(process)
-    if program.user is not None:
-        user = look_up(Path(f"/proc/{init}/root"), program.user)
-        process["user"] = user.as_spec()
-        environment["HOME"] = user.home
-    if program.terminal:
-        environment.setdefault("TERM", os.environ.get("TERM", "xterm"))
-    environment |= privileges.environment_of({"env": program.environment})
-    process["env"] = [f"{key}={value}" for key, value in environment.items()]
-    process["cwd"] = program.directory or process["cwd"]
-    return process
-
-
-def _forward_signals(child: int) -> int:
-    def forward(number: int, _frame: object) -> None:
-        os.kill(child, number)
-
-    previous = {n: signal.signal(n, forward) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        _pid, status = os.waitpid(child, 0)
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-    code = os.waitstatus_to_exitcode(status)
-    return 128 - code if code < 0 else code
-
-
-def _or_die(act: Callable[[], None]) -> NoReturn:
-    """Run a forked child's part: whatever happens, it never returns into its parent's code."""
-    status = EXIT_NOT_EXECUTABLE
-    try:
-        act()
-    except FileNotFoundError as error:
-        status = EXIT_NOT_FOUND
-        os.write(2, f"migrate: {error}\n".encode())
-    except Exception as error:  # noqa: BLE001 -- told in words; the child ends here
-        os.write(2, f"migrate: can't execute: {error}\n".encode())
-    finally:
-        os._exit(status)
-
-
-def _be_middle(
-    record: Record, init: int, process: dict[str, Any], channel: socket.socket | None
-) -> None:
-    """Join cgroup and namespaces, fork the program into the pid namespace, pass on its end."""
-    size = terminal.window_size() if channel else b""
-    try:
-        # Of another session than the caller: Ctrl-C reaches the program once, by the caller, and
-        # the program can't push input into the caller's terminal (TIOCSTI).
-        os.setsid()
-        # The container's root must not reach this interpreter by /proc/PID/exe (CVE-2019-5736).
-        set_dumpable(False)
-        ControlGroup.of(record.identifier).add(os.getpid())
-        flags = sum(
-            flag for kind, flag in _KINDS.items()
-            if namespace_id(kind, init) != namespace_id(kind)
-        )  # fmt: skip
-        setns(pidfd_open(init), flags)
-        pid = os.fork()
-    except OSError as error:
-        text = ExecFailed(
-            f"can't enter '{record.name}'", cause=str(error),
-            mend="see that it runs ('migrate ps') and has pids and memory to spare",
-        )  # fmt: skip
-        os.write(2, f"error: {text}\n".encode())
-        os._exit(ExecFailed.code)
-    if pid == 0:
-        _or_die(lambda: _be_program(process, channel, size))
-    if channel:
-        channel.close()
-    os._exit(_forward_signals(pid))
-
-
-def _be_program(process: dict[str, Any], channel: socket.socket | None, size: bytes) -> None:
-    os.setsid()
-    if channel:
-        terminal.take_terminal(channel, size)
-    environment = privileges.environment_of(process)
-    os.chdir(str(process["cwd"]))
-    path = privileges.find_program(process["args"][0], environment, str(process["cwd"]))
-    privileges.set_limits(process)
-    privileges.drop(process)
-    default_signals()
-    os.closerange(3, 65536)
-    os.execve(path, process["args"], environment)
+    inside = Inside(record.name, record.identifier, status.pid, load_spec(paths, record))
+    return inside.run(program)

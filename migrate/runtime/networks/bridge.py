@@ -31,6 +31,7 @@ from migrate.runtime.networks.driver import Neighbours
 from migrate.runtime.networks.standin import StandIn, deliver
 from migrate.runtime.paths import ContainerPaths, Paths
 from migrate.runtime.records import Network, Record
+from migrate.runtime.usernamespaces import make_network_namespace
 
 INSIDE = "eth0"
 OPTIONS = ("nat", "range")
@@ -107,7 +108,7 @@ class Bridge:
     def attach(self, own: ContainerPaths, network: Network) -> None:
         """Namespace, veth pair, address and route; the host's end is no port yet (held)."""
         try:
-            netns.create(own.netns)
+            make_network_namespace(own)
             self._connect(own, network)
         except Exception as error:
             self.detach(own)

@@ -18,6 +18,7 @@ import msgspec
 
 from migrate.errors import MigrateError
 from migrate.kernel.files import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2, write_atomically
+from migrate.kernel.userns import acting_as
 from migrate.runtime import locks
 from migrate.runtime.networks import definition
 from migrate.runtime.networks.definition import Definition
@@ -100,8 +101,14 @@ def refresh(paths: Paths, record: Record) -> None:
         block = "\n".join([BEGIN, *lines, END, ""])
         for member in load_all(paths):
             if member.network.name == network and not (member.moved_to or member.held):
-                with contextlib.suppress(OSError):
+                with contextlib.suppress(OSError), _able_to_write(member):
                     _write(paths.container(member.identifier).rootfs, block)
+
+
+def _able_to_write(member: Record) -> contextlib.AbstractContextManager[None]:
+    """To make a file in a user namespace's idmapped root file system takes its root's ids."""
+    ids = member.user_namespace
+    return acting_as(*ids.root) if ids else contextlib.nullcontext()
 
 
 def _here(records: list[Record], network: str) -> Names:

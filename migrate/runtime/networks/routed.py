@@ -35,6 +35,7 @@ from migrate.runtime.networks.standin import StandIn, deliver
 from migrate.runtime.networks.whereabouts import Change, Located, addresses_of
 from migrate.runtime.paths import ContainerPaths, Paths
 from migrate.runtime.records import Network, Record
+from migrate.runtime.usernamespaces import make_network_namespace
 
 OPTIONS = ("nat", "range")
 
@@ -96,7 +97,7 @@ class Routed:
         """Namespace, veth pair, addresses; no route leads there yet, and it is held."""
         self.set_up(own.paths, definition.require(own.paths, network))
         try:
-            netns.create(own.netns)
+            make_network_namespace(own)
             routedlink.make(own, network)
             shaping.limit(own.netns, routedlink.INSIDE, port_of(own.identifier), network)
             translation.publish(own, network, port_of(own.identifier))

@@ -11,6 +11,7 @@ from migrate.runtime.networks.driver import Neighbours
 from migrate.runtime.networks.standin import StandIn
 from migrate.runtime.paths import ContainerPaths, Paths
 from migrate.runtime.records import Network, Record
+from migrate.runtime.usernamespaces import make_network_namespace
 
 if TYPE_CHECKING:
     from migrate.runtime.networks.definition import Definition
@@ -81,7 +82,7 @@ class NoNetwork(HostNetwork):
 
     def attach(self, own: ContainerPaths, network: Network) -> None:
         """Make the namespace."""
-        netns.create(own.netns)
+        make_network_namespace(own)
 
     def detach(self, own: ContainerPaths) -> None:
         """Remove the namespace."""
