@@ -224,7 +224,7 @@ class Move(Outgoing):
         """The point of no return."""
         reached(self.paths, "committing")
         try:
-            frames = self.kept_frames()
+            frames = self.unread_frames() + self.kept_frames()
             done = self.agent.call("move.commit", frames=frames, timeout=COMMIT_LIMIT)
             self.frozen.leave()
             self.report(Event("note", "committed", done))
