@@ -73,7 +73,6 @@ NEEDED: dict[str, Callable[[], bool]] = {
     "shellcheck": _on_path("shellcheck"),
     "crun": _on_path("crun"),
     "runc": _on_path("runc"),
-    "libfaketime": _matches("/usr/lib/*/faketime/libfaketime.so.1"),
 }
 """Debian packages and how to see, without dpkg, that each is there."""
 
