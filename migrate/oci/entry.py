@@ -19,6 +19,10 @@ def main() -> None:
         import site
 
         site.main()
+    else:
+        import gc
+
+        gc.disable()  # a run of it touches all memory, which a forked process then has to copy
     from migrate.oci.main import main
 
     main()

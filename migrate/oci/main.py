@@ -52,11 +52,12 @@ def main() -> NoReturn:
 
             traceback.print_exc()
         _tell(settings, MigrateError(str(error) or type(error).__name__))
-    try:
-        sys.stdout.flush()
-    except OSError:
-        status = status or FAILURE
-    sys.exit(status)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):  # nobody reads it, or it is closed
+            status = status or FAILURE
+    os._exit(status)  # to take an interpreter down in order takes as long as many a command
 
 
 def _dispatch(settings: dict[str, Any], words: list[str]) -> int:
@@ -87,6 +88,10 @@ def _dispatch(settings: dict[str, Any], words: list[str]) -> int:
     if not least <= len(rest) <= most:
         usage = f"{NAME} {words[0]} [options] {command.usage}"
         raise BadUsage(f"{words[0]}: {len(rest)} arguments do not fit", cause=f"usage: {usage}")
+    if command.moves:
+        from migrate.runtime.cgroups.moving import Preparing
+
+        settings["preparing"] = Preparing()  # the kernel does its part while the rest is loaded
     place, _, function = command.place.partition(":")
     module = __import__(f"migrate.oci.{place}", fromlist=[function])  # importlib's takes longer
     getattr(module, function)(settings, values, rest)

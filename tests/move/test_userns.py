@@ -25,10 +25,13 @@ pytestmark = [pytest.mark.root, pytest.mark.criu, pytest.mark.hosts]
 VOLUME = f"echo x > /data/mine; chown 7:8 /data/mine; {COUNTER}"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def image(lan: Lan, two_hosts: tuple[Host, Host]) -> None:
+    make_counter_image(lan.shared, *two_hosts)
+
+
 @pytest.fixture(autouse=True)
-def clean(lan: Lan, two_hosts: tuple[Host, Host]) -> Iterator[None]:
-    for host in two_hosts:
-        make_counter_image(lan.shared, host)
+def clean(two_hosts: tuple[Host, Host]) -> Iterator[None]:
     yield
     for host in two_hosts:
         host.run([MIGRATE, "rm", "-f", "counter", "other"], check=False)
