@@ -52,12 +52,11 @@ def main() -> NoReturn:
 
             traceback.print_exc()
         _tell(settings, MigrateError(str(error) or type(error).__name__))
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError):  # nobody reads it, or it is closed
-            status = status or FAILURE
-    os._exit(status)  # to take an interpreter down in order takes as long as many a command
+    try:
+        sys.stdout.flush()
+    except OSError:
+        status = status or FAILURE
+    sys.exit(status)
 
 
 def _dispatch(settings: dict[str, Any], words: list[str]) -> int:
@@ -91,7 +90,10 @@ def _dispatch(settings: dict[str, Any], words: list[str]) -> int:
     if command.moves:
         from migrate.runtime.cgroups.moving import Preparing
 
-        settings["preparing"] = Preparing()  # the kernel does its part while the rest is loaded
+        try:
+            settings["preparing"] = Preparing()  # the kernel begins while the rest is loaded
+        except OSError:  # our own group is above what this cgroup namespace shows
+            settings["preparing"] = None
     place, _, function = command.place.partition(":")
     module = __import__(f"migrate.oci.{place}", fromlist=[function])  # importlib's takes longer
     getattr(module, function)(settings, values, rest)
