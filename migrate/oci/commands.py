@@ -13,7 +13,7 @@ class Command:
     """One command: its function is `migrate.oci.MODULE.FUNCTION(globals, values, words)`.
 
     `words`: how many there must be, and may; with `to_first` options end at the first. With `moves`
-    it puts a process into a control group: `settings["preparing"]` is a `Preparing` for it, or None.
+    it puts a process into a control group: `settings["preparing"]` is its `Preparing`, or None.
     """
 
     __slots__ = ("help", "moves", "options", "place", "to_first", "usage", "words")
