@@ -30,6 +30,8 @@ RUN_MUST_HOLD = 3.0
 """`migrate run --rm` over crun, at most."""
 STATE_MUST_HOLD = 0.060
 """Seconds of `migrate-oci state`, at most."""
+EXEC_MUST_HOLD = 4.0
+"""`migrate-oci exec` over `runc exec`, at most."""
 RUNS = 20
 PEERS = ("crun", "runc")
 TRUE, SLEEP = ("/bin/true",), ("/bin/sleep", "10000")
@@ -83,12 +85,15 @@ def run(runs: int, report: Callable[[str], None]) -> Outcome:
             report("exec of /bin/true")
             commands = {f"{n} exec": [p, "exec", SLEEPER, *TRUE] for n, p in site.runtimes.items()}
             commands = {"migrate exec": [site.migrate, "exec", SLEEPER, *TRUE], **commands}
-            rows.append(_row("exec of /bin/true", _timed(site, commands, runs), {}))
+            rows.append(_row("exec of /bin/true", _timed(site, commands, runs), _EXEC))
     return Outcome(tuple(rows))
 
 
 _RUN: dict[str, Any] = {
     "ratio_of": ("migrate run", "crun run"), "limits": {"ratio": {"most": RUN_MUST_HOLD}},
+}  # fmt: skip
+_EXEC: dict[str, Any] = {
+    "ratio_of": ("migrate-oci exec", "runc exec"), "limits": {"ratio": {"most": EXEC_MUST_HOLD}},
 }  # fmt: skip
 _STATE: dict[str, Any] = {"limits": {"migrate-oci state": {"most": STATE_MUST_HOLD}}}
 

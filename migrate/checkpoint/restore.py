@@ -102,10 +102,8 @@ class Restorer:
             on_failure.pop_all()
 
     def _joining(self) -> dict[str, str]:
-        record = self._state.record
-        binds = (openbinds.place_of(self._own, record, bind) for bind in record.binds)
-        places = (self._own.rootfs, mask_directory(self._paths), *binds)
-        return joining(self._own.userns, places)
+        places = openbinds.places(self._own, self._state.record)
+        return joining(self._own.userns, [self._own.rootfs, *places])
 
     def _close_network(self) -> ClosedNamespace | None:
         """Also its loopback, until all sockets are restored; None where that can't be."""
@@ -235,9 +233,7 @@ class Restorer:
         options.rst_sibling = True
         options.lazy_pages = self._lazy
         for mount in state.mounts:
-            options.external.append(
-                f"mnt[{mount.key}]:{self._source(state, mount.kind, mount.target)}"
-            )
+            options.external.append(f"mnt[{mount.key}]:{self._source(mount.kind, mount.target)}")
         if self._netns:
             options.inherit_fd.add(key=NETNS_KEY, fd=self._numbers[1])
         ours = [name for name in ("stdin", "stdout", "stderr") if name in self._pipes]
@@ -246,20 +242,30 @@ class Restorer:
                 options.inherit_fd.add(key=state.log_pipes[stream], fd=number)
         return options
 
-    def _source(self, state: State, kind: str, target: str) -> str:
+    def _source(self, kind: str, target: str) -> str:
+        record = self._state.record
+        if record.user_namespace:
+            return self._mapped_source(kind, target)
         if kind == "mask-file":
             return "/dev/null"
         if kind == "mask-directory":
             return str(mask_directory(self._paths))
-        if kind == "device" and target in DEVICE_PLACES:
-            return target
-        record = self._state.record
         for bind in record.binds:
             if bind.target == target:
-                if record.user_namespace:
-                    return str(openbinds.place_of(self._own, record, bind))
                 return str(bind_source(self._paths, bind))
-        raise PlaceUnfit(f"the mount at {target} is not in the container's record")
+        raise _unknown_mount(target)
+
+    def _mapped_source(self, kind: str, target: str) -> str:
+        """The same where its user namespace can mount it."""
+        own, record = self._own, self._state.record
+        if kind == "mask-directory":
+            return str(own.binds / openbinds.MASK)
+        if kind == "mask-file" or (kind == "device" and target in DEVICE_PLACES):
+            return str(own.binds / (os.path.basename(target) if kind == "device" else "null"))  # noqa: PTH119
+        for bind in record.binds:
+            if bind.target == target:
+                return str(openbinds.place_of(own, record, bind))
+        raise _unknown_mount(target)
 
     def let_run(self) -> None:
         """Packets pass, then the processes run."""
@@ -298,3 +304,7 @@ class Restorer:
             self._closed.close()
         with contextlib.suppress(MonitorFailed):
             ask(self._own, {"do": "leave"}, limit=2)
+
+
+def _unknown_mount(target: str) -> PlaceUnfit:
+    return PlaceUnfit(f"the mount at {target} is not in the container's record")

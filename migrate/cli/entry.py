@@ -35,14 +35,25 @@ def _execute_quickly(words: list[str]) -> None:
     plain = exec_plainly(words)
     if plain is None:
         return
+    import gc
     import os
 
+    gc.disable()  # see below
     from migrate.errors import MigrateError
+    from migrate.runtime.cgroups.moving import Preparing
+
+    try:
+        preparing = Preparing()  # the kernel does its part while the rest is loaded
+    except OSError:
+        gc.enable()
+        return
     from migrate.runtime.quickexec import find
 
     state = os.environ.get("MIGRATE_STATE") or "/var/lib/migrate"
     inside = find(state, os.environ.get("MIGRATE_RUN") or "/run/migrate", plain[0])
+    preparing.end()
     if inside is None:
+        gc.enable()
         return
     try:
         status = inside.run(plain[1])

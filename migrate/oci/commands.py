@@ -12,15 +12,17 @@ if TYPE_CHECKING:
 class Command:
     """One command: its function is `migrate.oci.MODULE.FUNCTION(globals, values, words)`.
 
-    `words`: how many there must be, and may; with `to_first` options end at the first.
+    `words`: how many there must be, and may; with `to_first` options end at the first. With `moves`
+    it puts a process into a control group: `settings["preparing"]` is its `Preparing`, or None.
     """
 
-    __slots__ = ("help", "options", "place", "to_first", "usage", "words")
+    __slots__ = ("help", "moves", "options", "place", "to_first", "usage", "words")
 
     def __init__(
         self, place: str, usage: str, text: str, options: Sequence[Option] = (),
-        words: tuple[int, int] = (1, 1), *, to_first: bool = False,
+        words: tuple[int, int] = (1, 1), *, to_first: bool = False, moves: bool = False,
     ) -> None:  # fmt: skip
+        self.moves = moves
         self.place = place
         self.usage = usage
         self.help = text
@@ -143,7 +145,7 @@ COMMANDS = {
     "pause": Command("pause:pause", "ID", "freeze all processes"),
     "resume": Command("pause:resume", "ID", "let a paused container run"),
     "exec": Command("execute:execute", "ID PROGRAM [ARGS...]", "one more process in a container",
-                    _EXEC, (1, 1 << 20), to_first=True),
+                    _EXEC, (1, 1 << 20), to_first=True, moves=True),
     "spec": Command("template:spec", "", "write a config.json to begin with",
                     (option("bundle b", TEXT, "directory to write it to", "."),
                      option("rootless", FLAG, "with a user namespace")), (0, 0)),

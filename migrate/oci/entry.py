@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 _ALONE = frozenset({"state", "list", "kill", "start", "pause", "resume", "exec"})
@@ -19,6 +20,14 @@ def main() -> None:
         import site
 
         site.main()
+    else:
+        import gc
+
+        gc.disable()  # a run of it touches all memory, which a forked process then has to copy
     from migrate.oci.main import main
 
-    main()
+    try:
+        main()
+    except SystemExit as ended:  # what it wrote, it has flushed
+        # At once: to take an interpreter down in order takes as long as many a command.
+        os._exit(ended.code if isinstance(ended.code, int) else 1)

@@ -56,6 +56,8 @@ def _execute(settings: dict[str, Any], values: dict[str, Any], words: list[str])
     if process.get("terminal") and values["detach"] and not values["console_socket"]:
         raise BadUsage("cannot allocate tty without --console-socket", cause="--detach was given")
     joined = directories(container.state, values["cgroup"])
+    if preparing := settings["preparing"]:
+        preparing.end()
     raise Ended(_run(container, values, _program(container, spec, process, values), joined))
 
 

@@ -87,6 +87,13 @@ def _dispatch(settings: dict[str, Any], words: list[str]) -> int:
     if not least <= len(rest) <= most:
         usage = f"{NAME} {words[0]} [options] {command.usage}"
         raise BadUsage(f"{words[0]}: {len(rest)} arguments do not fit", cause=f"usage: {usage}")
+    if command.moves:
+        from migrate.runtime.cgroups.moving import Preparing
+
+        try:
+            settings["preparing"] = Preparing()  # the kernel begins while the rest is loaded
+        except OSError:  # our own group is above what this cgroup namespace shows
+            settings["preparing"] = None
     place, _, function = command.place.partition(":")
     module = __import__(f"migrate.oci.{place}", fromlist=[function])  # importlib's takes longer
     getattr(module, function)(settings, values, rest)

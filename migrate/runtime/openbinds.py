@@ -1,21 +1,29 @@
-"""Sources of bind mounts where a user namespace's root reaches them, for the time of a restore.
+"""What a user namespace is restored with from outside: sources of bind mounts, devices, a mask.
 
-CRIU mounts them as that root, who may be unable to search the host's directories, and takes their
-id maps as they are: so each is mounted at a place of its own, with its maps, and taken off again.
-Nothing that removes trees ever comes to that place.
+CRIU mounts them as the namespace's root, takes their id maps as they are, and sets the flags that
+they had at the dump: of a mount of the host's, the namespace may take none away
+(mount_namespaces(7)). So each is mounted at a place of its own for the time of the restore, with
+its maps and without flags. Nothing that removes trees ever comes to that place.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from migrate.images.idmapped import attach
 from migrate.kernel import mounts
 from migrate.runtime.paths import ContainerPaths, Paths
 from migrate.runtime.records import Bind, Record
-from migrate.runtime.storage import bind_source, bind_tree
+from migrate.runtime.rootfs import DEVICES
+from migrate.runtime.storage import bind_tree
+
+MASK = "mask"
+"""An empty directory."""
+_FLAGS = mounts.ATTR_RDONLY | mounts.ATTR_NOSUID | mounts.ATTR_NODEV | mounts.ATTR_NOEXEC
 
 
 def show(paths: Paths, record: Record) -> None:
@@ -28,11 +36,11 @@ def show(paths: Paths, record: Record) -> None:
         return
     own.binds.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
-        for bind in record.binds:
-            tree = bind_tree(paths, record, bind)
+        (own.binds / MASK).mkdir(exist_ok=True)
+        mounts.mount("tmpfs", own.binds / MASK, "tmpfs", 0, "size=4k,mode=755")
+        for name, tree in _trees(paths, record):
             try:
-                directory = bind_source(paths, bind).is_dir()
-                _put(tree, place_of(own, record, bind), directory=directory)
+                _put(tree, own.binds / name)
             finally:
                 os.close(tree)
     except BaseException:
@@ -40,12 +48,27 @@ def show(paths: Paths, record: Record) -> None:
         raise
 
 
-def _put(tree: int, place: Path, *, directory: bool) -> None:
-    if directory:
+def _trees(paths: Paths, record: Record) -> Iterator[tuple[str, int]]:
+    for index, bind in enumerate(record.binds):
+        yield str(index), bind_tree(paths, record, bind)
+    for name, _major, _minor in DEVICES:
+        yield name, mounts.open_tree(f"/dev/{name}", recursive=False)
+
+
+def _put(tree: int, place: Path) -> None:
+    mounts.set_tree_propagation(tree, mounts.MS_PRIVATE)
+    mounts.set_tree_attributes(tree, 0, _FLAGS | mounts.ATTR_ATIME)
+    if stat.S_ISDIR(os.fstat(tree).st_mode):
         place.mkdir(mode=0o700, exist_ok=True)
     else:
         place.touch(mode=0o600)
     attach(tree, place)
+
+
+def places(own: ContainerPaths, record: Record) -> list[Path]:
+    """All that `show` mounts."""
+    names = [MASK, *(name for name, _, _ in DEVICES), *map(str, range(len(record.binds)))]
+    return [own.binds / name for name in names]
 
 
 def place_of(own: ContainerPaths, record: Record, bind: Bind) -> Path:

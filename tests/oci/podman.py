@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from migrate.criu.apt import Apt
@@ -30,7 +31,7 @@ seccomp_profile = "{prefix}/usr/share/containers/seccomp.json"
 log_driver = "k8s-file"
 default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
 [engine]
-cgroup_manager = "cgroupfs"
+cgroup_manager = "{manager}"
 events_logger = "file"
 conmon_path = ["{prefix}/usr/bin/conmon"]
 runtime_supports_json = ["migrate-oci"]
@@ -79,7 +80,14 @@ def _tie(made: Path) -> None:
 class Podman:
     """Podman with our runtime, and all that it keeps below `directory`."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(
+        self, directory: Path, *, before: Sequence[str] = (), manager: str = "cgroupfs",
+        volatile: str = "",
+    ) -> None:  # fmt: skip
+        """`before` stands before each command line; `manager` makes the control groups.
+
+        `volatile`: where the run root is, of at most 50 characters.
+        """
         self.prefix = provide()
         self.directory = directory
         # Not --runtime-flag: the Podman that cleans up after a container is not given it.
@@ -88,7 +96,7 @@ class Podman:
         runtime.chmod(0o755)
         configuration = directory / "containers.conf"
         configuration.write_text(_CONFIGURATION.format(
-            prefix=self.prefix, command=runtime, directory=directory
+            prefix=self.prefix, command=runtime, directory=directory, manager=manager
         ))  # fmt: skip
         (directory / "home").mkdir()
         self._environment = os.environ | {
@@ -96,9 +104,9 @@ class Podman:
             "TMPDIR": str(directory),
             "PATH": f"{self._with_criu()}:{os.environ['PATH']}",
         }  # fmt: skip
-        self._command = [
-            self.prefix / "usr/bin/podman", "--root", directory / "root", "--runroot",
-            directory / "run", "--tmpdir", directory / "tmp", "--storage-driver", "vfs",
+        self._command: list[str | Path] = [
+            *before, self.prefix / "usr/bin/podman", "--root", directory / "root", "--runroot",
+            volatile or directory / "run", "--tmpdir", directory / "tmp", "--storage-driver", "vfs",
             "--runtime", runtime,
         ]  # fmt: skip
 
