@@ -1,11 +1,11 @@
 """The one exception family: what happened, its cause, and what to do next.
 
-Every error class has a `code`: a number from 3 to 124 that never changes once released. It is the
+Every error class has a `code`: a number of `CODES`, which never changes once released. It is the
 exit code of the command and the `code` of the error on the wire. By subject, as far as numbers were
-left: 3-5 general, 6-8, 12, 13, 50-52, 103 and 120-124 many hosts, 10, 11 and 14 this host, 20-30,
-53, 54, 61 and 62 images, 31-33 networks, 9, 35-49 and 64 runtime, 55-60 and 63 criu, 65-74
+left: 3-5 and 9 general, 6-8, 12, 13, 50-52, 103 and 120-124 many hosts, 10, 11 and 14 this host,
+20-30, 53, 54, 61 and 62 images, 31-33 networks, 35-49, 64 and 193 runtime, 55-60 and 63 criu, 65-74
 checkpoint, 75-89 transfer, 90-109 move, 110 and 111 bench, 112-119, 15 and 16 migrate-oci, 17-19 a
-policy. (0, 1, 2 and 125-127 belong to the shell and to click.)
+policy. (0, 1, 2 and 125-127 belong to the shell and to click, 128-192 to signals.)
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any, ClassVar
 
-LOWEST_CODE, HIGHEST_CODE = 3, 124
+CODES = frozenset({*range(3, 125), *range(193, 255)})
 WIRE_TEXT_LIMIT = 4096
 
 
@@ -36,7 +36,7 @@ class MigrateError(Exception):
         super().__init_subclass__(**kwargs)
         if "code" not in cls.__dict__:
             raise TypeError(f"{cls.__name__} needs a code of its own")
-        if not LOWEST_CODE <= cls.code <= HIGHEST_CODE:
+        if cls.code not in CODES:
             raise TypeError(f"{cls.__name__}: code {cls.code} is out of range")
         other = MigrateError._by_code.get(cls.code)
         if other is not None and other.__qualname__ != cls.__qualname__:
@@ -114,6 +114,19 @@ class DiskFull(MigrateError):
 
     code = 11
     mend = "free some space there, or point the state directory at a larger file system"
+
+
+class OutOfMemory(MigrateError):
+    """A process of migrate can get no more memory, or no more threads."""
+
+    code = 9
+    mend = "free some memory there, or raise the limit that it was started with (ulimit -a)"
+
+
+def is_lack_of_memory(error: BaseException) -> bool:
+    """Whether an exception of Python's is no defect, but says that there is no memory left."""
+    no_thread = isinstance(error, RuntimeError) and "can't start new thread" in str(error)
+    return no_thread or isinstance(error, MemoryError)
 
 
 def from_wire(message: dict[str, Any]) -> MigrateError:

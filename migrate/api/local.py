@@ -216,13 +216,15 @@ class Settled:
 
 def recover(
     names: Collection[str] = (), *, at: str = "", force: Literal["", "source", "target"] = "",
-    on_event: Report = _silent,
+    patience: float | None = None, on_event: Report = _silent,
 ) -> Iterator[Settled]:  # fmt: skip
     """`migrate recover`: settle what was cut off, of the containers `names` or of all.
 
     `at`: the target's address now, if it has another one. `force`: which side has the container,
-    where a target does not answer; whoever says so has looked. Yields each as it is settled. Raises
-    ContainerUnknown for a name that neither a journal nor a record has.
+    where a target does not answer; whoever says so has looked. `patience`: seconds for which such
+    a one is asked again (None: once), and without a page sent to one that lacks some (None: 60).
+    Yields each as it is settled. Raises ContainerUnknown for a name that neither a journal nor a
+    record has.
     """
     from migrate.move import journal
     from migrate.move.recovery import recover as settle
@@ -237,7 +239,9 @@ def recover(
         records.find(paths, name)
     for entry in entries:
         if not names or {entry.name, entry.container} & set(names):
-            outcome = settle(paths, entry, address=at, report=on_event, force=decided)
+            outcome = settle(
+                paths, entry, address=at, report=on_event, force=decided, patience=patience
+            )
             yield Settled(entry.name, outcome, entry.move, entry.role, entry.peer)
     for undone in _undo_restores(paths, names):
         yield Settled(undone, "restore undone")

@@ -44,6 +44,7 @@ GOALS = (
     Goal(Redis(), "pre-copy", 0.200),
     Goal(Redis(spread=Redis().keys), "pre-copy"),  # where it hurts; nothing must hold but content
     Goal(Tree(), "pre-copy", 0.250),
+    Goal(Tree(interpreted=True), "pre-copy"),  # likewise: each wakes and writes 50 pages
 )
 
 

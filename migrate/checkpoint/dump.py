@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections.abc import Callable, Collection, Container
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from migrate.checkpoint.state import NETNS_KEY, State, has_own_netns
 from migrate.criu import client, cpu
 from migrate.criu.diagnosis import explain
 from migrate.criu.errors import CriuDied, CriuFailed
+from migrate.kernel.threads import Task
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.control import ask
 from migrate.runtime.errors import MonitorFailed
@@ -55,10 +56,11 @@ def dump_with_files(
     stopped = has_stopped_tasks(state.record)
     if staging:
         staging.look()
-    with ThreadPoolExecutor(1) as pool:
-        dumping = pool.submit(
-            dump, paths, criu, state, process, images, own.state / LOG, held, any_cpu="cpu" in skip
-        )
+    work = functools.partial(
+        dump, paths, criu, state, process, images, own.state / LOG, held, any_cpu="cpu" in skip
+    )
+    dumping = Task("dump", work)
+    try:
         if stopped:
             dumping.result()
         if network:
@@ -69,6 +71,8 @@ def dump_with_files(
                 _keep_unread_input(own, images)
         names = write_files(paths, state, place, staging, logs_ahead=logs_ahead)
         dumping.result()
+    finally:
+        dumping.join()
     made = (name for name in os.listdir(images) if name.endswith(".img"))  # noqa: PTH208
     return names + sorted(f"{IMAGES}/{name}" for name in made)
 

@@ -23,8 +23,10 @@ import click
 )
 def agent(token: str | None, sender: str) -> None:
     """Serve another host over standard input and output (docs/protocol.md)."""
+    from migrate.kernel import threads
     from migrate.runtime.paths import Paths
 
+    threads.bound_starts()
     if sender:
         token = _asked(os.environ.get("SSH_ORIGINAL_COMMAND", ""))
     paths = Paths.from_environment()

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from migrate.bench.series import Series
 
 WORKLOADS = (
-    "memory", "text", "zero", "redis", "redis-spread", "tree", "files", "connections", "numeric",
-    "postgres", "nginx",
+    "memory", "text", "zero", "redis", "redis-spread", "tree", "tree-python", "files",
+    "connections", "numeric", "postgres", "nginx",
 )  # fmt: skip
 SIZES = {
     "memory": (64, 256, 1024), "text": (1024,), "zero": (1024,), "redis": (1024,),
-    "redis-spread": (1024,), "tree": (512,), "files": (16,), "connections": (16,),
+    "redis-spread": (1024,), "tree": (512,), "tree-python": (512,), "files": (16,),
+    "connections": (16,),
 }  # fmt: skip
 """MiB, where none is given; the others have no size."""
 HEAD = (
@@ -138,6 +139,7 @@ def loads_of(
         "text": lambda mib: Memory(mib, 0, "text"),
         "zero": lambda mib: Memory(mib, 0, "zero"),
         "tree": Tree,
+        "tree-python": lambda mib: Tree(mib, interpreted=True),
         "redis": Redis,
         "redis-spread": lambda mib: Redis(mib, Redis(mib).keys),
         "files": lambda mib: Holding(files=1000, mib=mib),

@@ -98,14 +98,20 @@ def rm(names: tuple[str, ...], force: bool) -> None:
     """
     from migrate.cli.peers import tell_gone
     from migrate.runtime.debris import clear_debris
+    from migrate.runtime.errors import ContainerUnknown
     from migrate.runtime.lifecycle.delete import delete
     from migrate.runtime.paths import Paths as HostPaths
 
     removed: list[Record] = []
 
     def remove(paths: Paths, record: Record) -> None:
-        delete(paths, record, force=force)
-        removed.append(record)
+        try:
+            delete(paths, record, force=force)
+        except ContainerUnknown:  # somebody else has removed it just now
+            if not force:
+                raise
+        else:
+            removed.append(record)
 
     try:
         for_each(names, remove)

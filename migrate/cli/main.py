@@ -11,7 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from migrate import __version__
-from migrate.errors import InternalError, MigrateError
+from migrate.errors import InternalError, MigrateError, OutOfMemory, is_lack_of_memory
 
 # Command -> (module of migrate.cli, its attribute, one line of help).
 COMMANDS = {
@@ -128,5 +128,8 @@ def _tell(error: MigrateError) -> None:
 def _fall(error: Exception) -> None:
     if os.environ.get("MIGRATE_DEBUG"):
         raise error
+    if is_lack_of_memory(error):
+        _tell(OutOfMemory("this command can get no more memory", cause=repr(error)))
+        sys.exit(OutOfMemory.code)
     _tell(InternalError(f"an unforeseen {type(error).__name__}", cause=str(error)))
     sys.exit(InternalError.code)

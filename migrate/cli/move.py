@@ -102,6 +102,13 @@ if TYPE_CHECKING:
     help="How long a container may take to stop (mode cold).",
 )
 @click.option(
+    "--patience",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0),
+    help="For how long a target that does not answer is asked again from COMMIT on, and while it "
+    "lacks memory that is here. [default: 20, and 60 without a page sent]",
+)
+@click.option(
     "--remote-command",
     metavar="PATH",
     default="",
@@ -119,8 +126,9 @@ if TYPE_CHECKING:
 def move(
     name: str, target: str, mode: str, max_downtime: int, max_rounds: int, auto_converge: bool,
     tracker: str, verify: bool, tcp: str, address: str, skip: tuple[str, ...], explain: bool,
-    dry_run: bool, bandwidth: int | None, stop_time: float, remote_command: str, trace: Path | None,
-    beside: tuple[str, ...], stop_at_eof: bool, as_json: bool,
+    dry_run: bool, bandwidth: int | None, stop_time: float, patience: float | None,
+    remote_command: str, trace: Path | None, beside: tuple[str, ...], stop_at_eof: bool,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Move a container to another host, with its open connections alive.
 
@@ -129,12 +137,14 @@ def move(
     Everything is checked before anything is frozen. Until the target has the whole copy and COMMIT
     is given, any failure and Ctrl-C leave the container running here.
     """
+    from migrate.kernel import threads
     from migrate.move.outgoing import Wish
 
+    threads.bound_starts()
     wish = Wish(
         mode, remote_command, bandwidth * 125_000 if bandwidth else None, stop_time,
         max_downtime / 1000, max_rounds, auto_converge, tracker, verify, skip, tcp,
-        address,
+        address, patience,
     )  # fmt: skip
     dry_run = dry_run or explain
     target = address_of(target)

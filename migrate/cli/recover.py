@@ -33,9 +33,17 @@ if TYPE_CHECKING:
     help="If the target does not answer: destroy the copy here. Only when you know that it runs "
     "there: else none is left.",
 )
+@click.option(
+    "--patience",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0),
+    help="For how long a target that does not answer is asked again. [default: it is asked once; "
+    "60 without a page sent where it lacks memory]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def recover(
-    names: tuple[str, ...], address: str, force_source: bool, force_target: bool, as_json: bool
+    names: tuple[str, ...], address: str, force_source: bool, force_target: bool,
+    patience: float | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Settle moves and restores that were cut off: all here, or those of the containers NAMES.
 
@@ -46,7 +54,10 @@ def recover(
     import json
 
     from migrate.api import local as api
+    from migrate.kernel import threads
     from migrate.move.progress import Event
+
+    threads.bound_starts()
 
     def report(event: Event) -> None:
         if event.kind == "note":
@@ -54,7 +65,8 @@ def recover(
 
     force = _decided(names, force_source, force_target)
     outcomes = []
-    for settled in api.recover(names, at=address, force=force, on_event=report):
+    found = api.recover(names, at=address, force=force, patience=patience, on_event=report)
+    for settled in found:
         outcomes.append(settled)
         if not as_json:
             click.echo(f"{settled.container}: {_words(settled)}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 import struct
 
+from migrate.kernel.checksum import internet_checksum
+
 ETH_P_IPV6 = 0x86DD
 _ICMPV6 = 58
 _HOP_LIMIT = 255
@@ -39,8 +41,5 @@ def solicits(frame: bytes, address: bytes) -> bool:
 
 def _checksum(source: bytes, destination: bytes, body: bytes) -> int:
     """Over the pseudo-header and the message (RFC 8200, 8.1)."""
-    data = source + destination + struct.pack("!II", len(body), _ICMPV6) + body
-    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
+    pseudo = source + destination + struct.pack("!II", len(body), _ICMPV6)
+    return internet_checksum(pseudo + body)

@@ -136,6 +136,16 @@ class Channel:
                     return found
                 found += 1
 
+    def fetch(self, kind: int, header: bytes, size: int) -> Message:
+        """The one answer, whose attributes begin after `size` bytes; raises OSError."""
+        self._sequence += 1
+        self._socket.send(self._message(kind, REQUEST, header))
+        for answer, _flags, content in self._answers():
+            if answer == _ERROR:
+                _refuse(content)
+            return Message(answer, content[:size], unpack(content[size:]))
+        raise OSError(errno.EPROTO, "the kernel has answered nothing")
+
     def ask(self, kind: int, flags: int, header: bytes, attributes: Iterable[Attribute]) -> None:
         """Have one thing changed; raises OSError."""
         self._sequence += 1

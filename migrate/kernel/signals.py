@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any
 
+from migrate.kernel import threads
+
 _SOON = 0.001  # seconds
-_LOCKING = {threading.__file__, queue.__file__}
+_LOCKING = {threading.__file__, queue.__file__, threads.__file__}
 _WAITING = {"wait", "wait_for"}
 
 

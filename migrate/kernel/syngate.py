@@ -14,6 +14,7 @@ import struct
 from pathlib import Path
 
 from migrate.kernel import ruleset, tap
+from migrate.kernel.checksum import internet_checksum
 from migrate.kernel.netlink import inside
 from migrate.kernel.netlinkwire import NESTED, Attribute, Channel, pack
 from migrate.kernel.ruleset import Entry
@@ -104,11 +105,8 @@ def checked(frame: bytes) -> bytes:
     segment = frame[begins : begins + 16] + b"\0\0" + frame[begins + 18 : ends]
     addresses = frame[26:34] if is_ipv4 else frame[22:54]
     pseudo = addresses + struct.pack("!HH", socket.IPPROTO_TCP, ends - begins)
-    whole = pseudo + segment + b"\0" * (len(segment) % 2)
-    total = sum(struct.unpack(f"!{len(whole) // 2}H", whole))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return frame[: begins + 16] + struct.pack("!H", ~total & 0xFFFF) + frame[begins + 18 :]
+    checksum = struct.pack("!H", internet_checksum(pseudo + segment))
+    return frame[: begins + 16] + checksum + frame[begins + 18 :]
 
 
 def _capture(netns: Path, interface: str) -> socket.socket:

@@ -13,6 +13,7 @@ import threading
 from pathlib import Path
 from types import TracebackType
 
+from migrate.kernel.threads import Task
 from migrate.transfer.bulk import BulkSender
 
 LARGEST = 1 << 20  # bytes: what is larger may be under way for long
@@ -31,12 +32,11 @@ class EarlyImages:
         self._prefix = f"{root}/"
         self._sent: dict[str, _State] = {}
         self._seen: dict[str, _State] = {}
-        self._stopped, self._ended = threading.Event(), threading.Event()
-        self._failure: Exception | None = None
-        self._thread = threading.Thread(target=self._work, name="early-images", daemon=True)
+        self._stopped = threading.Event()
+        self._sending: Task[None] | None = None
 
     def __enter__(self) -> EarlyImages:
-        self._thread.start()
+        self._sending = Task("early-images", self._work)
         return self
 
     def __exit__(
@@ -49,9 +49,8 @@ class EarlyImages:
     def finish(self, names: list[str]) -> list[str]:
         """CRIU is done: those of `names` that have to be sent still; raises what sending raised."""
         self._stopped.set()
-        self._ended.wait()  # a join would not hear a signal (`kernel.signals`)
-        if self._failure is not None:
-            raise self._failure
+        if self._sending:
+            self._sending.result()
         return [n for n in names if n not in self._sent or self._state(n) != self._sent[n]]
 
     def _state(self, name: str) -> _State:
@@ -59,14 +58,9 @@ class EarlyImages:
         return status.st_size, status.st_mtime_ns
 
     def _work(self) -> None:
-        try:
-            while not self._stopped.wait(_EVERY):
-                if names := self._unchanged():
-                    self._bulk.send_files(self._root, names)
-        except Exception as error:  # noqa: BLE001 -- raised again by `finish`
-            self._failure = error
-        finally:
-            self._ended.set()
+        while not self._stopped.wait(_EVERY):
+            if names := self._unchanged():
+                self._bulk.send_files(self._root, names)
 
     def _unchanged(self) -> list[str]:
         """What is as it was at the last look; it counts as sent in this state."""

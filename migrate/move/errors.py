@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from migrate.checkpoint.errors import EndedWithCriu
-from migrate.errors import MigrateError
+from migrate.errors import MigrateError, is_lack_of_memory
 
 
 class MoveRefused(MigrateError):
@@ -172,4 +172,6 @@ def rolled_back(name: str, error: BaseException, *, ended: bool) -> BaseExceptio
     if isinstance(error, MigrateError):
         cause = f"{error.what}: {error.cause}" if error.cause else error.what
         return MoveRolledBack(here, cause=cause, mend=error.mend or None)
+    if is_lack_of_memory(error):
+        return MoveRolledBack(here, cause=f"this command can get no more memory: {error!r}")
     return MoveRolledBack(here, cause=str(error)) if isinstance(error, OSError) else error

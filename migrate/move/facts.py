@@ -15,7 +15,7 @@ import migrate
 from migrate.checkpoint.tracking import choice
 from migrate.criu.skeleton import filter as skeleton
 from migrate.images.store import Store
-from migrate.kernel import probes
+from migrate.kernel import lsm, probes
 from migrate.move.journal import host_id
 from migrate.runtime.cgroups.layout import detect
 from migrate.runtime.cgroups.room import memory_left
@@ -54,6 +54,8 @@ class Facts(msgspec.Struct, frozen=True):
     own_network: bool = False  # it puts in what was set in a container's network namespace
     user_namespaces: bool = False  # it gives containers user namespaces
     terminals: bool = False  # its monitors hold the other ends of containers' terminals
+    lsm: str = ""  # which security module confines processes (kernel/lsm.py); "" if not told
+    lsm_profiles: tuple[str, ...] = ()  # AppArmor's, that are loaded
     clock: float = 0.0  # seconds since the epoch, when it was asked; 0 where that is not told
 
 
@@ -73,7 +75,8 @@ def gather(paths: Paths, tracker: str = choice.AUTO) -> Facts:
         tracking=tracking, no_tracking=complaint, skeleton=skeleton.is_built(), staged_files=True,
         awaits_pages=lazy, lazy=lazy, lazy_criu=chosen is not None and chosen.lazy,
         xor_pages=True, packs=True, images_in_memory=True, eager_pages=True, networks=True,
-        own_network=True, user_namespaces=True, terminals=True, clock=time.time(),
+        own_network=True, user_namespaces=True, terminals=True, lsm=lsm.module(),
+        lsm_profiles=lsm.loaded_profiles(), clock=time.time(),
     )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from migrate.move.rounds import Rounds
 from migrate.move.serving import Serving
 from migrate.move.turn import Turn
 from migrate.move.unaccepted import Doorkeeper
+from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.lifecycle.create import load_spec
 from migrate.runtime.networks import driver_of
 from migrate.runtime.networks.standin import StandIn
@@ -45,6 +46,7 @@ class Wish:
     skip: tuple[str, ...] = ()  # checks of preflight that do not count
     tcp: str = "keep"  # what is done with open connections: keep, close, refuse
     address: str = "keep"  # or new: chosen by the target
+    patience: float | None = None  # seconds; of asking anew from COMMIT on; None: the usual limits
 
 
 class Outgoing:
@@ -93,6 +95,13 @@ class Outgoing:
             self.report(Event("bytes", what, {"done": done, "total": total}))
 
         return count
+
+    def unread_frames(self) -> list[bytes]:
+        """What had come before that, and was not read."""
+        if self.doorkeeper is None or self.process is None:
+            return []
+        pids = ControlGroup.of(self.record.identifier).pids()
+        return self.doorkeeper.unread(pids, self.record.network.mac)
 
     def kept_frames(self) -> list[bytes]:
         """What came here for the container since it was frozen."""

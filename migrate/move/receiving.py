@@ -238,22 +238,31 @@ def finish(paths: Paths, entry: Entry) -> None:
     """`let_run`, and the record is free: what need not be inside the pause. Safe to repeat.
 
     The files are on the disk before the journal says `done`: the source removes its own then. As
-    long as pages are lacking it stays `committed`.
+    long as pages are lacking it stays `committed`; they need no disk, so a full one is told after.
     """
     with contextlib.suppress(ContainerUnknown):  # removed meanwhile: it was free to be
         record = let_run(paths, entry)
         reached(paths, "thawed-there")
-        if record.held:
-            record = msgspec.structs.replace(record, held="")
-            records.save(paths, record)
-        names.refresh(paths, record)
-        with contextlib.suppress(MigrateError, OSError):
-            telling.arrived(paths, record)
+        try:
+            _set_free(paths, record)
+        except OSError:
+            if not owed(paths, entry):
+                raise
     if owed(paths, entry):
         return
     sync_file_system(paths.state)
     journal.write(paths, entry, Target.DONE)
     _remove_incoming(paths, entry)
+
+
+def _set_free(paths: Paths, record: Record) -> None:
+    """No move holds it any more; the others of its network are told. Raises OSError."""
+    if record.held:
+        record = msgspec.structs.replace(record, held="")
+        records.save(paths, record)
+    names.refresh(paths, record)
+    with contextlib.suppress(MigrateError, OSError):
+        telling.arrived(paths, record)
 
 
 def owed(paths: Paths, entry: Entry) -> dict[int, list[Run]]:

@@ -21,7 +21,7 @@ from migrate.move.errors import PeerChanged
 from migrate.move.journal import Entry
 from migrate.move.modes import LAZY
 from migrate.move.progress import Report
-from migrate.move.serving import Call, Serving
+from migrate.move.serving import PATIENCE, Call, Serving
 from migrate.move.transaction import Source, Step, Target, source_alone, source_told
 from migrate.runtime import records
 from migrate.runtime.cgroups.group import ControlGroup
@@ -39,21 +39,25 @@ from migrate.runtime.records import load_process
 from migrate.runtime.storage import remove_storage
 
 CRIU_LIMIT = 30.0  # seconds that a CRIU left behind may take to end
+CONNECT_SECONDS, LEAST_SECONDS = 10.0, 5.0
+"""Seconds that connecting may take, and may take however little patience there is."""
 Ask = Callable[[Entry], Target | None]
 
 
-def ask_target(paths: Paths, entry: Entry, address: str = "") -> Target | None:
+def ask_target(entry: Entry, address: str = "", within: float = CONNECT_SECONDS) -> Target | None:
     """Have the target settle its side, and return its answer; raises what connecting raises.
 
-    Raises PeerChanged when another host answers at that address.
+    `within`: seconds to connect. Raises PeerChanged when another host answers at that address.
     """
-    with far_side(entry, address) as call:
+    with far_side(entry, address, within) as call:
         answer = call("move.settle", move=entry.move, timeout=60)
     return Target(answer) if answer else None
 
 
 @contextlib.contextmanager
-def far_side(entry: Entry, address: str = "") -> Iterator[Call]:
+def far_side(
+    entry: Entry, address: str = "", within: float = CONNECT_SECONDS
+) -> Iterator[Call]:  # fmt: skip
     """The agent of the move's target, which may have another address now.
 
     Raises what connecting raises, and PeerChanged when another host answers there.
@@ -61,7 +65,8 @@ def far_side(entry: Entry, address: str = "") -> Iterator[Call]:
     from migrate.transfer.ssh import connect
     from migrate.transfer.target import Target as Address
 
-    with connect(Address.parse(address or entry.peer), command=entry.remote_command or None) as far:
+    where, command = Address.parse(address or entry.peer), entry.remote_command or None
+    with connect(where, command=command, timeout=within) as far:
         facts = far.client.call("host.facts", timeout=30)
         if facts["host_id"] != entry.peer_id:
             raise PeerChanged(
@@ -71,18 +76,21 @@ def far_side(entry: Entry, address: str = "") -> Iterator[Call]:
         yield far.client.call
 
 
-def _serve(paths: Paths, entry: Entry, address: str, report: Report) -> Target | None:
+def _serve(
+    paths: Paths, entry: Entry, address: str, report: Report, patience: float | None
+) -> Target | None:  # fmt: skip
     """Send what the target lacks; its state then. Raises PagesOwed, MemoryGone."""
     from migrate.transfer.target import Target as Address
 
     serving = Serving(paths, entry, report)
     where = Address.parse(address or entry.peer)
-    return serving.go_on(where, functools.partial(far_side, entry, address))
+    patience = PATIENCE if patience is None else patience
+    return serving.go_on(where, functools.partial(far_side, entry, address), patience=patience)
 
 
 def settle_source(
     paths: Paths, entry: Entry, *, seconds: float = 0.0, address: str = "",
-    report: Report = lambda _: None, force: Step = Step.ASK,
+    report: Report = lambda _: None, force: Step = Step.ASK, patience: float | None = None,
 ) -> Source:  # fmt: skip
     """Settle the source's side, asking the target where it must; the state it has come to.
 
@@ -91,15 +99,18 @@ def settle_source(
     out (SERVING): the copy there may run.
 
     Tries for `seconds` when the target does not answer; then the state stays what it is,
-    `committing` or `serving`, and the copy frozen. Where the target lacks pages, they are sent.
-    The container's lock is held by the caller. Raises PagesOwed, MemoryGone.
+    `committing` or `serving`, and the copy frozen. Where the target lacks pages, they are sent,
+    with `patience` as for `Serving.go_on`. The container's lock is held by the caller. Raises
+    PagesOwed, MemoryGone.
     """
     step = source_alone(entry.source_state)
     deadline = time.monotonic() + seconds
     forced = False
     while step is Step.ASK:
         try:
-            step = source_told(entry.source_state, ask_target(paths, entry, address))
+            left = CONNECT_SECONDS if patience is None else deadline - time.monotonic()
+            within = min(CONNECT_SECONDS, max(left, LEAST_SECONDS))
+            step = source_told(entry.source_state, ask_target(entry, address, within))
         except MigrateError:
             if time.monotonic() <= deadline:
                 time.sleep(1)
@@ -110,7 +121,7 @@ def settle_source(
         if step is Step.SERVE:
             if entry.source_state is not Source.SERVING:
                 entry = journal.write(paths, entry, Source.SERVING)
-            step = source_told(Source.SERVING, _serve(paths, entry, address, report))
+            step = source_told(Source.SERVING, _serve(paths, entry, address, report, patience))
         if step in {Step.ASK, Step.SERVE}:
             return entry.source_state
     if step is Step.ROLL_BACK:
@@ -236,8 +247,13 @@ def recover(
     address: str = "",
     report: Report = lambda _: None,
     force: Step = Step.ASK,
+    patience: float | None = None,
 ) -> str:
-    """Settle one entry of this host's journal, whichever side; the state it has come to."""
+    """Settle one entry of this host's journal, whichever side; the state it has come to.
+
+    `patience`: seconds for which a target that does not answer is asked again, if not once, and
+    without a page sent to one that lacks some.
+    """
     if entry.role == "target":
         state = receiving.settle(paths, entry.move)
         if state is Target.ABORTED:
@@ -249,7 +265,10 @@ def recover(
         current = journal.read(paths, entry.move, "source")
         if current is None:
             return "settled"
-        outcome = settle_source(paths, current, address=address, report=report, force=force)
+        outcome = settle_source(
+            paths, current, seconds=patience or 0.0, address=address, report=report, force=force,
+            patience=patience,
+        )  # fmt: skip
     if outcome is Source.COMMITTED:
         conclude(paths, entry, address)
     elif outcome is Source.ABORTED:

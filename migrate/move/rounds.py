@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from migrate.checkpoint.tracking.tracker import Final, Tracker, Written
 from migrate.criu.skeleton.filter import Skeleton
 from migrate.kernel.memory import read_runs
 from migrate.kernel.processes import status_fields
+from migrate.kernel.threads import Task
 from migrate.move import memoryplace
 from migrate.move.brake import Brake
 from migrate.move.pagestore import AWAITED, DIRECTORY, EAGER, PRESENT
@@ -136,9 +136,7 @@ class Rounds:
         self._skeleton = skeleton
         self._report = report
         self._tracker: Tracker | None = None
-        self._sender: threading.Thread | None = None
-        self._sent = threading.Event()
-        self._failure: Exception | None = None
+        self._sender: Task[None] | None = None
         self._finals: list[Final] = []
         self._lists: list[str] = []  # files that say which pages there are
         self._known: set[int] = set()
@@ -301,25 +299,19 @@ class Rounds:
                 smaps = self._flags.smaps(final.pid)
                 if smaps:
                     self._skeleton.tell_smaps(final.pid, smaps)
-        self._sender = threading.Thread(target=self._send_last, name="last-pages", daemon=True)
-        self._sender.start()
+        self._sender = Task("last-pages", self._send_last)
 
     def _send_last(self) -> None:
-        try:
-            for final in self._finals:
-                if self.late:
-                    self._send(final.pid, final.inner_pid, final.eager_written, None)
-                    self._announce(final)
-                else:
-                    self._send(final.pid, final.inner_pid, final.all_written, None)
-                self._list(final, PRESENT, final.present)
-                if len(final.eager):
-                    self._list(final, EAGER, final.eager)
-            self._bulk.send_files(self._out, self._lists)
-        except Exception as error:  # noqa: BLE001 -- raised again by `finish`
-            self._failure = error
-        finally:
-            self._sent.set()
+        for final in self._finals:
+            if self.late:
+                self._send(final.pid, final.inner_pid, final.eager_written, None)
+                self._announce(final)
+            else:
+                self._send(final.pid, final.inner_pid, final.all_written, None)
+            self._list(final, PRESENT, final.present)
+            if len(final.eager):
+                self._list(final, EAGER, final.eager)
+        self._bulk.send_files(self._out, self._lists)
 
     def _announce(self, final: Final) -> None:
         """What is left follows; its places are there."""
@@ -339,9 +331,7 @@ class Rounds:
     def finish(self) -> list[str]:
         """Wait until the last pages and their lists are on their way; what has to follow them."""
         assert self._sender
-        self._sent.wait()  # a join would not hear a signal (`kernel.signals`)
-        if self._failure is not None:
-            raise self._failure
+        self._sender.result()
         return self._without_pages()
 
     def owed(self) -> dict[int, numpy.ndarray]:

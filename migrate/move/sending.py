@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
+from collections.abc import Iterator
 
 import msgspec
 
@@ -12,10 +13,12 @@ from migrate.checkpoint.files import portable
 from migrate.checkpoint.preflight import Verdict, joined
 from migrate.checkpoint.state import State
 from migrate.errors import MigrateError
+from migrate.kernel import lsm
 from migrate.kernel.signals import Signals
 from migrate.move import collector, journal, pausing, plan, preparing, sharing, telling
 from migrate.move.errors import (
     MemoryGone,
+    MoveCommitted,
     MoveRefused,
     MoveRolledBack,
     MoveUncertain,
@@ -31,7 +34,7 @@ from migrate.move.preflight.source import Case, verdicts_of
 from migrate.move.preflight.target import read_wire
 from migrate.move.progress import Event, Report, Result
 from migrate.move.recovery import conclude, destroy_source, far_side, roll_back, settle_source
-from migrate.move.serving import Serving
+from migrate.move.serving import PATIENCE, Serving
 from migrate.move.transaction import Source, Step, Target, source_told
 from migrate.runtime import records
 from migrate.runtime.cgroups.group import ControlGroup
@@ -44,7 +47,7 @@ from migrate.transfer.bulk import BulkSender
 from migrate.transfer.ssh import Connection
 from migrate.transfer.target import Target as Address
 
-COMMIT_LIMIT = 20.0  # seconds
+COMMIT_LIMIT = 20.0  # seconds; for the answer, and again for asking anew when there was none
 SYNC_LIMIT = 600.0
 LONG_WAIT = 0.1  # seconds for the turn to freeze: then one more round of memory is worth its time
 
@@ -86,7 +89,8 @@ class Move(Outgoing):
         state = self._as_wished(state)
         case = Case(
             mode, here, self.there, memory, apart, self.process, self.wish.tcp, self.wish.address,
-            self.record.network, mapped=bool(self.record.user_namespace),
+            self.record.network, lsm.labels(group.pids()) if self.process else (),
+            mapped=bool(self.record.user_namespace),
         )  # fmt: skip
         answer = self.agent.call(
             "move.check", state=state.encode(), cpu=case.cpu(), mode=mode, timeout=CALL_LIMIT
@@ -145,9 +149,11 @@ class Move(Outgoing):
                     self.signals.deafen()
             except BaseException as error:
                 raise self._undone(error) from error
-            self._commit()
+            with self._no_way_back():
+                self._commit()
         self.turn.give()
-        self._finish()
+        with self._no_way_back():
+            self._finish()
         self._tell_where()
 
     def _prepare(self, made: Plan) -> None:
@@ -192,11 +198,33 @@ class Move(Outgoing):
         self.frozen.enter("commit")
         self.entry = journal.write(self.paths, self.entry, Source.COMMITTING)
 
+    @contextlib.contextmanager
+    def _no_way_back(self) -> Iterator[None]:
+        """What fails from COMMIT on is told as what it means for the container, whatever it is."""
+        try:
+            yield
+        except MigrateError:
+            raise
+        except Exception as error:
+            raise self._left_open(error) from error
+
+    def _left_open(self, error: Exception) -> MigrateError:
+        """No memory, a system call that was refused, or a defect; `recover` has to go on."""
+        assert self.entry
+        if self.entry.source_state is Source.COMMITTING:
+            return self._uncertain(f"this command can't go on: {error!r}")
+        if self.entry.source_state is Source.SERVING and self.serving:
+            return self.serving.owed(error)
+        return MoveCommitted(
+            f"'{self.record.name}' runs on {self.address}, but what is left of it here is not gone",
+            cause=f"this command can't go on: {error!r}",
+        )
+
     def _commit(self) -> None:
         """The point of no return."""
         reached(self.paths, "committing")
         try:
-            frames = self.kept_frames()
+            frames = self.unread_frames() + self.kept_frames()
             done = self.agent.call("move.commit", frames=frames, timeout=COMMIT_LIMIT)
             self.frozen.leave()
             self.report(Event("note", "committed", done))
@@ -208,7 +236,9 @@ class Move(Outgoing):
         """COMMIT was sent and no answer came: ask anew, and stay frozen if nobody answers."""
         assert self.entry
         self.report(Event("note", "the answer to COMMIT is missing; asking again"))
-        outcome = settle_source(self.paths, self.entry, seconds=COMMIT_LIMIT)
+        patience = self.wish.patience
+        seconds = COMMIT_LIMIT if patience is None else patience
+        outcome = settle_source(self.paths, self.entry, seconds=seconds, patience=patience)
         if outcome is Source.ABORTED:
             raise MoveRolledBack(
                 f"'{self.record.name}' did not move, and runs here as before",
@@ -261,7 +291,8 @@ class Move(Outgoing):
             self.report(Event("note", f"the rest of memory waits: {error}; connecting anew"))
             bulk.abort()
             far = functools.partial(far_side, self.entry)
-            return serving.go_on(self.address, far, self.wish.rate_limit)
+            patience = PATIENCE if self.wish.patience is None else self.wish.patience
+            return serving.go_on(self.address, far, self.wish.rate_limit, patience)
 
     def _tell_where(self) -> None:
         """The other hosts of its network, where that is over several."""

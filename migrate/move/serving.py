@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from migrate.checkpoint.digests import by_inner_pid
-from migrate.errors import MigrateError
+from migrate.errors import DiskFull, MigrateError
 from migrate.kernel.memory import read_runs
-from migrate.move.errors import MemoryGone, PagesOwed
+from migrate.move.errors import MemoryGone, PagesOwed, PeerChanged
 from migrate.move.journal import Entry
 from migrate.move.pagestore import DIRECTORY, FIFO
 from migrate.move.progress import Event, Report
@@ -28,6 +28,13 @@ from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import load_process
 from migrate.transfer.bulk import BulkSender
+from migrate.transfer.errors import (
+    AgentIncompatible,
+    AgentMissing,
+    AuthenticationFailed,
+    HostKeyChanged,
+    HostKeyUnknown,
+)
 from migrate.transfer.pagelink import PageLink
 from migrate.transfer.target import Target as Address
 
@@ -38,6 +45,11 @@ CALL_LIMIT = 120.0  # seconds
 SETTLE_LIMIT = 600.0
 PATIENCE = 60.0
 """Seconds without a page sent, after which it is given up, until `migrate recover`."""
+_LASTING = (
+    DiskFull, PeerChanged, HostKeyChanged, HostKeyUnknown, AuthenticationFailed, AgentMissing,
+    AgentIncompatible,
+)  # fmt: skip
+"""What does not pass by itself: somebody has to mend it, and has to be told."""
 LOOK_EVERY = 5.0  # seconds; whether the container still runs there
 SWITCH = 0.0005
 """Seconds for which a thread that sends in bulk may keep one from answering (Python: 5 ms)."""
@@ -67,7 +79,8 @@ class Serving:
         self._early: threading.Thread | None = None
         self._clear, self._thawed = threading.Event(), threading.Event()
         self._clear.set()
-        self._failure: MigrateError | OSError | None = None
+        self._failure: MigrateError | OSError | MemoryError | None = None
+        self._all_sent = False  # and told to have arrived
         self.sent = 0
         """Bytes of pages; those that were asked for are not counted."""
         self.wire_bytes = 0
@@ -102,7 +115,7 @@ class Serving:
                 sent += int((runs[:, 1] - runs[:, 0]).sum())
                 if (pid := self._processes.get(number)) is not None:
                     link.send(f"{DIRECTORY}/{number}", runs, self._reader(pid))
-        except (MigrateError, OSError) as error:
+        except (MigrateError, OSError, MemoryError) as error:
             if not link.closing:
                 self._failure = error
 
@@ -125,7 +138,7 @@ class Serving:
             while not link.closing:
                 for number, offset in link.asked(1.0):
                     self._send_asked(link, number, offset)
-        except (MigrateError, OSError) as error:
+        except (MigrateError, OSError, MemoryError) as error:
             if not link.closing:
                 self._failure = error
 
@@ -145,6 +158,7 @@ class Serving:
             owed = decode(call("move.owed", move=self._entry.move, timeout=CALL_LIMIT))
             self._todo.replace(owed)
             total = self._todo.remaining
+            self._all_sent = False
             for number in list(owed):
                 if (pid := self._processes.get(number)) is None:
                     raise _gone(self._entry)
@@ -153,6 +167,7 @@ class Serving:
                     self._counter(total),
                 )  # fmt: skip
             bulk.flush()
+            self._all_sent = self._todo.remaining == 0
         return state
 
     def _settled(self, call: Call) -> Target | None:
@@ -192,9 +207,13 @@ class Serving:
         self._link = self._answering = self._early = None
 
     def go_on(
-        self, address: Address, connect: Connect, rate_limit: int | None = None
-    ) -> Target | None:
-        """Connect anew as often as it takes; as `once`. Raises PagesOwed, MemoryGone."""
+        self, address: Address, connect: Connect, rate_limit: int | None = None,
+        patience: float = PATIENCE,
+    ) -> Target | None:  # fmt: skip
+        """Connect anew as often as it takes; as `once`. Raises PagesOwed, MemoryGone.
+
+        It is given up after `patience` seconds without a page sent.
+        """
         self.last_sent = time.monotonic()
         while True:
             try:
@@ -208,7 +227,7 @@ class Serving:
             except MemoryGone:
                 raise
             except (MigrateError, OSError) as error:
-                if time.monotonic() - self.last_sent > PATIENCE:
+                if isinstance(error, _LASTING) or time.monotonic() - self.last_sent > patience:
                     raise self.owed(error) from error
                 self._report(Event("note", f"the rest of memory waits: {error}; trying again"))
                 time.sleep(RETRY)
@@ -227,7 +246,15 @@ class Serving:
     def owed(self, error: BaseException) -> PagesOwed:
         """The error that says what is not over."""
         name, peer = self._entry.name, self._entry.peer
-        cause = error.what if isinstance(error, MigrateError) else str(error) or "interrupted"
+        cause = error.what if isinstance(error, MigrateError) else str(error)
+        if not cause:
+            cause = "interrupted" if isinstance(error, KeyboardInterrupt) else repr(error)
+        if self._all_sent:
+            return PagesOwed(
+                f"'{name}' runs on {peer} with all of its memory, but {peer} can't end the move",
+                cause=cause,
+                mend=f"mend that, then run 'migrate recover {name}' here",
+            )
         return PagesOwed(
             f"'{name}' runs on {peer}, but {self._todo.remaining >> 20} MiB of its memory are here",
             cause=cause,

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from migrate.checkpoint import freezing
 from migrate.checkpoint.netns.contents import INSIDE
+from migrate.kernel import datagrams
 from migrate.kernel.netlinkwire import Channel
 from migrate.kernel.syngate import SOCK_DIAG, Gate, unaccepted
 from migrate.move.progress import Phases
@@ -68,6 +70,16 @@ class Doorkeeper:
     def frames(self) -> list[bytes]:
         """Who wanted to connect meanwhile."""
         return self._gate.frames() if self._gate else []
+
+    def unread(self, pids: Iterable[int], mac: str) -> list[bytes]:
+        """What its UDP sockets have not read, as frames to the interface with that MAC."""
+        found: list[bytes] = []
+        with contextlib.suppress(OSError):  # a kernel without udp_diag
+            if inodes := datagrams.sockets_with_unread(self._channel):
+                to = bytes.fromhex(mac.replace(":", ""))
+                for number, each in enumerate(datagrams.unread(pids, inodes), 1):
+                    found += datagrams.frames(each, to, number)
+        return found
 
     def open(self) -> None:
         """The container stays here: it takes connections again."""

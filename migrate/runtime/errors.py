@@ -1,4 +1,4 @@
-"""What can go wrong with containers on this host (codes 9, 31-33, 35-49, 64 and 14)."""
+"""What can go wrong with containers on this host (codes 31-33, 35-49, 64, 193 and 14)."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class AddressTaken(MigrateError):
 class IdsUnfit(MigrateError):
     """The ids of a container's user namespace are taken on a host, or can't be mapped there."""
 
-    code = 9
+    code = 193
 
 
 class NetworkUnknown(MigrateError):

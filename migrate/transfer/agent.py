@@ -16,8 +16,15 @@ from typing import Any
 import msgspec
 
 import migrate
-from migrate.errors import DiskFull, InternalError, MigrateError
+from migrate.errors import (
+    DiskFull,
+    InternalError,
+    MigrateError,
+    OutOfMemory,
+    is_lack_of_memory,
+)
 from migrate.transfer.errors import ArgumentsInvalid, MethodUnknown, ProtocolError
+from migrate.transfer.lifeline import LOOK_EVERY, Lifeline
 from migrate.transfer.protocol import (
     VERSION,
     Event,
@@ -35,7 +42,7 @@ log = logging.getLogger(__name__)
 
 SOFTWARE = f"migrate {getattr(migrate, '__version__', '?')}"
 _READ_SIZE = 256 * 1024
-HEARTBEAT = 10.0  # seconds between signs of life of an agent that has nothing to do
+HEARTBEAT = 5.0  # seconds between signs of life of an agent that has nothing to do
 
 Method = Callable[..., Any]
 """`method(context, **named arguments)`; annotated arguments are checked against their types."""
@@ -143,6 +150,8 @@ def describe_failure(error: Exception) -> MigrateError:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         place = f" writing {error.filename}" if error.filename else ""
         return DiskFull(f"the disk is full{place}", cause=str(error))
+    if is_lack_of_memory(error):
+        return OutOfMemory("the other host's agent can get no more memory", cause=repr(error))
     return InternalError(
         "an unforeseen error at the other host", cause=f"{type(error).__name__}: {error}"
     )
@@ -188,8 +197,9 @@ def serve(
     capabilities: tuple[str, ...] = (),
     session: MutableMapping[str, Any] | None = None,
     on_close: Callable[[], None] | None = None,
+    lifeline: Lifeline | None = None,
 ) -> None:
-    """Serve `methods` until the input ends, then call `on_close`.
+    """Serve `methods` until the input ends or the link has failed, then call `on_close`.
 
     Requests run one at a time, in order. `session` is the `context.session` of all of them. The
     descriptors stay the caller's. Returns early, with a Failure of id 0 sent, when the client
@@ -202,7 +212,7 @@ def serve(
     decoder = FrameDecoder()
     try:
         output.send(Hello(VERSION, tuple(capabilities), SOFTWARE))
-        while data := _read(input_fd, output):
+        while data := _read(input_fd, output, lifeline or Lifeline(None)):
             for message in decoder.feed(data):
                 server.handle(message)
         decoder.finish()
@@ -214,18 +224,28 @@ def serve(
             on_close()
 
 
-def _read(descriptor: int, output: _Output) -> bytes:
-    """What comes next; meanwhile a sign of life every HEARTBEAT seconds.
+def _read(descriptor: int, output: _Output, lifeline: Lifeline) -> bytes:
+    """What comes next; b"" at the end, and when nobody is there to send it any more.
 
-    Whose client vanished while the link was down never hears of its end: nothing is sent, so
-    nothing is refused. What is sent is answered by a reset when the link is back, or given up by
-    TCP after some minutes (tcp_retries2), and sshd then ends our input.
+    Meanwhile a sign of life every HEARTBEAT seconds. Whose client vanished while the link was down
+    never hears of its end: nothing is sent, so nothing is refused. What is sent is answered by a
+    reset when the link is back, and `lifeline` sees what nobody answers.
     """
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
+    wait, told = HEARTBEAT, False
     try:
-        while not poll.poll(HEARTBEAT * 1000):
-            output.send(Event(0, "alive"))
+        while not poll.poll(wait * 1000):
+            if lifeline.is_cut():
+                log.warning("the client does not answer any more: its link has failed")
+                return b""
+            if lifeline.is_waiting:
+                wait = LOOK_EVERY
+            elif told:
+                wait, told = HEARTBEAT - min(LOOK_EVERY, HEARTBEAT), False
+            else:
+                output.send(Event(0, "alive"))
+                wait, told = min(LOOK_EVERY, HEARTBEAT), True
         return os.read(descriptor, _READ_SIZE)
     except ConnectionError:
         return b""
@@ -256,5 +276,5 @@ def serve_stdio(
     input_fd, output_fd = take_stdio()
     serve(
         input_fd, output_fd, methods,
-        capabilities=capabilities, session=session, on_close=on_close,
+        capabilities=capabilities, session=session, on_close=on_close, lifeline=Lifeline.of_ssh(),
     )  # fmt: skip

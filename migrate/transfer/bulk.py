@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import queue
@@ -33,6 +34,7 @@ from migrate.transfer.packs import Packing, PackPiece, is_small
 from migrate.transfer.pages import ADDRESS_SPACE, PagesPiece, Read, cut
 from migrate.transfer.remote import agent_command_line
 from migrate.transfer.target import Target
+from migrate.transfer.workers import LOOK_EVERY, Workers
 
 if TYPE_CHECKING:
     import numpy
@@ -73,7 +75,6 @@ class BulkSender:
         self._lanes = [Lane(link, self._sent) for link in links]
         self._stopped = threading.Event()
         self._limiter = RateLimiter(rate_limit, self._stopped) if rate_limit else None
-        self._queue: queue.Queue[_Item | None] = queue.Queue(2 * len(links))
         self._buffers: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
         for _ in range(3 * len(links)):
             self._buffers.put(bytearray(CHUNK))
@@ -84,12 +85,8 @@ class BulkSender:
         self._lock = threading.Lock()
         self._progress_lock = threading.Lock()
         self._file_bytes = 0
-        self._threads = [
-            threading.Thread(target=self._work, args=(lane,), name="bulk-sender", daemon=True)
-            for lane in self._lanes
-        ]
-        for thread in self._threads:
-            thread.start()
+        work = [functools.partial(self._send, lane) for lane in self._lanes]
+        self._workers: Workers[_Item] = Workers(work, self._fail, "bulk-sender")
 
     @classmethod
     def open(
@@ -174,7 +171,7 @@ class BulkSender:
         offset = 0
         try:
             while True:
-                buffer = self._buffers.get()
+                buffer = self._take_buffer()
                 try:
                     length = _fill(stream, buffer)
                 except BaseException:
@@ -201,7 +198,7 @@ class BulkSender:
         try:
             self._put(Piece(file, 0, 0), progress)
             for offset, data in blocks:
-                buffer = self._buffers.get()
+                buffer = self._take_buffer()
                 buffer[: len(data)] = data
                 piece = Piece(file, offset, len(data), False, buffer, self._buffers)
                 self._put(piece, progress)
@@ -248,10 +245,8 @@ class BulkSender:
         the transfer so far.
         """
         deadline = time.monotonic() + timeout
-        with self._queue.all_tasks_done:
-            self._queue.all_tasks_done.wait_for(lambda: not self._queue.unfinished_tasks, timeout)
-            if self._queue.unfinished_tasks:
-                raise TimeLimitExceeded(f"the data was not sent within {timeout:g} seconds")
+        if not self._workers.wait(timeout) and not self._workers.died:
+            raise TimeLimitExceeded(f"the data was not sent within {timeout:g} seconds")
         self._check()
         token = next(self._tokens)
         try:
@@ -273,7 +268,7 @@ class BulkSender:
         if self._failure is not None:
             self.abort()
             return
-        self._stop_threads()
+        self._workers.stop()
         for lane in self._lanes:
             lane.link.close()
         self._failure = ConnectionLost("the data connections were closed")
@@ -281,7 +276,7 @@ class BulkSender:
     def abort(self) -> None:
         """Cut the connections at once; files may stay half-written at the other side."""
         self._fail(ConnectionLost("the transfer was given up"))
-        self._stop_threads()
+        self._workers.stop()
         for lane in self._lanes:
             lane.link.close()
 
@@ -340,21 +335,28 @@ class BulkSender:
                 self._buffers.put(piece.buffer)
             self._check()
         piece.hold()
-        self._queue.put((piece, progress))
+        if not self._workers.put((piece, progress)):
+            piece.release()
+            self._check()
 
-    def _work(self, lane: Lane) -> None:
-        while (item := self._queue.get()) is not None:
-            piece, progress = item
+    def _take_buffer(self) -> bytearray:
+        while True:
             try:
-                if self._failure is None:
-                    lane.send(piece, self._limiter)
-                    self._count(piece.length, progress)
-            except Exception as error:  # noqa: BLE001  raised again in the caller's thread
-                self._fail(error)
-            finally:
-                piece.release()
-                self._queue.task_done()
-        self._queue.task_done()
+                return self._buffers.get(timeout=LOOK_EVERY)
+            except queue.Empty:
+                if self._workers.died:
+                    self._check()
+
+    def _send(self, lane: Lane, item: _Item) -> None:
+        piece, progress = item
+        try:
+            if self._failure is None:
+                lane.send(piece, self._limiter)
+                self._count(piece.length, progress)
+        except Exception as error:  # noqa: BLE001  raised again in the caller's thread
+            self._fail(error)
+        finally:
+            piece.release()
 
     def _count(self, length: int, progress: Progress | None) -> None:
         with self._progress_lock:
@@ -371,17 +373,10 @@ class BulkSender:
             lane.link.abort()
 
     def _check(self) -> None:
-        if isinstance(self._failure, MigrateError | OSError):
+        if isinstance(self._failure, MigrateError | OSError | MemoryError):
             raise self._failure
         if self._failure is not None:
             raise InternalError("a transfer failed", cause=repr(self._failure)) from self._failure
-
-    def _stop_threads(self) -> None:
-        for thread in self._threads:
-            if thread.is_alive():
-                self._queue.put(None)
-        for thread in self._threads:
-            thread.join()
 
 
 def _fill(stream: Readable, buffer: bytearray) -> int:

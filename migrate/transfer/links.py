@@ -15,9 +15,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from migrate.errors import MigrateError
+from migrate.errors import MigrateError, OutOfMemory
 from migrate.kernel.blocks import enlarge_pipe
-from migrate.transfer.errors import AgentIncompatible, TimeLimitExceeded
+from migrate.transfer.errors import AgentIncompatible, ConnectionLost, TimeLimitExceeded
 from migrate.transfer.frames import (
     DATA_VERSION,
     AnswerDecoder,
@@ -53,7 +53,7 @@ _OPTIONS = {
     "ControlPath": "none",
     "StrictHostKeyChecking": "yes",
     "ConnectTimeout": "10",
-    "ServerAliveInterval": "5",
+    "ServerAliveInterval": "4",
     "ServerAliveCountMax": "3",
     "ForwardAgent": "no",
     "ForwardX11": "no",
@@ -193,6 +193,21 @@ class ProcessLink(DataLink):
                 views[0] = views[0][count:]
 
     def _read(self) -> None:
+        try:
+            self._pass_on()
+        except (OSError, MemoryError) as error:
+            self._error = self._error or self._unable(error)
+            self._process.kill()
+        finally:
+            self._process.wait()
+            self._end()
+
+    def _unable(self, error: Exception) -> MigrateError:
+        if isinstance(error, MemoryError):
+            return OutOfMemory("this command can get no more memory", cause=repr(error))
+        return ConnectionLost(f"what {self.target} says can't be read", cause=str(error))
+
+    def _pass_on(self) -> None:
         assert self._process.stdout is not None
         assert self._process.stderr is not None
         with selectors.DefaultSelector() as selector, self._process.stdout, self._process.stderr:
@@ -205,8 +220,6 @@ class ProcessLink(DataLink):
                         key.data(data)
                     else:
                         selector.unregister(key.fileobj)
-        self._process.wait()
-        self._end()
 
     def close(self) -> None:
         """Close its input; kill it if it is still there after 5 seconds."""

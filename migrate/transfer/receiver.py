@@ -52,7 +52,7 @@ ARRIVED = ".arrived"
 """Ending of the log beside a file of pages: which have come; uint64 pairs [start, end)."""
 MAX_ASKED = 32 * 1024  # bytes of requests in one frame
 _AHEAD = 64 * 1024
-IDLE = 10.0  # seconds without a frame, after which the move may be over
+IDLE = 2.0  # seconds without a frame, after which the move may be over
 _ZEROS = bytes(64 * 1024)
 _TOKEN = re.compile(r"[0-9a-f]{32}")
 

@@ -29,7 +29,7 @@ from tests.hosts import Host, leftovers, snapshot
 from tests.move.faults.holding import arm, processes, stopped
 
 LOADS = (
-    Memory(32, 2000, working=8), Memory(32, 0, "text"), Redis(32), Redis(32, 2000),
+    Memory(32, 2000, working=8), Memory(32, 0, "text"), Redis(32, 2000),
     Tree(64, 6, 300), Postgres(),
 )  # fmt: skip
 MIGRATE = Path(sys.executable).with_name("migrate")
@@ -183,9 +183,10 @@ def test_one_damaged_page_is_found(site: hosts.Site) -> None:
 
 
 @real
-def test_a_process_of_the_tree_that_has_died_is_found(site: hosts.Site) -> None:
+@pytest.mark.parametrize("interpreted", [False, True])
+def test_a_process_of_the_tree_that_has_died_is_found(site: hosts.Site, interpreted: bool) -> None:
     host = site.pair[0]
-    with Tree(32, 4, 100).started(site) as session:
+    with Tree(32, 4, 100, interpreted=interpreted).started(site) as session:
         assert session.wrong() == 0
         pid = json.loads(host.run([site.migrate, "inspect", NAME]).stdout)["status"]["pid"]
         host.run(["sh", "-c", f"kill -9 $(cut -d' ' -f1 /proc/{pid}/task/{pid}/children)"])

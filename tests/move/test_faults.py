@@ -28,6 +28,7 @@ from tests.move.fixtures import (
 
 pytestmark = [pytest.mark.root, pytest.mark.criu, pytest.mark.hosts]
 MODES = ("stop-copy", "pre-copy")
+SOON = ("--patience", "1")  # of `migrate recover`: nobody is to be waited for
 
 
 @pytest.fixture(scope="module")
@@ -224,7 +225,7 @@ def test_doubt_stays_frozen_until_recover(counter: tuple[Host, Host], mode: str)
     command.wait(LIMIT)
     target.cut()
     try:
-        told = source.run([MIGRATE, "recover"], check=False)
+        told = source.run([MIGRATE, "recover", *SOON], check=False)
         assert told.returncode == 92
         assert "held frozen" in told.stderr
         assert not counts_on(source, limit=0.5)
@@ -256,7 +257,7 @@ def test_a_person_decides_for_the_source(counter: tuple[Host, Host]) -> None:
         for words in ([], ["counter", "other"]):
             told = source.run([MIGRATE, "recover", "--force-source", *words], check=False)
             assert told.returncode == UsageError.code
-        done = source.run([MIGRATE, "recover", "--force-source", "counter"])
+        done = source.run([MIGRATE, "recover", *SOON, "--force-source", "counter"])
         assert "warning: if the target does not answer" in done.stderr
         assert "rolled back" in done.stdout
         assert counts_on(source)
@@ -282,8 +283,8 @@ def test_a_person_decides_for_the_target(counter: tuple[Host, Host]) -> None:
     os.kill(held, signal.SIGCONT)
     command.wait(LIMIT)
     try:
-        assert source.run([MIGRATE, "recover"], check=False).returncode == 92
-        done = source.run([MIGRATE, "recover", "--force-target", "counter"])
+        assert source.run([MIGRATE, "recover", *SOON], check=False).returncode == 92
+        done = source.run([MIGRATE, "recover", *SOON, "--force-target", "counter"])
         assert "is destroyed" in done.stderr
         assert containers(source) == {}
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,17 +90,20 @@ class Load(Protocol):
 
 
 def start(
-    site: Site, ready: str, *command: str, name: str = NAME, address: str = ADDRESS
+    site: Site, ready: str, *command: str, name: str = NAME, address: str = ADDRESS,
+    volumes: Sequence[str] = (),
 ) -> None:  # fmt: skip
     """Run `command` in the container, and wait until it has said the word `ready`.
 
-    The directory IN_CONTAINER holds the programs, which can import `migrate`.
+    The directory IN_CONTAINER holds the programs, which can import `migrate`. `volumes`: more of
+    them, as `migrate run -v` takes them.
     """
     host = site.pair[0]
     host.run([
         site.migrate, "run", "-d", "--name", name, "--network", "bridge", "--bridge", "br-lan",
         "--ip", f"{address}/24", "-v", "/usr:/usr:ro", "-v", f"{PACKAGE}:/bench/migrate:ro",
-        "-e", "PYTHONPATH=/bench", IMAGE, *command,
+        *(word for volume in volumes for word in ("-v", volume)), "-e", "PYTHONPATH=/bench", IMAGE,
+        *command,
     ])  # fmt: skip
     deadline = time.monotonic() + START_LIMIT
     while ready not in host.run([site.migrate, "logs", name]).stdout:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 
 from migrate.checkpoint.preflight import Verdict
 from migrate.errors import MigrateError
+from migrate.kernel import lsm
 from migrate.move.errors import SameHost, TargetUnfit
 from migrate.move.facts import Facts
 from migrate.move.preflight.target import CPU_SUBJECT
@@ -91,6 +92,34 @@ def _clock(here: Facts, there: Facts) -> Iterator[MigrateError]:
             "by the wall clock",
             mend="set the hosts' clocks (systemd-timesyncd, chrony)",
         )
+
+
+def labels(here: Facts, there: Facts, found: Collection[str], skip: Collection[str]) -> Verdict:
+    """Whether processes can be confined at the target as they are here: `found`, their labels."""
+    return Verdict(
+        "labels", "what AppArmor or SELinux confines its processes as",
+        tuple(_labels(here, there, found)), skipped="labels" in skip,
+    )  # fmt: skip
+
+
+def _labels(here: Facts, there: Facts, found: Collection[str]) -> Iterator[MigrateError]:
+    names = {lsm.APPARMOR: "AppArmor", lsm.SELINUX: "SELinux"}
+    if not there.lsm or here.lsm not in names:
+        return  # an older migrate; nothing is confined here
+    for label in found:
+        if there.lsm != here.lsm:
+            yield TargetUnfit(
+                f"{names[here.lsm]} confines a process as '{label}', and the target has "
+                f"{names.get(there.lsm, 'no such module')}",
+                cause="CRIU restores each process with the label that it had",
+                mend=f"choose a host with {names[here.lsm]}, or --mode cold",
+            )
+        elif here.lsm == lsm.APPARMOR and label not in there.lsm_profiles:
+            yield TargetUnfit(
+                f"the target has not loaded the AppArmor profile '{label}'",
+                cause="CRIU restores each process with the profile that it had",
+                mend="copy it from /etc/apparmor.d here and load it there: apparmor_parser -r FILE",
+            )
 
 
 def _memory(there: Facts, needed: int) -> Iterator[MigrateError]:

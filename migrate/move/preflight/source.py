@@ -23,7 +23,8 @@ ROOM = 64 << 20  # bytes kept free at the target beside what is sent
 
 
 SKIPPABLE = (
-    *(check.name for check in preflight.CHECKS), "connections", "cpu", "clock", "memory", "disk",
+    *(check.name for check in preflight.CHECKS), "connections", "cpu", "clock", "labels", "memory",
+    "disk",
 )  # fmt: skip
 """What `--skip-check` takes. What fails then, fails in a dump or a restore, and is rolled back."""
 
@@ -42,6 +43,7 @@ class Case:
     address: str = "keep"
     network: Network = Network()  # noqa: RUF009 -- frozen
     """With the addresses that it has here."""
+    labels: tuple[str, ...] = ()  # as what its processes are confined (kernel/lsm.py)
     mapped: bool = False  # it has a user namespace
 
     @property
@@ -79,6 +81,7 @@ def verdicts_of(case: Case, state: State, skip: Collection[str]) -> list[Verdict
         same,
         *new,
         *hosts.with_memory(case.here, case.there, skip),
+        hosts.labels(case.here, case.there, case.labels, skip),
         *hosts.room(
             case.there, memory=needed + (case.apart.more if lazy else 0),
             disk=ROOM if lazy else needed, skip=skip,

@@ -2,7 +2,8 @@
 
 Without options every cell is carried out once. `--moves N`: N random ones, and every third move
 with no fault at all. At the end nothing may be left on either host that was not there at the
-beginning. All that went wrong is told; the exit status is 1 then.
+beginning, and nothing may have grown: memory and descriptors of processes, the disk. All that went
+wrong is told; the exit status is 1 then.
 """
 
 from __future__ import annotations
@@ -12,12 +13,17 @@ import random
 import sys
 import time
 from collections import Counter
+from dataclasses import dataclass
 
 from tests.hosts import Lan
 from tests.hosts.redis import MIGRATE
-from tests.move.faults.cells import MODES, Cell, cells
+from tests.move.faults.cells import LATE, MODES, Cell, cells
 from tests.move.faults.stage import NAME, Stage, Wrong, stage
+from tests.move.faults.weights import Weight, grown
 from tests.move.fixtures import counts_on
+
+SLOW = 30.0  # seconds for a cell, which are told
+SETTLING = 3.0  # seconds until what ended with the last move has gone
 
 
 def arguments() -> argparse.Namespace:
@@ -62,33 +68,77 @@ def plan(given: argparse.Namespace) -> list[Cell | str]:
 def main() -> int:
     """The exit status: 0 when all went well."""
     given = arguments()
-    wanted, wrong, begun = plan(given), [], time.monotonic()
+    wanted, begun = plan(given), time.monotonic()
     with Lan() as lan, stage(lan) as made:
-        for mode in ("pre-copy", "post-copy"):  # what is made once, and stays
-            plain(made, mode)
-        made.remove()
-        before = made.traces()
-        for number, step in enumerate(wanted, 1):
-            try:
-                if isinstance(step, Cell):
-                    made.carry_out(step)
-                else:
-                    plain(made, step)
-            except Wrong as error:
-                wrong.append(str(error))
-                print(f"WRONG {error}", flush=True)
-                made.clear()
-            if number % 25 == 0:
-                took = time.monotonic() - begun
-                print(f"{number} of {len(wanted)} in {took:.0f} s, {len(wrong)} wrong", flush=True)
-                made.remove()
-        made.remove()
-        time.sleep(1)
-        for host, traces in made.traces().items():
-            left = Counter(traces) - Counter(before[host])
-            wrong += [f"left on {host}: {count} times {what}" for what, count in left.items()]
-    print(f"{len(wanted)} moves, {len(wrong)} wrong", *wrong, sep="\n  ")
+        before = measured(made)
+        wrong = carry_out(made, wanted)
+        wrong += left(before, measured(made))
+    print(f"{len(wanted)} moves in {time.monotonic() - begun:.0f} s, {len(wrong)} wrong",
+          *wrong, sep="\n  ")  # fmt: skip
     return 1 if wrong else 0
+
+
+def carry_out(made: Stage, wanted: list[Cell | str]) -> list[str]:
+    """One after the other; what went wrong."""
+    wrong: list[str] = []
+    begun = time.monotonic()
+    for number, step in enumerate(wanted, 1):
+        last = time.monotonic()
+        try:
+            if isinstance(step, Cell):
+                made.carry_out(step)
+            else:
+                plain(made, step)
+        except Wrong as error:
+            wrong.append(str(error))
+            print(f"WRONG {error}", flush=True)
+            made.clear()
+        if (took := time.monotonic() - last) > SLOW:
+            print(f"slow: {took:.0f} s for {step}", flush=True)
+        if number % 25 == 0:
+            took = time.monotonic() - begun
+            print(f"{number} of {len(wanted)} in {took:.0f} s, {len(wrong)} wrong", flush=True)
+            made.remove()
+    return wrong
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Both hosts by name: with a container that has come there and back, and without."""
+
+    moved: dict[str, Weight]
+    empty: dict[str, Weight]
+    traces: dict[str, list[str]]
+
+
+def measured(made: Stage) -> Measured:
+    """What is made once, and stays, is made by the moves before."""
+    made.remove()
+    made.source, made.target = made.hosts
+    for mode in (*LATE, "pre-copy", "pre-copy"):
+        plain(made, mode)
+    time.sleep(SETTLING)
+    moved = made.weights()
+    made.remove()
+    time.sleep(SETTLING)
+    return Measured(moved, made.weights(), made.traces())
+
+
+def left(before: Measured, after: Measured) -> list[str]:
+    """What has come to stay, or has grown."""
+    found = []
+    for host, traces in after.traces.items():
+        more = Counter(traces) - Counter(before.traces[host])
+        found += [f"left on {host}: {count} times {what}" for what, count in more.items()]
+        found += [
+            f"grown on {host}: {what}" for what in grown(before.empty[host], after.empty[host])
+        ]
+        found += [
+            f"grown on {host}, with a container: {what}"
+            for what in grown(before.moved[host], after.moved[host])
+        ]
+        print(f"{host}: {before.empty[host]}, now {after.empty[host]}", flush=True)
+    return found
 
 
 if __name__ == "__main__":

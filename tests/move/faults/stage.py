@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, Any
 
 from migrate.checkpoint.errors import EndedWithCriu
+from migrate.move.errors import (
+    ContainerEnded,
+    Interrupted,
+    MemoryGone,
+    MoveCommitted,
+    MoveRolledBack,
+    MoveUncertain,
+    PagesOwed,
+)
 from migrate.runtime.errors import ContainerBusy
 from migrate.transfer.agent import HEARTBEAT
 from migrate.transfer.receiver import IDLE
@@ -19,8 +30,10 @@ from tests.hosts.redis import MIGRATE
 from tests.move.faults.cells import LATE, Cell
 from tests.move.faults.harm import Struck, strike
 from tests.move.faults.holding import arm, disarm, kill, processes, wait_until_held
+from tests.move.faults.weights import Weight, weigh
 from tests.move.fixtures import containers, counts_on, make_counter_image
 
+PATIENCE = "5"  # seconds; see `migrate move --help`
 DISK = "192m"  # of each host: it has to be filled
 MOVE_LIMIT, RECOVER_LIMIT = 180.0, 120.0  # seconds
 _KEPT = (
@@ -30,6 +43,9 @@ _KEPT = (
 ENDING_LIMIT = HEARTBEAT + IDLE + 15.0  # seconds
 BUSY_LIMIT = 90.0
 """Seconds after a cut until the last end of the connection has arrived, or was given up."""
+_THERE = {PagesOwed.code, MemoryGone.code, MoveCommitted.code}
+_HERE = {MoveRolledBack.code, Interrupted.code, ContainerEnded.code, EndedWithCriu.code}
+"""Exit statuses that say where the container is."""
 NAME = "counter"
 _LARGE = "dd if=/dev/urandom of=/data/large bs=1024 count=512"
 # It says no number twice, ever: it goes on behind the one in its file when it is started again.
@@ -48,7 +64,7 @@ class Stage:
 
     def __init__(self, source: Host, target: Host) -> None:
         self.source, self.target = source, target
-        self._cells = 0
+        self.told = ""  # on standard error, by the last move
         self.carried_out: Counter[str] = Counter()
 
     @property
@@ -73,9 +89,11 @@ class Stage:
         if NAME not in containers(self.source):
             self.start()
         try:
+            first = self.source
             status = self._move(cell)
             self._one_at_most(cell)
             lost = self._settle(cell, status)
+            self._was_told_right(cell, status, moved=self.source is not first)
             self._look(cell, lost=lost)
         except (AssertionError, ValueError, OSError, subprocess.SubprocessError) as error:
             raise Wrong(f"{cell}: {error}") from error
@@ -84,27 +102,36 @@ class Stage:
             self.remove()
 
     def _move(self, cell: Cell) -> int:
-        """The exit status of the command, the fault being undone."""
-        holder, word = (self.target, "agent") if cell.at_target else (self.source, "move")
-        arm(holder, cell.point)
-        command = self.source.popen(
-            [MIGRATE, "move", "--mode", cell.mode, "--stop-time", "0", NAME,
-             self.target.ssh_target],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        try:
-            held = wait_until_held(holder, word, command)
-            undo = strike(cell.fault, Struck(self.source, self.target, held))
+        """The exit status of the command, the fault being undone; what it said is in `told`."""
+        with tempfile.TemporaryFile("w+") as told:
+            command = self._begin(cell, told)
             try:
-                return command.wait(MOVE_LIMIT)
+                return self._strike(cell, command)
             finally:
-                undo()
+                if command.poll() is None:
+                    command.kill()
+                    command.wait()
+                for host in self.hosts:
+                    disarm(host)
+                told.seek(0)
+                self.told = told.read()
+
+    def _begin(self, cell: Cell, told: IO[str]) -> subprocess.Popen[Any]:
+        arm(self.target if cell.at_target else self.source, cell.point)
+        return self.source.popen(
+            [MIGRATE, "move", "--mode", cell.mode, "--stop-time", "0", "--patience", PATIENCE, NAME,
+             self.target.ssh_target],
+            stdout=subprocess.DEVNULL, stderr=told,
+        )  # fmt: skip
+
+    def _strike(self, cell: Cell, command: subprocess.Popen[Any]) -> int:
+        holder, word = (self.target, "agent") if cell.at_target else (self.source, "move")
+        held = wait_until_held(holder, word, command)
+        undo = strike(cell.fault, Struck(self.source, self.target, held))
+        try:
+            return command.wait(MOVE_LIMIT)
         finally:
-            if command.poll() is None:
-                command.kill()
-                command.wait()
-            for host in self.hosts:
-                disarm(host)
+            undo()
 
     def _one_at_most(self, cell: Cell) -> None:
         running = [host for host in self.hosts if containers(host).get(NAME) == "running"]
@@ -127,6 +154,18 @@ class Stage:
         assert told == "stopped", told
         assert rebooted or killed or cell.mode == "cold", "it does not run any more"
         return True
+
+    def _was_told_right(self, cell: Cell, status: int, *, moved: bool) -> None:
+        """The exit status says where it is, in words without a traceback."""
+        assert "Traceback" not in self.told, self.told
+        if status < 0:
+            assert cell.fault in {"kill-command", "reboot-here"}, f"signal {-status}: {self.told}"
+            return
+        assert status in {0, *_THERE, *_HERE, MoveUncertain.code}, f"status {status}: {self.told}"
+        if status in {0, *_THERE}:
+            assert moved, f"status {status}, and it did not move: {self.told}"
+        elif status in _HERE:
+            assert not moved, f"status {status}, and it moved: {self.told}"
 
     def _look(self, cell: Cell, *, lost: bool) -> None:
         if lost:  # with its host, or with a criu that was killed: it can be started again
@@ -164,6 +203,10 @@ class Stage:
         """What may not be more than before when all moves are done, by host."""
         return {host.name: _traces(host) for host in self.hosts}
 
+    def weights(self) -> dict[str, Weight]:
+        """What each host weighs now, by name."""
+        return {host.name: weigh(host) for host in self.hosts}
+
 
 def _recover(host: Host) -> None:
     """Settle what was cut off; an agent whose link was cut can take a while to learn of it."""
@@ -195,6 +238,8 @@ def _traces(host: Host) -> list[str]:
         with contextlib.suppress(OSError):
             found += [str(path.relative_to(root)) for path in root.glob(pattern)]
     found += host.run(["ls", "/sys/class/net"]).stdout.split()
+    found += host.run(["nft", "-s", "list", "ruleset"]).stdout.splitlines()
+    found += host.run(["ip", "route"]).stdout.splitlines()
     commands = host.run(["sh", "-c", "cat /proc/[0-9]*/comm"], check=False).stdout.split()
     return sorted(found + [f"process {name}" for name in commands])
 

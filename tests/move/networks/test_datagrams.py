@@ -15,11 +15,9 @@ from tests.move.networks.site import Joined, Trio
 pytestmark = [pytest.mark.root, pytest.mark.criu, pytest.mark.hosts]
 PROGRAM = Path(__file__).parent / "programs/datagrams.py"
 PORT = "7400"
-UNREAD = 2
-"""Questions a move that may be lost: CRIU restores no datagrams that lay unread in a socket."""
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(100 + 30 * site.TURNS)
 def test_datagrams_wait_for_the_thaw(hosts: Trio, joined: Joined) -> None:
     ends = hosts[:2]
     site.run_program(
@@ -37,4 +35,4 @@ def test_datagrams_wait_for_the_thaw(hosts: Trio, joined: Joined) -> None:
     told = client.finish()
     assert told["errors"] == []
     assert told["asked"] > 100 * site.TURNS
-    assert told["lost"] <= UNREAD * site.TURNS
+    assert told["lost"] == 0

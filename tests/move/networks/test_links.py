@@ -64,7 +64,7 @@ def slow(host: Host) -> None:
     host.set_rate(20)
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(240)
 @with_drivers("spoil", [late, lossy, slow])
 def test_a_move_survives_a_bad_link(
     ends: Ends, client: Client, spoil: Callable[[Host], None]
@@ -74,7 +74,7 @@ def test_a_move_survives_a_bad_link(
     assert goes_on(client)
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(240)
 @with_drivers("point", ["prepared", "memory-sent", "frozen", "dumped", "restored", "committing"])
 def test_a_path_that_is_mended_in_time_does_no_harm(ends: Ends, client: Client, point: str) -> None:
     """Cut for a second at each phase, and mended: the move goes on."""
@@ -90,7 +90,7 @@ def test_a_path_that_is_mended_in_time_does_no_harm(ends: Ends, client: Client, 
     assert goes_on(client)
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(240)
 @with_drivers("point", ["frozen", "dumped"] if site.SOAK else ["dumped"])
 def test_a_path_that_stays_cut_rolls_back(ends: Ends, client: Client, point: str) -> None:
     alpha, beta = ends

@@ -21,7 +21,7 @@ def namespace_of(container: str) -> str:
     return f"/run/migrate/netns/{container}"
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("joined", site.DRIVERS if site.SOAK else ["bridge"], indirect=True)
 def test_all_of_it_follows_and_connections_pass_the_firewall(hosts: Trio, joined: Joined) -> None:
     alpha, beta, _ = hosts
@@ -40,7 +40,7 @@ def test_all_of_it_follows_and_connections_pass_the_firewall(hosts: Trio, joined
             assert client.mark()["idle"] < 1
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 def test_a_namespace_without_a_link_and_what_changes_late(hosts: Trio) -> None:
     """With the driver none; also what is set when the target has prepared its place already."""
     alpha, beta, _ = hosts
@@ -64,7 +64,7 @@ def refused(source: Host, target: Host) -> str:
     return f"{told['what']} {told['mend']}"
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 def test_what_can_not_go_along_is_refused_by_name(hosts: Trio) -> None:
     alpha, beta, _ = hosts
     made = site.run(alpha, "odd", "none", program=("-c", "import signal; signal.pause()"))

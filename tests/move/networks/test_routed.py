@@ -57,7 +57,7 @@ def test_moves_under_a_client_on_a_third_host(trio: Trio) -> None:
     assert site.changes(empty, alpha) == []
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 def test_clients_on_both_hosts_of_the_move_keep_their_connections(trio: Trio) -> None:
     """The source's own processes, and another container of the network at the target."""
     alpha, beta, _ = trio
@@ -72,7 +72,7 @@ def test_clients_on_both_hosts_of_the_move_keep_their_connections(trio: Trio) ->
                 assert eventually(lambda c=each: c.mark()["answers"] > 0)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 def test_a_move_that_fails_leaves_the_routes_as_they_were(trio: Trio) -> None:
     alpha, beta, gamma = trio
     site.run_server(alpha, "server", NETWORK, SERVER)
@@ -89,7 +89,7 @@ def test_a_move_that_fails_leaves_the_routes_as_they_were(trio: Trio) -> None:
     assert [site.changes(b, h) for b, h in zip(before, trio, strict=True)] == [[], [], []]
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 def test_a_paused_container_answers_nothing_and_then_goes_on(trio: Trio) -> None:
     alpha, _, gamma = trio
     site.run_server(alpha, "server", NETWORK, SERVER)
@@ -112,7 +112,7 @@ def test_the_containers_gateway_is_the_same_everywhere(trio: Trio) -> None:
     assert f"{SERVER} dev mg{made} proto 109" in routes(alpha)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 def test_a_published_port_follows(trio: Trio) -> None:
     alpha, beta, gamma = trio
     outside = place_of(gamma)

@@ -43,7 +43,7 @@ def far(hosts: Trio) -> Iterator[None]:
     hosts[2].set_cable()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 @pytest.mark.usefixtures("far")
 @pytest.mark.parametrize("joined", site.DRIVERS if site.SOAK else ["overlay"], indirect=True)
 def test_nobody_in_the_backlog_or_on_the_way_into_it_is_reset(hosts: Trio, joined: Joined) -> None:
@@ -60,7 +60,7 @@ def test_nobody_in_the_backlog_or_on_the_way_into_it_is_reset(hosts: Trio, joine
     assert "error" not in hosts[0].run([MIGRATE, "logs", "server"]).stdout
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("joined", ["bridge"], indirect=True)
 def test_after_a_rollback_they_are_accepted_here(hosts: Trio, joined: Joined) -> None:
     alpha, beta, _ = hosts
@@ -78,7 +78,7 @@ def test_after_a_rollback_they_are_accepted_here(hosts: Trio, joined: Joined) ->
     assert told["longest"] < 0.9, "a first packet was lost, and sent again after a second"
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("joined", ["bridge"], indirect=True)
 def test_a_server_that_never_accepts_moves_all_the_same(hosts: Trio, joined: Joined) -> None:
     alpha, beta, gamma = hosts

@@ -56,6 +56,31 @@ def test_a_clock_is_told_in_words() -> None:
     assert slow.what == "the target's clock is 60 s slow"
 
 
+@pytest.mark.parametrize(
+    ("here", "there", "profiles", "told"),
+    [
+        ("apparmor", "apparmor", ("web",), []),
+        ("apparmor", "apparmor", ("other",), ["has not loaded the AppArmor profile 'web'"]),
+        ("apparmor", "none", (), ["AppArmor confines a process as 'web', and the target has no"]),
+        ("apparmor", "selinux", (), ["and the target has SELinux"]),
+        ("selinux", "selinux", (), []),
+        ("selinux", "apparmor", ("web",), ["SELinux confines a process as 'web'"]),
+        ("none", "apparmor", (), []),
+        ("", "apparmor", (), []),
+        ("apparmor", "", (), []),  # an older migrate
+    ],
+)
+def test_a_label_needs_its_module_and_profile(
+    here: str, there: str, profiles: tuple[str, ...], told: list[str]
+) -> None:
+    sides = replace(HERE, lsm=here), replace(THERE, lsm=there, lsm_profiles=profiles)
+    found = hosts.labels(*sides, ("web",), ()).obstacles
+    assert len(found) == len(told)
+    assert all(words in str(error) for words, error in zip(told, found, strict=True))
+    assert hosts.labels(*sides, (), ()).passed
+    assert hosts.labels(*sides, ("web",), ("labels",)).skipped
+
+
 def test_a_container_that_stands_still_needs_room_alone() -> None:
     there = replace(THERE, machine="aarch64", criu="", cpu_flags=())
     case = Case("cold", HERE, there, 0, Apart())
