@@ -43,6 +43,43 @@ def _record(host: Host, name: str) -> Any:
 
 
 def _look(host: Host) -> list[str]:
+    script = "busybox stat -c %u:%g /count /data/mine; cat /proc/self/uid_map /proc/self/gid_map"
+    return host.run([MIGRATE, "exec", "counter", "/bin/sh", "-c", script]).stdout.split()
+
+
+@pytest.mark.parametrize("mode", ["stop-copy", "cold"])
+def test_it_moves_with_its_ids_and_back(two_hosts: tuple[Host, Host], mode: str):
+    alpha, beta = two_hosts
+    alpha.run([MIGRATE, "run", "-d", "--name", "counter", "--userns", "auto", "-v", "data:/data",
+               "--network", "bridge", "--ip", "10.77.0.140/24", "-m", "200m",
+               "--stop-signal", "KILL", "counter",
+               "/bin/sh", "-c", VOLUME])  # fmt: skip
+    assert counts_on(alpha)
+    before = _look(alpha)
+    assert before[:2] == ["0:0", "7:8"]
+    for source, target in ((alpha, beta), (beta, alpha)):
+        source.run([MIGRATE, "move", "--mode", mode, "counter", target.ssh_target])
+        assert containers(source) == {}
+        assert counts_on(target)
+        assert mode == "cold" or is_gapless(target)
+        assert _look(target) == before
+
+
+def test_the_default_mode_and_a_dry_run(two_hosts: tuple[Host, Host]):
+    alpha, beta = two_hosts
+    start_counter(alpha, "counter", "--uidmap", "0:300000:65536")
+    told = alpha.run([MIGRATE, "move", "--dry-run", "--json", "counter", beta.ssh_target]).stdout
+    assert '"mode": "stop-copy"' in told
+    told = alpha.run([MIGRATE, "check", "--json", "counter", beta.ssh_target]).stdout
+    checks = {row["check"]: row["state"] for row in json.loads(told)["checks"]}
+    assert checks["user-namespace"] == "passed"
+
+
+def test_a_network_by_name(two_hosts: tuple[Host, Host]):
+    """Its root may use low ports, and its /etc/hosts is written from outside, as its own."""
+    alpha, _beta = two_hosts
+    alpha.run([MIGRATE, "network", "create", "mapped"])
+    start_counter(alpha, "counter", "--userns", "auto", "--network", "mapped", "-p", "8080:80")
     script = "busybox stat -c %u:%g /etc/hosts; cat /etc/hosts; nc -l -p 80 -w 1 </dev/null 2>&1"
     told = alpha.run([MIGRATE, "exec", "counter", "/bin/sh", "-c", script], check=False).stdout
     address = _record(alpha, "counter")["network"]["address"].partition("/")[0]
