@@ -62,7 +62,7 @@ FULL = (
         _words(
             "--workload text --workload zero --workload files --workload connections "
             "--workload numeric --workload postgres --workload nginx --workload tree "
-            "--mode pre-copy"
+            "--workload tree-python --mode pre-copy"
         ),
     ),
     Run("peers", "peers", _words("--mib 16 --mib 64 --mib 256 --mib 1024 --mib 4096")),

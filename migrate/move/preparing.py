@@ -14,7 +14,7 @@ from migrate.checkpoint.state import State
 from migrate.criu.skeleton import filter as dump_filter
 from migrate.criu.skeleton.filter import Skeleton
 from migrate.images.store import Store
-from migrate.move import journal, memoryplace
+from migrate.move import journal, memoryplace, preloading
 from migrate.move.faultpoint import reached
 from migrate.move.filerounds import FileRounds
 from migrate.move.journal import Entry
@@ -51,6 +51,8 @@ def prepare(move: Outgoing, made: Plan, state: State) -> None:
     """Everything that can be done before the freeze; the journal knows the move."""
     entry = move.entry
     assert entry
+    if made.mode != "cold":
+        preloading.begin()
     if made.mode != "cold" and move.process:
         move.network = open_reader(move.record, move.process.pid, places=move.wish.address != NEW)
     if move.network and move.process and takes_addresses(move.record.network):
