@@ -111,6 +111,8 @@ def make(trees: Hierarchies, parent: str, name: str) -> None:
                 _make_v1(controller, root, parent, name)
             if trees.v2:
                 _make_v2(trees.v2, parent, name, trees.offered)
+                if "devices" not in trees.v1:
+                    _limit_devices(f"{trees.v2}/{parent}/{name}")
             return
         except OSError as error:
             if error.errno not in {errno.ENOENT, errno.ENODEV} or not attempts_left:
@@ -150,6 +152,16 @@ def _make_v2(root: str, parent: str, name: str, offered: frozenset[str]) -> None
             _write(f"{directory}/cgroup.subtree_control", enable)
     with contextlib.suppress(FileExistsError):
         os.mkdir(f"{levels[-1]}/{name}", 0o755)
+
+
+def _limit_devices(directory: str) -> None:
+    """By a BPF program, which is version 2's way; without it the container could use any device."""
+    from migrate.kernel.devicefilter import attach
+
+    try:
+        attach(directory, [(False, "a *:* rwm"), *((True, rule) for rule in DEVICES)])
+    except LookupError as error:
+        raise CgroupFailed("can't limit devices", cause=f"no bpf(2) here: {error}") from error
 
 
 def pids(freezer: str) -> list[int]:
