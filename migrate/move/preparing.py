@@ -33,6 +33,7 @@ from migrate.runtime.networks import takes_addresses
 from migrate.transfer.bulk import BulkSender
 
 CONNECTIONS = 2
+LAYER_LIMIT = 3600.0  # seconds, to unpack one at the target
 SKELETON = "skeleton"  # the directory of what CRIU is told to leave out, beside what is sent
 
 
@@ -112,7 +113,7 @@ def _send_layers(move: Outgoing, made: Plan) -> None:
         with store.open_layer_blob(diff_id) as blob:
             move.bulk.send_file_from(blob.fileno(), layer_place(Path(), diff_id), counter)
         move.bulk.flush()
-        move.agent.call("move.add_layer", diff_id=diff_id, timeout=None)
+        move.agent.call("move.add_layer", diff_id=diff_id, timeout=LAYER_LIMIT)
 
 
 def _send_old_logs(move: Outgoing) -> None:
