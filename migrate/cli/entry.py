@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import sys
 
+TYPE_CHECKING = False  # `typing` takes longer to load than all that is needed here
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 def main() -> None:
     """Run the command in sys.argv."""
@@ -39,7 +43,6 @@ def _execute_quickly(words: list[str]) -> None:
     import os
 
     gc.disable()  # see below
-    from migrate.errors import MigrateError
     from migrate.runtime.cgroups.moving import Preparing
 
     try:
@@ -55,16 +58,7 @@ def _execute_quickly(words: list[str]) -> None:
     if inside is None:
         gc.enable()
         return
-    try:
-        status = inside.run(plain[1])
-    except MigrateError as error:
-        sys.stderr.write(f"error: {error}\n")
-        status = error.code
-    except OSError as error:
-        told = MigrateError("the operating system refused", cause=str(error))
-        sys.stderr.write(f"error: {told}\n")
-        status = told.code
-    os._exit(status)
+    os._exit(_status_of(lambda: inside.run(plain[1])) or 0)
 
 
 def _run_quickly(words: list[str]) -> None:
@@ -78,7 +72,6 @@ def _run_quickly(words: list[str]) -> None:
     import os
 
     gc.disable()  # a run of it touches all memory, which forked processes then have to copy
-    from migrate.errors import MigrateError
     from migrate.runtime.cgroups.moving import Preparing
 
     try:
@@ -88,21 +81,28 @@ def _run_quickly(words: list[str]) -> None:
         return
     from migrate.cli.quick import attempt
 
-    try:
-        status = attempt(wanted, preparing)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        status = 130
-    except MigrateError as error:
-        sys.stderr.write(f"error: {error}\n")
-        status = error.code
-    except OSError as error:
-        told = MigrateError("the operating system refused", cause=str(error))
-        sys.stderr.write(f"error: {told}\n")
-        status = told.code
+    status = _status_of(lambda: attempt(wanted, preparing))
     if status is None:
         gc.enable()
         return
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)  # to take an interpreter down in order takes as long as the container did
+
+
+def _status_of(act: Callable[[], int | None]) -> int | None:
+    """What it returns; of an error, which is told, the code."""
+    from migrate.errors import MigrateError
+
+    try:
+        return act()
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return 130
+    except MigrateError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.code
+    except OSError as error:
+        told = MigrateError("the operating system refused", cause=str(error))
+        sys.stderr.write(f"error: {told}\n")
+        return told.code

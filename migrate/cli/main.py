@@ -121,8 +121,17 @@ def _tell(error: MigrateError) -> None:
     if "--json" in sys.argv:
         import json
 
-        click.echo(json.dumps({"error": error.to_wire()}))
-    click.echo(click.style("error: ", fg="red") + str(error), err=True)
+        _say(json.dumps({"error": error.to_wire()}))
+    _say(click.style("error: ", fg="red") + str(error), err=True)
+
+
+def _say(text: str, *, err: bool = False) -> None:
+    """Where it can't be written (a log on a full disk), the exit status has to tell it alone."""
+    try:
+        click.echo(text, err=err)
+    except OSError:
+        # What is in its buffer would be tried again at the end, and make the status 120.
+        setattr(sys, "stderr" if err else "stdout", None)
 
 
 def _fall(error: Exception) -> None:

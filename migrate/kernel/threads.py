@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 from migrate.errors import OutOfMemory
 
-START_LIMIT = 10
+START_LIMIT = 5
 """Looks, a second apart, for a thread that is to begin: a process that is stopped loses but one."""
 LOOK_EVERY = 1.0  # seconds
 T = TypeVar("T")

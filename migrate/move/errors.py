@@ -153,6 +153,16 @@ class NotTheAgent(MigrateError):
     mend = "use another key for it"
 
 
+def not_written(name: str, error: BaseException, refused: BaseException) -> MoveRolledBack:
+    """What a move tells that was undone because of `error`, as far as this host let it."""
+    first = error.what if isinstance(error, MigrateError) else repr(error)
+    return MoveRolledBack(
+        f"'{name}' did not move, and this host could not write that down",
+        cause=f"{refused!r}, after: {first}",
+        mend=f"mend that, then run 'migrate recover {name}', which lets it run if it does not yet",
+    )
+
+
 def rolled_back(name: str, error: BaseException, *, ended: bool) -> BaseException:
     """What a move that was undone because of `error` tells; an unforeseen error stays as it is.
 
@@ -167,8 +177,8 @@ def rolled_back(name: str, error: BaseException, *, ended: bool) -> BaseExceptio
             f"the move of '{name}' was interrupted",
             cause="it was stopped before COMMIT; the container runs here as before",
         )
-    if isinstance(error, EndedWithCriu):
-        return error  # nothing runs here as before
+    if isinstance(error, EndedWithCriu | MoveRolledBack):
+        return error  # nothing runs here as before; it says itself what does
     if isinstance(error, MigrateError):
         cause = f"{error.what}: {error.cause}" if error.cause else error.what
         return MoveRolledBack(here, cause=cause, mend=error.mend or None)

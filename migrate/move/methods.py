@@ -14,6 +14,7 @@ from migrate.kernel.tap import FRAME_LIMIT
 from migrate.move import facts, journal, policy, receiving, steps, survey, telling, todo
 from migrate.move.errors import MoveUnknown
 from migrate.move.journal import Entry
+from migrate.move.loadahead import AT_TARGET, load_ahead
 from migrate.move.modes import MODES
 from migrate.move.preflight import target
 from migrate.move.receiving import Receiving
@@ -25,6 +26,8 @@ from migrate.transfer.errors import ArgumentsInvalid
 
 CAPABILITIES = ("move-1",)
 MOST_TOLD = 100  # pages that differ
+_LOADED = "loaded"
+"""In a session: waits until what a move needs is loaded."""
 Session = MutableMapping[str, Any]
 
 
@@ -79,6 +82,8 @@ def _check(paths: Paths, by: str) -> Method:
     def check(
         context: Context, state: bytes, cpu: bytes = b"", mode: str = ""
     ) -> dict[str, Any]:  # fmt: skip
+        if _LOADED not in context.session:
+            context.session[_LOADED] = load_ahead(AT_TARGET)
         described = decode(state)
         verdicts = target.verdicts_here(paths, described, cpu, sender=by, mode=mode)
         return {
@@ -124,6 +129,7 @@ def _add_layer(context: Context, diff_id: str) -> None:
 
 def _place(context: Context) -> dict[str, str]:
     current = _current(context)
+    context.session.get(_LOADED, lambda: None)()
     current.prepare_place()
     network = current.record.network
     return {"address": network.address, "address6": network.address6}

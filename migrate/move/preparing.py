@@ -14,10 +14,11 @@ from migrate.checkpoint.state import State
 from migrate.criu.skeleton import filter as dump_filter
 from migrate.criu.skeleton.filter import Skeleton
 from migrate.images.store import Store
-from migrate.move import journal, memoryplace, preloading
+from migrate.move import journal, memoryplace
 from migrate.move.faultpoint import reached
 from migrate.move.filerounds import FileRounds
 from migrate.move.journal import Entry
+from migrate.move.loadahead import AT_SOURCE, load_ahead
 from migrate.move.modes import LAZY, RISK, lacking_for_late
 from migrate.move.outgoing import CALL_LIMIT, Outgoing
 from migrate.move.plan import Plan
@@ -51,8 +52,7 @@ def prepare(move: Outgoing, made: Plan, state: State) -> None:
     """Everything that can be done before the freeze; the journal knows the move."""
     entry = move.entry
     assert entry
-    if made.mode != "cold":
-        preloading.begin()
+    loaded = load_ahead(AT_SOURCE if made.mode != "cold" else ())
     if made.mode != "cold" and move.process:
         move.network = open_reader(move.record, move.process.pid, places=move.wish.address != NEW)
     if move.network and move.process and takes_addresses(move.record.network):
@@ -77,6 +77,7 @@ def prepare(move: Outgoing, made: Plan, state: State) -> None:
     _send_old_logs(move)
     reached(move.paths, "prepared")
     move.stand_in = move.driver.stand_in(move.own, move.record.network)
+    loaded()
     if made.mode in LAZY:
         _send_memory(move, made)
 

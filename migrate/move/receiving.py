@@ -22,6 +22,7 @@ from migrate.images.store import Store
 from migrate.kernel import rcu
 from migrate.kernel.blocks import sync_file_system
 from migrate.kernel.files import write_atomically
+from migrate.kernel.reserve import Reserve
 from migrate.move import collector, journal, memoryplace, pagestore, policy, telling
 from migrate.move.errors import MoveAborted, MoveCommitted, MoveUnknown
 from migrate.move.faultpoint import reached
@@ -65,6 +66,7 @@ class Receiving:
         self.stand_in: StandIn | None = None
         self.record = state.record
         self._held = contextlib.ExitStack()
+        self._reserve = Reserve()
         own = paths.container(entry.container)
         try:
             self._held.enter_context(records.locked(own, f"move {entry.move}", wait=0))
@@ -181,6 +183,7 @@ class Receiving:
 
     def close(self) -> None:
         """The connection has ended: abort unless committed, then finish."""
+        self._reserve.give_up()
         if self.stand_in:
             self.stand_in.close()
         current = journal.read(self.paths, self.entry.move, "target")

@@ -39,7 +39,7 @@ from migrate.runtime.records import load_process
 from migrate.runtime.storage import remove_storage
 
 CRIU_LIMIT = 30.0  # seconds that a CRIU left behind may take to end
-CONNECT_SECONDS, LEAST_SECONDS = 10.0, 5.0
+CONNECT_SECONDS, LEAST = 10.0, 4.0
 """Seconds that connecting may take, and may take however little patience there is."""
 Ask = Callable[[Entry], Target | None]
 
@@ -52,6 +52,11 @@ def ask_target(entry: Entry, address: str = "", within: float = CONNECT_SECONDS)
     with far_side(entry, address, within) as call:
         answer = call("move.settle", move=entry.move, timeout=60)
     return Target(answer) if answer else None
+
+
+def connect_limit(patience: float | None) -> float:
+    """Seconds that connecting may take for who has so much patience; None: the usual one."""
+    return CONNECT_SECONDS if patience is None else min(CONNECT_SECONDS, max(patience, LEAST))
 
 
 @contextlib.contextmanager
@@ -84,8 +89,8 @@ def _serve(
 
     serving = Serving(paths, entry, report)
     where = Address.parse(address or entry.peer)
-    patience = PATIENCE if patience is None else patience
-    return serving.go_on(where, functools.partial(far_side, entry, address), patience=patience)
+    far = functools.partial(far_side, entry, address, connect_limit(patience))
+    return serving.go_on(where, far, patience=PATIENCE if patience is None else patience)
 
 
 def settle_source(
@@ -108,8 +113,7 @@ def settle_source(
     forced = False
     while step is Step.ASK:
         try:
-            left = CONNECT_SECONDS if patience is None else deadline - time.monotonic()
-            within = min(CONNECT_SECONDS, max(left, LEAST_SECONDS))
+            within = connect_limit(None if patience is None else deadline - time.monotonic())
             step = source_told(entry.source_state, ask_target(entry, address, within))
         except MigrateError:
             if time.monotonic() <= deadline:

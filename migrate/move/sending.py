@@ -14,6 +14,7 @@ from migrate.checkpoint.preflight import Verdict, joined
 from migrate.checkpoint.state import State
 from migrate.errors import MigrateError
 from migrate.kernel import lsm
+from migrate.kernel.reserve import Reserve
 from migrate.kernel.signals import Signals
 from migrate.move import collector, journal, pausing, plan, preparing, sharing, telling
 from migrate.move.errors import (
@@ -22,10 +23,12 @@ from migrate.move.errors import (
     MoveRefused,
     MoveRolledBack,
     MoveUncertain,
+    not_written,
     rolled_back,
 )
 from migrate.move.facts import Facts, gather
 from migrate.move.faultpoint import reached
+from migrate.move.journal import Entry
 from migrate.move.modes import LAZY, choose
 from migrate.move.outgoing import CALL_LIMIT, Outgoing, Wish
 from migrate.move.plan import Plan
@@ -33,8 +36,15 @@ from migrate.move.preflight.connections import CLOSE, NEW
 from migrate.move.preflight.source import Case, verdicts_of
 from migrate.move.preflight.target import read_wire
 from migrate.move.progress import Event, Report, Result
-from migrate.move.recovery import conclude, destroy_source, far_side, roll_back, settle_source
-from migrate.move.serving import PATIENCE, Serving
+from migrate.move.recovery import (
+    conclude,
+    connect_limit,
+    destroy_source,
+    far_side,
+    roll_back,
+    settle_source,
+)
+from migrate.move.serving import LASTING, PATIENCE, Serving
 from migrate.move.transaction import Source, Step, Target, source_told
 from migrate.runtime import records
 from migrate.runtime.cgroups.group import ControlGroup
@@ -62,6 +72,7 @@ class Move(Outgoing):
         super().__init__(paths, record, connection, address, wish, report)
         self.warning = self.mode = ""
         self.signals = Signals()
+        self.reserve = Reserve()
 
     def plan(self) -> Plan:
         """Preflight: ask both hosts; nothing is changed but layers of a rootfs directory made."""
@@ -125,6 +136,7 @@ class Move(Outgoing):
             try:
                 self._move(made)
             finally:
+                self.reserve.give_up()
                 self.end_aids()
         return Result(
             container=made.container, name=made.name, target=str(self.address), mode=self.mode,
@@ -175,11 +187,12 @@ class Move(Outgoing):
 
     def _undone(self, error: BaseException) -> BaseException:
         """Roll back; the error that tells so."""
+        self.reserve.give_up()
         self.frozen.leave()
         self.phases.leave()
         if self.entry:
             # Thaw first: no COMMIT was sent, so nobody has to be asked.
-            roll_back(self.paths, self.entry)
+            error = self._rolled_back(error, self.entry)
             kept = self.kept_frames()
             if self.doorkeeper:
                 self.doorkeeper.open()
@@ -191,6 +204,14 @@ class Move(Outgoing):
             self.bulk.abort()
         ended = self.process is not None and self.mode != "cold" and not self.process.alive
         return rolled_back(self.record.name, error, ended=ended)
+
+    def _rolled_back(self, error: BaseException, entry: Entry) -> BaseException:
+        """`error`, or what kept this host from writing down that it was undone."""
+        try:
+            roll_back(self.paths, entry)
+        except (OSError, MemoryError) as refused:
+            return not_written(self.record.name, error, refused)
+        return error
 
     def _intend_commit(self) -> None:
         """Durable here, before it is asked for there; a failure still rolls back."""
@@ -206,6 +227,7 @@ class Move(Outgoing):
         except MigrateError:
             raise
         except Exception as error:
+            self.reserve.give_up()
             raise self._left_open(error) from error
 
     def _left_open(self, error: Exception) -> MigrateError:
@@ -235,6 +257,7 @@ class Move(Outgoing):
     def _settle_doubt(self, error: MigrateError) -> None:
         """COMMIT was sent and no answer came: ask anew, and stay frozen if nobody answers."""
         assert self.entry
+        self.reserve.give_up()
         self.report(Event("note", "the answer to COMMIT is missing; asking again"))
         patience = self.wish.patience
         seconds = COMMIT_LIMIT if patience is None else patience
@@ -288,10 +311,13 @@ class Move(Outgoing):
         except MemoryGone:
             raise
         except (MigrateError, OSError) as error:
-            self.report(Event("note", f"the rest of memory waits: {error}; connecting anew"))
             bulk.abort()
-            far = functools.partial(far_side, self.entry)
+            if isinstance(error, LASTING):
+                raise serving.owed(error) from error
+            self.report(Event("note", f"the rest of memory waits: {error}; connecting anew"))
+            self.connection.close()  # as long as its agent lives, no other one may settle the move
             patience = PATIENCE if self.wish.patience is None else self.wish.patience
+            far = functools.partial(far_side, self.entry, within=connect_limit(patience))
             return serving.go_on(self.address, far, self.wish.rate_limit, patience)
 
     def _tell_where(self) -> None:

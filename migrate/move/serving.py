@@ -45,7 +45,7 @@ CALL_LIMIT = 120.0  # seconds
 SETTLE_LIMIT = 600.0
 PATIENCE = 60.0
 """Seconds without a page sent, after which it is given up, until `migrate recover`."""
-_LASTING = (
+LASTING = (
     DiskFull, PeerChanged, HostKeyChanged, HostKeyUnknown, AuthenticationFailed, AgentMissing,
     AgentIncompatible,
 )  # fmt: skip
@@ -227,7 +227,7 @@ class Serving:
             except MemoryGone:
                 raise
             except (MigrateError, OSError) as error:
-                if isinstance(error, _LASTING) or time.monotonic() - self.last_sent > patience:
+                if isinstance(error, LASTING) or time.monotonic() - self.last_sent > patience:
                     raise self.owed(error) from error
                 self._report(Event("note", f"the rest of memory waits: {error}; trying again"))
                 time.sleep(RETRY)
@@ -249,17 +249,17 @@ class Serving:
         cause = error.what if isinstance(error, MigrateError) else str(error)
         if not cause:
             cause = "interrupted" if isinstance(error, KeyboardInterrupt) else repr(error)
+        left = self._todo.remaining
         if self._all_sent:
-            return PagesOwed(
-                f"'{name}' runs on {peer} with all of its memory, but {peer} can't end the move",
-                cause=cause,
-                mend=f"mend that, then run 'migrate recover {name}' here",
-            )
+            but = "the move can't be ended there"
+        else:
+            but = f"{-(-left >> 20)} MiB of its memory" if left else "memory that it may need"
+            but += " are here" if left else " is here"
         return PagesOwed(
-            f"'{name}' runs on {peer}, but {self._todo.remaining >> 20} MiB of its memory are here",
+            f"'{name}' runs on {peer}, but {but}",
             cause=cause,
-            mend=f"run 'migrate recover {name}' when {peer} answers; until then it stands still "
-            "where it needs them, and this host must stay up",
+            mend=f"run 'migrate recover {name}' when {peer} is well again; until then it stands "
+            "still where it lacks memory, and this host must stay up",
         )
 
 

@@ -23,6 +23,7 @@ from migrate.transfer.errors import (
     ProtocolError,
     TimeLimitExceeded,
 )
+from migrate.transfer.lifeline import Lifeline
 from migrate.transfer.streams import PipeStream
 
 
@@ -238,6 +239,26 @@ def test_an_idle_agent_gives_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> N
         assert all(message == protocol.Event(0, "alive") for message in seen[1:])
         near.shutdown(socket.SHUT_RDWR)
         thread.join(5)
+        assert not thread.is_alive()
+
+
+def test_an_agent_whose_link_has_failed_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its client never closes anything: it was cut off."""
+    monkeypatch.setattr("migrate.transfer.agent.HEARTBEAT", 0.01)
+    monkeypatch.setattr("migrate.transfer.agent.LOOK_EVERY", 0.01)
+    monkeypatch.setattr("migrate.transfer.lifeline.CUT_AFTER", 0.1)
+    repeated, closed = [0], threading.Event()
+    near, far = socket.socketpair()
+    with near, far:
+        thread = threading.Thread(
+            target=serve, args=(far.fileno(), far.fileno(), METHODS),
+            kwargs={"on_close": closed.set, "lifeline": Lifeline(lambda: repeated[0])},
+        )  # fmt: skip
+        thread.start()
+        assert not closed.wait(0.3)
+        repeated[0] = 1
+        assert closed.wait(10)
+        thread.join(10)
         assert not thread.is_alive()
 
 

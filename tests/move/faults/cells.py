@@ -73,7 +73,7 @@ def _can_strike(mode: str, point: str, fault: str) -> bool:
 
 
 def sample(number: int, seed: int) -> list[Cell]:
-    """So many, the quick faults first in number; each fault and each mode is among them."""
+    """So many, with one `cut`, which takes some 20 s; each fault and each mode is among them."""
     chosen = random.Random(seed)
     every = cells()
     chosen.shuffle(every)
