@@ -19,6 +19,7 @@ _NAME = "notify.sock"
 _PLACE = "/run/notify"
 _LONGEST = 4096  # bytes of one message
 _BARRIER_LIMIT = 30_000  # milliseconds for BARRIER=1 (sd_notify_barrier(3))
+_BARRIER_DUE = 0.1  # seconds after READY=1
 
 
 def is_missing(spec: dict[str, Any], places: Iterable[str]) -> bool:
@@ -73,8 +74,20 @@ def pass_on(source: socket.socket, pid: int, *, main: bool) -> None:
                 break
         with contextlib.suppress(OSError):
             _tell(pid if main else 0)
+        _await_barrier(source, ended, _BARRIER_DUE if main else None)
     finally:
         os.close(ended)
+
+
+def _await_barrier(source: socket.socket, ended: int, limit: float | None) -> None:
+    """Stay a while: who says READY=1 sends a barrier next, and fails if nobody is there.
+
+    sd_notify_barrier(3): its descriptor is to be closed, as one is that is not asked for here.
+    `limit` in seconds; None is until the end of the container.
+    """
+    while source.fileno() in select.select([source.fileno(), ended], [], [], limit)[0]:
+        if b"BARRIER=1" in source.recv(_LONGEST).split(b"\n") and limit is not None:
+            return
 
 
 def _tell(pid: int) -> None:

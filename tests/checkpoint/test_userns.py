@@ -76,6 +76,15 @@ def test_programs_of_other_users_and_what_they_have_open(place: Place):
     ]  # fmt: skip
 
 
+def test_a_terminal(place: Place):
+    record = _start(place, "tty", "--userns", "auto", "-t", script=COUNTER)
+    place.counts_on(record)
+    place.migrate("checkpoint", "tty", "-o", "c.tar.zst")
+    place.migrate("restore", "c.tar.zst")
+    place.counts_on(record)
+    assert _inside(place, record, "readlink /proc/1/fd/1")[0].startswith("/dev/pts/")
+
+
 def test_a_second_one_under_another_name_has_ids_of_its_own(place: Place):
     record = _counts_in_volume(place, "counter", "--userns", "auto")
     place.counts_on(record)

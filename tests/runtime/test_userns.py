@@ -231,20 +231,6 @@ def test_logs_restart_and_a_terminal(engine: Engine):
 
 
 @pytest.mark.root
-@pytest.mark.parametrize("driver", ["vfs", "overlay"])
-def test_every_storage_driver(engine: Engine, driver: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(engine.environment, "MIGRATE_STORAGE_DRIVER", driver)
-    engine.detached("--name", "stored", *MAP, "sleep", "1000")
-    engine.ok("exec", "stored", "sh", "-c", "echo x > /made; chown 3:4 /made")
-    look = ("exec", "stored", "stat", "-c", "%u:%g", "/made", "/bin/busybox")
-    assert engine.ok(*look).split() == ["3:4", "0:0"]
-    own = engine.paths.container(engine.status("stored")["id"])
-    tree = own.tree if driver == "vfs" else own.upper
-    assert (tree / "made").stat().st_uid == 3
-    engine.ok("rm", "-f", "stored")
-
-
-@pytest.mark.root
 def test_ids_that_another_container_has_alone_are_refused(engine: Engine, box: str):
     first = _host_uid(engine, box)
     told = engine.fails("run", "--rm", "--uidmap", f"0:{first + 7}:10", "--rootfs", engine.rootfs,
