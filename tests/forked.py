@@ -27,6 +27,9 @@ SHORT = frozenset({
     "run", "start", "stop",
 })  # fmt: skip
 """Commands of `migrate` whose own life no test on hosts looks at: `start_short` forks them."""
+_STARTS_THREADS = "numpy"
+"""As it is loaded, by OpenBLAS: the kernel refuses that to who is about to fork into another pid
+namespace (clone(2), EINVAL), and OpenBLAS then raises SIGINT."""
 _OUT_OF_THE_WAY = 900  # a descriptor's number that no test asks for
 _loaded = fcntl.fcntl(os.memfd_create("loaded"), fcntl.F_DUPFD_CLOEXEC, _OUT_OF_THE_WAY)
 
@@ -77,7 +80,7 @@ def _load_what_they_loaded() -> set[str]:
     told = os.pread(_loaded, 1 << 20, 0).decode().split()
     os.ftruncate(_loaded, 0)
     for name in dict.fromkeys(told):
-        if name not in sys.modules:
+        if name not in sys.modules and name.partition(".")[0] != _STARTS_THREADS:
             with contextlib.suppress(Exception):
                 importlib.import_module(name)
     return set(sys.modules)
