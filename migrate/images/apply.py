@@ -95,6 +95,24 @@ def _named(member: Member, failure: type[MigrateError]) -> Iterator[None]:
         ) from error
 
 
+def _refuse_nobody(member: Member) -> None:
+    if NOBODY in {member.uid, member.gid}:
+        raise LayerUnsafe(f"{printable(member.name)} has an owner that can't exist")
+
+
+def _set_xattrs(place: int | bytes, member: Member) -> None:
+    """Of a descriptor, or of a path whose last component is not followed."""
+    how = {} if isinstance(place, int) else {"follow_symlinks": False}
+    for key, value in member.xattrs.items():
+        if key.startswith(OVERLAY_XATTRS):
+            continue
+        try:
+            os.setxattr(place, key, value, **how)
+        except OSError as error:
+            if error.errno != errno.ENOTSUP:
+                raise
+
+
 class Unpacking:
     """One layer on its way into one directory; `failure` is what the kernel's refusals become."""
 
@@ -137,11 +155,12 @@ class Unpacking:
             if self._directory(parent, parts, member):
                 self._directory_times[b"/".join(parts)] = member.mtime_ns
             return
+        if member.kind is Kind.FILE and not (member.staged is not None and self._staged):
+            self._whole_file(parent, parts, member)
+            return
         parent = self._make_room(parent, parts)
         if member.staged is not None and self._staged:
             self._staged(member.staged, member.size, parent, name)
-        elif member.kind is Kind.FILE:
-            self._file(parent, name, member)
         elif member.kind is Kind.SYMLINK:
             os.symlink(member.link, name, dir_fd=parent)
         else:
@@ -231,19 +250,35 @@ class Unpacking:
         self._attributes(parent, name, member)
         return True
 
-    def _file(self, parent: int, name: bytes, member: Member) -> None:
+    def _whole_file(self, parent: int, parts: list[bytes], member: Member) -> None:
+        """A regular file with all that belongs to it, by its descriptor: most members are such.
+
+        In a move they are unpacked while the container stands still.
+        """
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(name, flags, 0o600, dir_fd=parent)
         try:
-            for offset, data in self._reader.chunks():
-                view = memoryview(data)
-                while view:
-                    written = os.pwrite(descriptor, view, offset + len(data) - len(view))
-                    view = view[written:]
-            if member.segments is not None:
-                os.ftruncate(descriptor, member.size)
+            descriptor = os.open(parts[-1], flags, 0o600, dir_fd=parent)
+        except FileExistsError:
+            parent = self._make_room(parent, parts)
+            descriptor = os.open(parts[-1], flags, 0o600, dir_fd=parent)
+        try:
+            self._write(descriptor, member)
+            _refuse_nobody(member)
+            os.fchown(descriptor, member.uid, member.gid)
+            os.fchmod(descriptor, member.mode)
+            _set_xattrs(descriptor, member)
+            os.utime(descriptor, ns=(member.mtime_ns,) * 2)
         finally:
             os.close(descriptor)
+
+    def _write(self, descriptor: int, member: Member) -> None:
+        for offset, data in self._reader.chunks():
+            view = memoryview(data)
+            while view:
+                written = os.pwrite(descriptor, view, offset + len(data) - len(view))
+                view = view[written:]
+        if member.segments is not None:
+            os.ftruncate(descriptor, member.size)
 
     def _device(self, parent: int, name: bytes, member: Member) -> None:
         whiteout = member.kind is Kind.CHARACTER and member.device == WHITEOUT_DEVICE
@@ -255,19 +290,12 @@ class Unpacking:
 
     def _attributes(self, parent: int, name: bytes, member: Member) -> None:
         """Owner, then mode (chown clears setuid), then xattrs (it clears capabilities too)."""
-        if NOBODY in {member.uid, member.gid}:
-            raise LayerUnsafe(f"{printable(member.name)} has an owner that can't exist")
+        _refuse_nobody(member)
         os.chown(name, member.uid, member.gid, dir_fd=parent, follow_symlinks=False)
         if member.kind is not Kind.SYMLINK:
             set_mode(parent, name, member.mode)
-        for key, value in member.xattrs.items():
-            if key.startswith(OVERLAY_XATTRS):
-                continue
-            try:
-                os.setxattr(below(parent, name), key, value, follow_symlinks=False)
-            except OSError as error:
-                if error.errno != errno.ENOTSUP:
-                    raise
+        if member.xattrs:
+            _set_xattrs(below(parent, name), member)
 
     def _set_directory_time(self, path: bytes, mtime_ns: int) -> None:
         parts = split_name(path)
