@@ -79,5 +79,5 @@ def test_run_state_and_exec_of_all_runtimes(tmp_path: Path) -> None:
     assert str(result.figures["run of /bin/true, s: ratio"].limit) == "at most 3"
     assert str(result.figures["state, s: migrate-oci state"].limit) == "at most 0.06"
     assert result.missed == tuple(outcome.missed)
-    assert len(list(side_by_side(result, result))) == 4 + 1 + 3 + 4
+    assert len(list(side_by_side(result, result))) == 4 + 1 + 3 + 4 + 1
     assert "crun version" in result.told["peers"]["crun"]

@@ -29,7 +29,7 @@ from tests.move.fixtures import (
 from tests.move.test_move import traces
 
 SEED = 20261127
-KILLS = 3  # of the conductor, at moments that the seed chooses
+KILLS = 2  # of the conductor, at moments that the seed chooses
 
 
 def real(test: Callable[..., None]) -> Callable[..., None]:

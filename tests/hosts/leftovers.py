@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import subprocess
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -126,7 +127,16 @@ def sweep() -> list[str]:
             continue
         swept.append(path)
         if Path(path).parent == BASE:
+            _unmount_beneath(path)
             shutil.rmtree(path, ignore_errors=True)
         else:
             cgroups.remove(Path(path).name)
     return swept
+
+
+def _unmount_beneath(path: str) -> None:
+    """What a test had mounted there, a small disk for a host, outlives a test that was killed."""
+    lines = Path("/proc/self/mounts").read_text().splitlines()
+    for place in reversed([line.split()[1] for line in lines]):
+        if place.startswith(f"{path}/"):
+            subprocess.run(["umount", "-l", place], check=False)

@@ -56,7 +56,7 @@ def test_redis_under_a_client(lan: Lan, clean: tuple[Host, Host]) -> None:
     redis_in_container.start(clean[0], "redis", ADDRESS)
     redis_in_container.wait_for(onlooker, ADDRESS)
     client = redis_in_container.Client(onlooker, ADDRESS)
-    for turn in range(4):
+    for turn in range(2):
         move(clean[turn % 2], clean[(turn + 1) % 2], "redis", "--mode", LATE[turn % 2])
     report = client.finish()
     assert report.errors == ()
