@@ -2,7 +2,7 @@
 # make demo    two hosts on this machine, a live Redis moved between them and back
 # make test    unit tests, then the root tests with real CRIU, sshd, redis and hosts
 # make check   linters, types, import map
-# make bench   all benchmarks in their short form, some 14 minutes; their report is in bench-results/.
+# make bench   all benchmarks in their short form, some 13 minutes; their report is in bench-results/.
 #              make bench FORM=--full: all of them, hours
 # make test-vm two virtual machines with a stock kernel, made by make setup-vm; some minutes
 # make soak    200 containers at once, and every command killed at 60 of its lines, some 10 minutes; 200
