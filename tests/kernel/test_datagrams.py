@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from migrate.kernel import netlink, netns
+from migrate.kernel import netlink
 from migrate.kernel.datagrams import Datagram, frames, sockets_with_unread, unread
 from migrate.kernel.netlink import inside
 from migrate.kernel.netlinkwire import Channel
 from migrate.kernel.syngate import SOCK_DIAG
 from tests.engine import eventually
+from tests.kernel.pairs import linked
 
 SERVER, SERVER6 = "10.213.8.1", "fd18::1"
 MAC = "02:00:00:00:08:01"
@@ -24,21 +25,8 @@ MAC = "02:00:00:00:08:01"
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
     """A server's and a client's namespace."""
-    server, client = tmp_path / "server", tmp_path / "client"
-    for path in (server, client):
-        netns.create(path)
-    ip = ["nsenter", f"--net={server}", "ip"]
-    subprocess.run(
-        [*ip, "link", "add", "eth0", "address", MAC, "type", "veth", "peer", "name", "eth0",
-         "netns", client],
-        check=True,
-    )  # fmt: skip
-    for number, path in enumerate((server, client), 1):
-        pairs = [(f"10.213.8.{number}/24", ""), (f"fd18::{number}/64", "")]
-        netlink.configure(path, "eth0", pairs)
-    yield server, client
-    for path in (server, client):
-        netns.delete(path)
+    with linked(tmp_path, "10.213.8", "fd18", MAC) as made:
+        yield made
 
 
 def made(netns: Path, family: int, port: int = 0) -> socket.socket:

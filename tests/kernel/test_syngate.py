@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from migrate.kernel import netlink, netns
+from migrate.kernel import netlink
 from migrate.kernel.closednetns import ClosedNamespace
 from migrate.kernel.netlink import inside
 from migrate.kernel.netlinkwire import Channel
 from migrate.kernel.nftables import tables
 from migrate.kernel.syngate import SOCK_DIAG, TABLE, Gate, checked, unaccepted
 from tests.engine import eventually
+from tests.kernel.pairs import linked
 
 pytestmark = [pytest.mark.root]
 SERVER, SERVER6 = "10.213.9.1", "fd13::1"
@@ -27,20 +27,8 @@ LONG = 5.0  # seconds
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
     """A server's and a client's namespace."""
-    server, client = tmp_path / "server", tmp_path / "client"
-    for path in (server, client):
-        netns.create(path)
-    ip = ["nsenter", f"--net={server}", "ip"]
-    subprocess.run(
-        [*ip, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", client],
-        check=True,
-    )
-    for number, path in enumerate((server, client), 1):
-        pairs = [(f"10.213.9.{number}/24", ""), (f"fd13::{number}/64", "")]
-        netlink.configure(path, "eth0", pairs)
-    yield server, client
-    for path in (server, client):
-        netns.delete(path)
+    with linked(tmp_path, "10.213.9", "fd13") as made:
+        yield made
 
 
 def connecting(client: Path, address: str, port: int, limit: float = 0.1) -> socket.socket:

@@ -6,15 +6,20 @@ enough for systemctl and for us.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.engine import eventually
-from tests.hosts import Host
+from tests.hosts import Host, Lan
 from tests.oci.runtime import COMMAND
+from tests.rootfs import busybox_rootfs
 
 PROGRAM = Path("/usr/lib/systemd/systemd")
 _START = """
@@ -97,3 +102,13 @@ class SystemdHost:
         """Path by controller of a process there ("" for version 2)."""
         rows = (line.split(":", 2) for line in self.ok("cat", f"/proc/{pid}/cgroup").splitlines())
         return {name: path for _number, names, path in rows for name in names.split(",")}
+
+
+@contextlib.contextmanager
+def booted() -> Iterator[SystemdHost]:
+    """A host with busybox's root file system; the test is skipped where there is no systemd."""
+    if not PROGRAM.exists():
+        pytest.skip("there is no systemd on this machine")
+    with Lan() as lan:
+        busybox_rootfs(lan.shared / "busybox")
+        yield SystemdHost(lan.host("alpha"), lan.shared)

@@ -8,21 +8,16 @@ from pathlib import Path
 import pytest
 
 from tests.engine import eventually
-from tests.hosts import Lan
 from tests.oci.podman import Podman
-from tests.oci.systemdhost import PROGRAM, SystemdHost
-from tests.rootfs import busybox_rootfs
+from tests.oci.systemdhost import SystemdHost, booted
 
 pytestmark = [pytest.mark.root, pytest.mark.hosts, pytest.mark.timeout(240)]
 
 
 @pytest.fixture(scope="module")
 def host() -> Iterator[SystemdHost]:
-    if not PROGRAM.exists():
-        pytest.skip("there is no systemd on this machine")
-    with Lan() as lan:
-        busybox_rootfs(lan.shared / "busybox")
-        yield SystemdHost(lan.host("alpha"), lan.shared)
+    with booted() as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

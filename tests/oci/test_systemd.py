@@ -14,10 +14,8 @@ from migrate.oci.errors import BadConfig
 from migrate.runtime.cgroups.layout import Layout
 from migrate.runtime.errors import SpecInvalid
 from tests.engine import eventually
-from tests.hosts import Lan
 from tests.oci.runtime import Runtime
-from tests.oci.systemdhost import PROGRAM, SystemdHost
-from tests.rootfs import busybox_rootfs
+from tests.oci.systemdhost import SystemdHost, booted
 
 BOTH = Layout({}, Path("/sys/fs/cgroup"), frozenset({"cpu", "memory", "pids", "io", "cpuset"}))
 FIRST = Layout(
@@ -94,11 +92,8 @@ def test_annotations_that_are_no_values_are_refused(name: str, text: str):
 
 @pytest.fixture(scope="module")
 def host() -> Iterator[SystemdHost]:
-    if not PROGRAM.exists():
-        pytest.skip("there is no systemd on this machine")
-    with Lan() as lan:
-        busybox_rootfs(lan.shared / "busybox")
-        yield SystemdHost(lan.host("alpha"), lan.shared)
+    with booted() as made:
+        yield made
 
 
 @pytest.fixture
