@@ -2,7 +2,7 @@
 
 A connection that is being made, or that waits in a listener's backlog, has no descriptor: CRIU
 leaves it out (tcp-skip-in-flight), and its client, which may have sent something already, would be
-answered with a reset by the copy.
+answered with a reset by the copy. And what is left in its UDP sockets, which CRIU leaves out, too.
 """
 
 from __future__ import annotations
