@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import shutil
-from collections.abc import Container, Iterable
+from collections.abc import Collection, Container, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from migrate.checkpoint import oldlogs
-from migrate.checkpoint.errors import PlaceUnfit
+from migrate.checkpoint.errors import PlaceUnfit, StagedFileBad
 from migrate.checkpoint.staged import StagedDirectory, Staging
 from migrate.checkpoint.state import STATE_FILE, State
 from migrate.images.apply import apply_layer
+from migrate.images.changes import update_tree, write_changes
 from migrate.images.diff import write_layer
 from migrate.images.rootdir import remove_tree
 from migrate.images.store import Store
@@ -21,9 +24,41 @@ from migrate.runtime.paths import Paths
 from migrate.runtime.records import Record
 from migrate.runtime.storage import snapshot_of, volume_directory
 
-DIFF_FILE = "diff.tar"
 LOG_FILE = "log"
 VOLUMES = "volumes"
+AHEAD = "ahead"
+"""The directory of trees that travel while the container runs, beneath that of all that travels."""
+DIFF = "diff"
+DIFF_FILE = f"{DIFF}.tar"
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Files that go with the container: `name`.tar is the whole of it, `name`.changes the rest."""
+
+    name: str
+    directory: Path
+    overlay: bool  # an upper, with whiteouts
+
+    @property
+    def whole(self) -> str:
+        """The name of the tar of all of it."""
+        return f"{self.name}.tar"
+
+    @property
+    def changes(self) -> str:
+        """The name of the tar of what has changed since the tree went ahead."""
+        return f"{self.name}.changes"
+
+
+def trees(paths: Paths, record: Record) -> list[Tree]:
+    """The container's upper and its named volumes on this host."""
+    upper = Tree(DIFF, paths.container(record.identifier).upper, overlay=True)
+    volumes = [
+        Tree(f"{VOLUMES}/{name}", volume_directory(paths, name), overlay=False)
+        for name in volume_names(record)
+    ]
+    return [upper, *volumes]
 
 
 def volume_names(record: Record) -> list[str]:
@@ -53,59 +88,101 @@ def write_files(
 ) -> list[str]:  # fmt: skip
     """Write description, upper, volumes and logs below `directory`; their relative names.
 
-    Contents that `staging` knows travel by themselves: they are not in what is written. Nor are
-    full log files whose keys (`oldlogs`) are among `logs_ahead`.
+    Contents that `staging` knows travel by themselves: they are not in what is written. Of trees
+    that it knows only what has changed is. Nor are full log files whose keys (`oldlogs`) are among
+    `logs_ahead`.
     """
-    staged = staging.content if staging else None
     own = paths.container(state.record.identifier)
-    names = [STATE_FILE, DIFF_FILE]
+    names = [STATE_FILE]
     (directory / STATE_FILE).write_bytes(state.encode())
-    with (directory / DIFF_FILE).open("wb") as file:
-        snapshot_of(paths, state.record).write_diff(file, staged)
-    volumes = volume_names(state.record)
-    if volumes:
+    if volume_names(state.record):
         (directory / VOLUMES).mkdir(mode=0o700, exist_ok=True)
-    for name in volumes:
-        relative = f"{VOLUMES}/{name}.tar"
-        with (directory / relative).open("wb") as file:
-            write_layer(volume_directory(paths, name), file, overlay=False, staged=staged)
-        names.append(relative)
+    for tree in trees(paths, state.record):
+        names.append(_write_tree(paths, state.record, tree, directory, staging))
     if own.log.exists():
         shutil.copyfile(own.log, directory / LOG_FILE)
         names.append(LOG_FILE)
     return names + oldlogs.write(own.log, directory, logs_ahead)
 
 
+def _write_tree(
+    paths: Paths, record: Record, tree: Tree, directory: Path, staging: Staging | None
+) -> str:  # fmt: skip
+    staged = staging.content if staging else None
+    known = staging.known(tree.name) if staging else None
+    name = tree.whole if known is None else tree.changes
+    with (directory / name).open("wb") as file:
+        if staging and known is not None:
+            same = functools.partial(staging.unchanged, tree.name)
+            write_changes(tree.directory, file, known, same, overlay=tree.overlay, staged=staged)
+        elif tree.name == DIFF:
+            snapshot_of(paths, record).write_diff(file, staged)
+        else:
+            write_layer(tree.directory, file, overlay=False, staged=staged)
+    return name
+
+
+def put_ahead(paths: Paths, record: Record, directory: Path) -> list[str]:
+    """Unpack the whole trees in AHEAD below `directory` into their places, made empty.
+
+    The tars are removed. Returns the trees' names; raises what `apply_layer` raises.
+    """
+    done = []
+    for tree in trees(paths, record):
+        archive = directory / AHEAD / tree.whole
+        if not archive.exists():
+            continue
+        _make_empty(tree)
+        try:
+            with archive.open("rb") as file:
+                apply_layer(file, tree.directory, need_end=True)
+        finally:
+            archive.unlink()
+        done.append(tree.name)
+    return done
+
+
 def put_files(
     paths: Paths, record: Record, directory: Path, staged: Path | None = None, *,
-    movable: bool = False,
+    movable: bool = False, ahead: Collection[str] = (),
 ) -> None:  # fmt: skip
-    """The way back of `write_files`, into empty places; the container's rootfs is not mounted.
+    """The way back of `write_files`; the container's rootfs is not mounted.
 
-    Whatever the storage driver: its next mount makes what it needs of the upper.
+    Whatever the storage driver: its next mount makes what it needs of the upper. Places are made
+    empty, but for the trees whose names are in `ahead`, which `put_ahead` has unpacked.
 
     `staged`: the directory of contents that were sent ahead; without it a tar that names such is
     refused. `movable`: what is below `directory` may be moved. Raises StagedFileBad, and what
     `apply_layer` raises.
     """
     own = paths.container(record.identifier)
-    for place in (own.upper, own.work):
-        with contextlib.suppress(FileNotFoundError):
-            remove_tree(place)
-    own.upper.mkdir(mode=0o700, parents=True)
+    with contextlib.suppress(FileNotFoundError):
+        remove_tree(own.work)
     with contextlib.ExitStack() as stack:
         take = stack.enter_context(StagedDirectory(staged)).take if staged else None
-        with (directory / DIFF_FILE).open("rb") as file:
-            apply_layer(file, own.upper, staged=take)
-        for name in volume_names(record):
-            place = volume_directory(paths, name)
-            clear(place)
-            with (directory / VOLUMES / f"{name}.tar").open("rb") as file:
-                apply_layer(file, place, staged=take)
+        for tree in trees(paths, record):
+            if (directory / tree.changes).exists():
+                if tree.name not in ahead:
+                    raise StagedFileBad(f"there are changes of '{tree.name}', but not what of")
+                with (directory / tree.changes).open("rb") as file:
+                    update_tree(file, tree.directory, staged=take)
+                continue
+            _make_empty(tree)
+            with (directory / tree.whole).open("rb") as file:
+                apply_layer(file, tree.directory, staged=take)
     if (directory / LOG_FILE).exists():
         shutil.copyfile(directory / LOG_FILE, own.log)
         own.log.chmod(0o600)
     oldlogs.put(directory, own.log, take=movable)
+
+
+def _make_empty(tree: Tree) -> None:
+    if not tree.overlay:
+        clear(tree.directory)
+        return
+    with contextlib.suppress(FileNotFoundError):
+        remove_tree(tree.directory)
+    tree.directory.mkdir(mode=0o700, parents=True)
 
 
 def clear(directory: Path) -> None:

@@ -1,5 +1,7 @@
 """Files whose contents travel apart from the tar that names them: block by block, ahead of it.
 
+And what the source has to know of trees that went ahead whole (`Staging`).
+
 The source keeps a fingerprint of each block that it has sent, and later sends what differs. At the
 target such a file has a number for its name, until the tar's entry takes it to its place.
 """
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from migrate.checkpoint.errors import StagedFileBad
+from migrate.images.changes import Known, Signature
 from migrate.images.errors import printable
 from migrate.kernel.blocks import is_zero, segments
 from migrate.kernel.files import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
@@ -37,6 +40,12 @@ class Staging(Protocol):
 
         None: it travels in the tar. `status` is the file's now.
         """
+
+    def known(self, tree: str) -> Known | None:
+        """What the target holds of the tree of that name (`files.Tree`)."""
+
+    def unchanged(self, tree: str, before: Signature, status: os.stat_result) -> bool:
+        """Whether it holds of an entry what is there now; `before`: as `known` has it."""
 
 
 class Fingerprints:

@@ -144,7 +144,7 @@ class Packing:
             raise _unreadable(path, error) from error
         try:
             prefix = b"" if path == b"." else path + b"/"
-            if self._overlay and _is_opaque(descriptor):
+            if self._overlay and is_opaque(descriptor):
                 self._header(Member(prefix + OPAQUE, Kind.FILE, mode=0))
             names = sorted(os.fsencode(name) for name in os.listdir(descriptor))  # noqa: PTH208  by descriptor
             entries = [Entry(descriptor, name, prefix + name) for name in names]
@@ -195,7 +195,7 @@ class Packing:
             name=entry.path + suffix, kind=kind, mode=stat.S_IMODE(status.st_mode),
             uid=uid, gid=gid, mtime_ns=status.st_mtime_ns, link=link,
             size=status.st_size if kind is Kind.FILE else 0, device=device,
-            xattrs=self._xattrs(entry), literal=entry.name.startswith(WHITEOUT),
+            xattrs=self._xattrs(entry), literal=_last_name(entry.path).startswith(WHITEOUT),
         )  # fmt: skip
 
     @staticmethod
@@ -249,6 +249,10 @@ class Packing:
         self._write(padding(sum(length for _, length in segments)))
 
 
+def _last_name(path: bytes) -> bytes:
+    return path.rpartition(b"/")[2]
+
+
 def data_segments(descriptor: int, size: int) -> Segments:
     """Where a file holds data, as (offset, length): what is between them are holes (lseek(2))."""
     segments: Segments = []
@@ -278,7 +282,8 @@ def whiteout(entry: Entry) -> Member:
     return Member(path, Kind.FILE, mode=0)
 
 
-def _is_opaque(descriptor: int) -> bool:
+def is_opaque(descriptor: int) -> bool:
+    """Whether this directory of an overlay upper hides those below it; raises OSError."""
     try:
         return os.getxattr(descriptor, OPAQUE_XATTR) in _OPAQUE_VALUES
     except OSError as error:

@@ -35,6 +35,7 @@ SECONDS_LIMIT = 1 << 40
 # Our own record: the content is not here, but in a file of that number, of that size in bytes.
 STAGED_NUMBER, STAGED_SIZE = b"MIGRATE.staged", b"MIGRATE.size"
 LITERAL_NAME = b"MIGRATE.literal"  # our own record: a name that begins with .wh. and means itself
+REMOVED = b"MIGRATE.removed"  # our own record: whoever unpacks takes away what has this name
 
 Segments = list[tuple[int, int]]
 
@@ -74,7 +75,8 @@ DEFAULT_LIMITS = Limits()
 class Member:
     """One entry; `segments` lists (offset, length) of the stored data of a sparse file.
 
-    `staged`: the number of the file that holds the content, which has `size` bytes.
+    `staged`: the number of the file that holds the content, which has `size` bytes. `removed`: no
+    entry, but the name of one that is to go (`changes`).
     """
 
     name: bytes
@@ -90,6 +92,7 @@ class Member:
     segments: Segments | None = None
     literal: bool = False
     staged: int | None = None
+    removed: bool = False
 
 
 class TarReader:
@@ -98,7 +101,7 @@ class TarReader:
     Raises ImageArchiveBad for damage, LayerUnsafe past a limit. With `need_end`, a stream that
     stops between two members without the end mark counts as cut off. `skip` passes over data that
     nobody reads, for a stream that can seek. Members whose content is elsewhere are refused as
-    LayerUnsafe unless `staged` is set.
+    LayerUnsafe unless `staged` is set, and those that name what is to go unless `removals` is.
     """
 
     def __init__(
@@ -109,9 +112,11 @@ class TarReader:
         need_end: bool = False,
         skip: Callable[[int], object] | None = None,
         staged: bool = False,
+        removals: bool = False,
     ) -> None:
         self._stream = stream
         self._skip = skip
+        self._removals = removals
         self._staged = staged
         self._limits = limits
         self._need_end = need_end
@@ -241,12 +246,17 @@ class TarReader:
         if STAGED_NUMBER in pax or STAGED_SIZE in pax:
             plain = kind is Kind.FILE and segments is None and size == 0
             staged, size = self._elsewhere(name, dict(records), plain=plain)
+        if REMOVED in pax and not self._removals:
+            raise LayerUnsafe(
+                f"the tar would remove {printable(name)}",
+                cause="only what brings a tree up to date in a move may",
+            )
         return Member(
             name=name, kind=kind, mode=number(header[100:108]) & 0o7777, uid=uid, gid=gid,
             size=size, mtime_ns=mtime_ns, segments=segments, xattrs=xattrs_of(records),
             link=pax.get(b"linkpath") or header[157:257].split(b"\0", 1)[0],
             device=(number(header[329:337]), number(header[337:345])),
-            literal=LITERAL_NAME in pax, staged=staged,
+            literal=LITERAL_NAME in pax, staged=staged, removed=REMOVED in pax,
         )  # fmt: skip
 
     def _elsewhere(

@@ -12,6 +12,7 @@ from migrate.images.tarfields import XATTR_LIBARCHIVE, XATTR_SCHILY, Records
 from migrate.images.tarread import (
     BLOCK,
     LITERAL_NAME,
+    REMOVED,
     STAGED_NUMBER,
     STAGED_SIZE,
     Kind,
@@ -100,6 +101,8 @@ def _records(member: Member, size: int) -> Records:
         records.append((b"size", str(size).encode()))
     if member.literal:
         records.append((LITERAL_NAME, b"1"))
+    if member.removed:
+        records.append((REMOVED, b"1"))
     if member.staged is not None:
         records.append((STAGED_NUMBER, str(member.staged).encode()))
         records.append((STAGED_SIZE, str(member.size).encode()))

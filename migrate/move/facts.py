@@ -44,6 +44,7 @@ class Facts(msgspec.Struct, frozen=True):
     lazy: bool = False  # the kernel lets memory be filled in after the thaw
     lazy_criu: bool = True  # and CRIU leaves it to be filled
     staged_files: bool = False  # contents of files can be sent ahead of what names them
+    trees_ahead: bool = False  # whole trees of files, too, and then what has changed in them
     no_tracking: str = ""  # why `tracking` is ""
     awaits_pages: bool = False  # memory can follow from the source after the thaw
     packs: bool = False  # small files can come many to a frame
@@ -73,6 +74,7 @@ def gather(paths: Paths, tracker: str = choice.AUTO) -> Facts:
         criu=chosen.version if chosen else "", cpu_flags=tuple(_cpu_flags()),
         memory_free=_memory_free(), disk_free=shutil.disk_usage(paths.state).free,
         tracking=tracking, no_tracking=complaint, skeleton=skeleton.is_built(), staged_files=True,
+        trees_ahead=True,
         awaits_pages=lazy, lazy=lazy, lazy_criu=chosen is not None and chosen.lazy,
         xor_pages=True, packs=True, images_in_memory=True, eager_pages=True, networks=True,
         own_network=True, user_namespaces=True, terminals=True, lsm=lsm.module(),

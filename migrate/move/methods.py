@@ -42,6 +42,7 @@ def methods(paths: Paths, sender: str = "") -> dict[str, Method]:
         "move.prepare": _prepare(paths, sender),
         "move.add_layer": _add_layer,
         "move.place": _place,
+        "move.unpack_ahead": _unpack_ahead,
         "move.images_in_memory": _images_in_memory,
         "move.stand_in": _stand_in,
         "move.restore": _restore,
@@ -133,6 +134,10 @@ def _place(context: Context) -> dict[str, str]:
     current.prepare_place()
     network = current.record.network
     return {"address": network.address, "address6": network.address6}
+
+
+def _unpack_ahead(context: Context) -> None:
+    _current(context).unpack_ahead()
 
 
 def _images_in_memory(context: Context) -> None:

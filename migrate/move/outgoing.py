@@ -15,6 +15,7 @@ from migrate.move.journal import Entry
 from migrate.move.progress import Event, Phases, Report
 from migrate.move.rounds import Rounds
 from migrate.move.serving import Serving
+from migrate.move.treesahead import Ahead
 from migrate.move.turn import Turn
 from migrate.move.unaccepted import Doorkeeper
 from migrate.runtime.cgroups.group import ControlGroup
@@ -78,6 +79,7 @@ class Outgoing:
         self.skeleton: Skeleton | None = None
         self.rounds: Rounds | None = None
         self.files: FileRounds | None = None
+        self.ahead: Ahead | None = None
         self.logs_ahead: set[str] = set()  # keys of full log files that the target has
         self.stand_in: StandIn | None = None
         self.network: Reader | None = None

@@ -113,7 +113,7 @@ def _freeze_and_dump(move: Outgoing, criu: client.Swrk) -> list[str]:
             move.process,
             move.out,
             lambda: _tasks_held(move),
-            move.files,
+            move.ahead,
             skip=move.wish.skip,
             network=move.network,
             logs_ahead=move.logs_ahead,

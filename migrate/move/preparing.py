@@ -28,7 +28,9 @@ from migrate.move.receiving import layer_place
 from migrate.move.rounds import Rounds
 from migrate.move.serving import Serving
 from migrate.move.transaction import Source
+from migrate.move.treesahead import Ahead, TreesAhead
 from migrate.move.unaccepted import Doorkeeper
+from migrate.move.vouching import Witness
 from migrate.runtime.networks import takes_addresses
 from migrate.transfer.bulk import BulkSender
 
@@ -129,11 +131,11 @@ def _send_old_logs(move: Outgoing) -> None:
 
 
 def _send_memory(move: Outgoing, made: Plan) -> None:
-    """The rounds: of files first, then of memory, with files between them."""
+    """The rounds: of files first, then of memory, with large files between them."""
     assert move.bulk
     assert move.process
     if move.there and move.there.staged_files:
-        move.files = FileRounds(move.paths, move.record, move.bulk, move.phases)
+        _send_files(move)
     move.phases.enter("memory")
     assert move.skeleton
     move.rounds = Rounds(
@@ -160,6 +162,16 @@ def _send_memory(move: Outgoing, made: Plan) -> None:
     if move.there and move.there.images_in_memory:
         _images_into_memory(move)
     reached(move.paths, "memory-sent")
+
+
+def _send_files(move: Outgoing) -> None:
+    assert move.bulk
+    witness = Witness(move.paths, move.record)
+    move.files = FileRounds(witness, move.bulk, move.phases)
+    small = TreesAhead(witness)
+    if move.there and move.there.trees_ahead and small.send(move.bulk, move.report):
+        move.agent.call("move.unpack_ahead", timeout=LAYER_LIMIT)
+    move.ahead = Ahead(witness, move.files, small)
 
 
 def _images_into_memory(move: Outgoing) -> None:

@@ -12,7 +12,7 @@ import msgspec
 
 from migrate.checkpoint import digests
 from migrate.checkpoint.errors import CheckpointBad
-from migrate.checkpoint.files import clear, put_files, volume_names
+from migrate.checkpoint.files import clear, put_ahead, put_files, volume_names
 from migrate.checkpoint.restore import Restorer
 from migrate.checkpoint.staged import DIRECTORY as STAGED
 from migrate.checkpoint.state import STATE_FILE, STATE_LIMIT, State, decode
@@ -65,6 +65,7 @@ class Receiving:
         self.restorer: Restorer | None = None
         self.stand_in: StandIn | None = None
         self.record = state.record
+        self._ahead: list[str] = []  # trees that were sent while the container runs
         self._held = contextlib.ExitStack()
         self._reserve = Reserve()
         own = paths.container(entry.container)
@@ -130,6 +131,10 @@ class Receiving:
         """
         return self.stand_in.take_over() if self.stand_in else ("", "")
 
+    def unpack_ahead(self) -> None:
+        """Whole trees have arrived; what changes in them comes with the rest. Raises DiskFull."""
+        self._ahead = put_ahead(self.paths, self.record, self.root)
+
     def take_images_in_memory(self) -> None:
         """CRIU's images will be small: they need not be made on a disk. Raises OSError."""
         memoryplace.make(self.root / "criu", memoryplace.IMAGES_LIMIT)
@@ -147,7 +152,7 @@ class Receiving:
         self.permission.refuse(self.entry.mode, state)  # it is newer than what was prepared for
         record = self.record
         staged = self.root / STAGED if self.entry.mode in LAZY else None
-        put_files(self.paths, record, self.root, staged, movable=True)
+        put_files(self.paths, record, self.root, staged, movable=True, ahead=self._ahead)
         files_done = time.monotonic()
         reached(self.paths, "unpacked")
         if self.restorer:

@@ -12,21 +12,19 @@ from pathlib import Path
 import pytest
 
 from migrate.checkpoint.mapped import Mapped, shared_files
-from migrate.move import filerounds
+from migrate.move import filerounds, vouching
 from migrate.move.filerounds import (
     FEW_BYTES,
     LEAST_BYTES,
     LONG,
-    RACY_NS,
-    STEP_NS,
     FileRound,
     FileRounds,
-    Stop,
     _large_files,
     is_worth_it,
     predicted_sending,
 )
 from migrate.move.progress import Phases
+from migrate.move.vouching import RACY_NS, STEP_NS, Stop, Witness
 from migrate.runtime.paths import Paths
 from migrate.runtime.records import Record
 from tests.hosts import Host
@@ -179,7 +177,7 @@ class Group:
 
 @pytest.fixture
 def upper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(filerounds.ControlGroup, "of", lambda _name: Group())
+    monkeypatch.setattr(vouching.ControlGroup, "of", lambda _name: Group())
     made = paths_of(tmp_path).container("c1").upper
     made.mkdir(parents=True)
     return made
@@ -194,11 +192,12 @@ def begin(place: Path) -> tuple[FileRounds, Target]:
     record = Record("c1", "name", created=0.0)
     phases = Phases(lambda event: None)
     time.sleep(0.06)  # what is there is old enough
-    return FileRounds(paths_of(place), record, target, phases), target  # type: ignore[arg-type]
+    witness = Witness(paths_of(place), record)
+    return FileRounds(witness, target, phases), target  # type: ignore[arg-type]
 
 
 def last(rounds: FileRounds, path: Path) -> int | None:
-    rounds.look()
+    rounds._witness.look()
     with path.open("rb") as file:
         return rounds.content(file.fileno(), os.fstat(file.fileno()))
 
