@@ -30,6 +30,8 @@ LeftOut = Callable[[os.stat_result], bool]
 Unchanged = Callable[[Signature, os.stat_result], bool]
 """Whether what was sent with that signature is what is there now, of this status."""
 
+MOST_ENTRIES = 500_000
+"""Of one tree; each takes some 500 bytes of memory. Others travel with the changes."""
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _NO_FOLLOW = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
 _WHITEOUT: Signature = (0, 0, 0, 0)
@@ -112,7 +114,7 @@ class _NotingPacking(Packing):
         self.known = Known()
 
     def _entry(self, entry: Entry, status: os.stat_result) -> None:
-        if self._left_out(status):
+        if self._left_out(status) or len(self.known.entries) >= MOST_ENTRIES:
             return
         super()._entry(entry, status)
         gone = self._overlay and is_whiteout(status)

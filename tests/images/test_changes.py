@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from migrate.images import changes
 from migrate.images.apply import apply_layer
 from migrate.images.changes import Known, signature, update_tree, write_changes, write_known
 from migrate.images.errors import ImageArchiveBad, LayerUnsafe
@@ -143,6 +144,21 @@ def test_what_is_as_it_was_is_not_sent(tmp_path: Path) -> None:
         assert len(send_changes(upper, back, known)) < 10_000
         (upper / "d/9").unlink()
     os.utime(upper / "d", ns=((back / "d").stat().st_mtime_ns,) * 2)
+    assert describe(back) == describe(upper)
+
+
+def test_of_too_many_only_some_are_sent_ahead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "MOST_ENTRIES", 30)
+    upper, back = tmp_path / "upper", tmp_path / "back"
+    for number in range(50):
+        (upper / f"d{number // 5}").mkdir(parents=True, exist_ok=True)
+        (upper / f"d{number // 5}/{number}").write_text(str(number))
+    known = send_ahead(upper, back)
+    assert len(known.entries) == 30
+    assert 0 < len(list(back.rglob("*"))) < 30
+    send_changes(upper, back, known)
     assert describe(back) == describe(upper)
 
 
