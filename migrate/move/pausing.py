@@ -147,7 +147,10 @@ def _tasks_held(move: Outgoing) -> None:
     if move.skeleton and conntrack.tracked(move.process.pid) == 0:
         move.skeleton.leave_out_connections()
     if move.rounds:
-        move.rounds.held()
+        move.rounds.held(lambda: _expect_owed(move))
+
+
+def _expect_owed(move: Outgoing) -> None:
     if move.rounds and move.serving:
         move.serving.expect(move.rounds.owed())
 

@@ -118,6 +118,39 @@ def test_smaps_is_what_was_told(skeleton: Skeleton, tmp_path: Path) -> None:
         assert opened(skeleton, str(directory), "smaps") == [str(b"a file")]
 
 
+def opening(skeleton: Skeleton) -> subprocess.Popen[str]:
+    """A process with the filter that wants our smaps."""
+    return subprocess.Popen(
+        [sys.executable, "-c", OPEN, f"/proc/{os.getpid()}", "smaps"], text=True,
+        env=skeleton.environment(), stdout=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def test_smaps_is_waited_for_while_somebody_looks(skeleton: Skeleton) -> None:
+    skeleton.begin_look()
+    skeleton.leave_out(os.getpid() + 1, np.empty((0, 2), dtype=np.uint64))
+    with opening(skeleton) as waiting:
+        with pytest.raises(subprocess.TimeoutExpired):
+            waiting.wait(0.3)
+        skeleton.tell_smaps(os.getpid(), b"told")
+        with pytest.raises(subprocess.TimeoutExpired):
+            waiting.wait(0.1)
+        skeleton.leave_out(os.getpid(), np.empty((0, 2), dtype=np.uint64))
+        assert waiting.communicate(timeout=10)[0] == f"{b'told'!r}\n"
+    with opening(skeleton) as at_once:
+        assert at_once.communicate(timeout=10)[0] == f"{b'told'!r}\n"
+
+
+def test_the_end_of_the_look_lets_everybody_go_on(skeleton: Skeleton) -> None:
+    skeleton.begin_look()
+    with opening(skeleton) as waiting:
+        with pytest.raises(subprocess.TimeoutExpired):
+            waiting.wait(0.2)
+        skeleton.end_look()
+        skeleton.end_look()
+        assert waiting.communicate(timeout=10)[0] != ""
+
+
 @pytest.mark.root
 def test_tracked_connections_are_asked_for_and_the_request_stays(skeleton: Skeleton) -> None:
     for _marked in range(2):
