@@ -20,6 +20,7 @@ from migrate.criu.errors import CriuDied, CriuFailed, ImageBad
 from migrate.criu.lazypages.protocol import SOCKET_NAME
 from migrate.criu.skeleton.filter import joining, preloading
 from migrate.kernel.closednetns import ClosedNamespace
+from migrate.kernel.threads import quick_switches
 from migrate.runtime import openbinds, records
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.control import ask, launch_monitor
@@ -137,10 +138,11 @@ class Restorer:
             timer_images.revive(images)
             if self._pages:
                 self._place_socket(images)
-                self._beside = BesideCriu(images, self._pages)
-            response = self._criu.request(
-                "RESTORE", self._options(images, state), self._notify, SILENCE_LIMIT
-            )
+            options = self._options(images, state)
+            with quick_switches():
+                if self._pages:
+                    self._beside = BesideCriu(images, self._pages)
+                response = self._criu.request("RESTORE", options, self._notify, SILENCE_LIMIT)
             pid = int(response.restore.pid)
             self._group.freeze()
             if self._inner:
