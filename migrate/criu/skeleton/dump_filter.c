@@ -279,13 +279,13 @@ static int exists(long pid, const char *name)
 	return path_of(path, pid, name) && access(path, 0 /* F_OK */) == 0;
 }
 
+static int parent; /* who started CRIU, and looks */
+
 /* Not for ever, and not for who has died: CRIU writes more than it need then. */
 static void wait_for_look(long pid)
 {
-	static int looks, parent;
+	static int looks;
 
-	if (!parent)
-		parent = getppid();
 	while (exists(NO_PID, "looking") && !exists(pid, "") && looks++ < LOOKS &&
 	       getppid() == parent)
 		usleep(LOOK_EVERY);
@@ -297,6 +297,8 @@ int openat64(int directory, const char *path, int flags, unsigned int mode)
 	char ours[PATH_SIZE];
 	long pid, descriptor;
 
+	if (!parent) /* CRIU opens files long before it dumps a process */
+		parent = getppid();
 	if (is_settled_map(path, flags)) /* join_userns.c */
 		path = "/dev/null";
 	if (same(path, "smaps") && (pid = pid_of(directory, "")) != NO_PID) {

@@ -92,7 +92,7 @@ libc = ctypes.CDLL(None)
 directory = os.open(sys.argv[1], os.O_PATH)
 for name in sys.argv[2:]:
     descriptor = libc.openat64(directory, name.encode(), os.O_RDONLY, 0)
-    print(os.read(descriptor, 20) if descriptor >= 0 else descriptor)
+    print(os.read(descriptor, 20) if descriptor >= 0 else descriptor, flush=True)
 """
 
 
@@ -149,6 +149,26 @@ def test_the_end_of_the_look_lets_everybody_go_on(skeleton: Skeleton) -> None:
         skeleton.end_look()
         skeleton.end_look()
         assert waiting.communicate(timeout=10)[0] != ""
+
+
+ORPHANED = """
+import os, subprocess, sys
+subprocess.Popen([sys.executable, "-c", sys.argv[1], *sys.argv[2:]])
+sys.stdin.readline()
+"""
+
+
+def test_who_looked_and_has_died_is_not_waited_for(skeleton: Skeleton) -> None:
+    skeleton.begin_look()
+    words = [OPEN, f"/proc/{os.getpid()}", "maps", "smaps"]
+    with subprocess.Popen(
+        [sys.executable, "-c", ORPHANED, *words], text=True, env=skeleton.environment(),
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as looking:  # fmt: skip
+        assert looking.stdout
+        assert looking.stdout.readline().startswith("b'")  # maps, which nobody has to look at
+        looking.kill()
+        assert looking.stdout.readline().startswith("b'")
 
 
 @pytest.mark.root
