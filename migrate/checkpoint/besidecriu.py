@@ -1,8 +1,8 @@
 """What a lazy restore takes beside CRIU, done while CRIU does something else.
 
 CRIU makes namespaces and mounts before it looks at any image of memory: meanwhile those are made
-fit (`pagemap_images`), and the page store is looked at (`eager`). It lets all tasks go one after
-the other when they have their memory: meanwhile the eager pages are written.
+fit (`pagemap_images`), and the page store is looked at (`eager`). When all tasks have their memory,
+and wait in CRIU's restorer, it stops them one after the other: meanwhile eager pages are written.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class BesideCriu:
         self._eager = self._preparing.result()
 
     def begin_to_write(self, group: ControlGroup, init: int) -> None:
-        """All tasks have their memory, and none runs; `init`: the pid of the first on this host."""
+        """All tasks have their memory, none runs its own code; `init`: the first one's pid here."""
         if self._eager and self._eager.pids():
             work = functools.partial(_write, self._eager, group, init)
             self._writing = Task("eager-pages", work)

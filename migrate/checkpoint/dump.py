@@ -57,8 +57,9 @@ def dump_with_files(
     if staging:
         staging.look()
     work = functools.partial(
-        dump, paths, criu, state, process, images, own.state / LOG, held, any_cpu="cpu" in skip
-    )
+        dump, paths, criu, state, process, images, own.state / LOG, held,
+        any_cpu="cpu" in skip, thawed=stopped,
+    )  # fmt: skip
     dumping = Task("dump", work)
     try:
         if stopped:
@@ -86,14 +87,15 @@ def _keep_unread_input(own: ContainerPaths, images: Path) -> None:
 def dump(
     paths: Paths, criu: client.Swrk, state: State, process: Process, images: Path,
     keep_log: Path | None = None, held: Callable[[], None] | None = None, *,
-    any_cpu: bool = False,
+    any_cpu: bool = False, thawed: bool | None = None,
 ) -> None:  # fmt: skip
     """Dump the frozen container into the directory `images`; it stays frozen, and alive.
 
     CRIU finds the freezer frozen, thaws it under ptrace, and freezes it again before it lets go
     (CRIU, criu/seize.c, freezer_restore_state). With stopped tasks it must seize without the
     freezer: the tasks run on for some milliseconds, and whoever copies their files waits for the
-    end of the dump. `held` is called when CRIU holds every task and has dumped nothing yet
+    end of the dump; `thawed` says whether there are some, where that is known: it costs a read for
+    each task. `held` is called when CRIU holds every task and has dumped nothing yet
     (CRIU's notification query-ext-files). Raises CriuFailed with cause and mend from the log (a
     copy of which is left at `keep_log`), DiskFull, CriuDied, EndedWithCriu.
     """
@@ -101,7 +103,8 @@ def dump(
     if not any_cpu:
         options.cpu_cap = cpu.REQUIREMENTS
     group = ControlGroup.of(state.record.identifier)
-    thawed = has_stopped_tasks(state.record)
+    if thawed is None:
+        thawed = has_stopped_tasks(state.record)
 
     def notify(script: str, _pid: int) -> None:
         if script == "query-ext-files" and held:

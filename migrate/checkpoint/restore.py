@@ -216,20 +216,21 @@ class Restorer:
         At pre-resume all tasks are whole and stopped, and nothing but letting go is left: frozen
         now, they run when the cgroup is thawed (CRIU, criu/cr-restore.c, restore_root_task).
 
-        At post-setup-namespaces no task has looked at its memory's images, at pre-resume all have
-        their memory: what is done of it beside CRIU has to be ready there, or can begin.
+        At post-setup-namespaces no task has looked at its memory's images, at post-restore all
+        have their memory: what is done of it beside CRIU has to be ready there, or can begin.
         """
         if script == "setup-namespaces":
             self._group.add(pid)
             self._init = pid
         elif script == "post-setup-namespaces" and self._beside:
             self._beside.prepared()
-        elif script == "post-restore" and self._closed:
-            self._closed.open()
-        elif script == "pre-resume":
-            self._group.request_freeze()
+        elif script == "post-restore":
+            if self._closed:
+                self._closed.open()
             if self._beside:
                 self._beside.begin_to_write(self._group, self._init)
+        elif script == "pre-resume":
+            self._group.request_freeze()
         elif script == "orphan-pts-master":
             ask(self._own, {"do": "terminal"}, [self._criu.received[-1]])
 
