@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from migrate.checkpoint import linkremaps
+from migrate.checkpoint import linkremaps, subgroups
 from migrate.checkpoint.digests import by_inner_pid
 from migrate.checkpoint.dump import UNREAD
 from migrate.checkpoint.eager import EagerPages
@@ -67,6 +67,7 @@ class Restorer:
         answer = launch_monitor(
             self._own, state.record, state.spec, mode="restore", network=self._netns
         )
+        self._subgroups = state.subgroups
         self._monitor = int(answer["monitor"])
         self._pipes = dict(answer["pipes"])
         openbinds.show(paths, state.record)
@@ -135,7 +136,9 @@ class Restorer:
                 self._give_images(images)
                 linkremaps.put_in_place(self._paths, state, images, self._own.rootfs)
                 timer_images.revive(images)
+                subgroups.make(self._group, state.subgroups)
                 eager = self._prepare_lazy(images, open_still) if self._pages else None
+                self._subgroups = state.subgroups
                 response = self._criu.request(
                     "RESTORE", self._options(images, state), self._notify, SILENCE_LIMIT
                 )
@@ -219,6 +222,7 @@ class Restorer:
         elif script == "post-restore" and self._closed:
             self._closed.open()
         elif script == "pre-resume":
+            subgroups.fill(self._group, self._subgroups)
             self._group.request_freeze()
         elif script == "orphan-pts-master":
             ask(self._own, {"do": "terminal"}, [self._criu.received[-1]])

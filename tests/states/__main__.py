@@ -1,4 +1,4 @@
-"""`python -m tests.states [--runc] [KIND...]`: each program alone in a container, over two checkpoints.
+"""`python -m tests.states [--runc] [KIND...]`: each program alone, over two checkpoints.
 
 The tests run all of them in one container; this tells which one it was. With --runc each is run
 under runc, too, and the exit status tells whether runc keeps one that migrate does not. As root.

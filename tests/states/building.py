@@ -22,10 +22,10 @@ REFUSED = _kinds(SOURCES / "refused")
 """What CRIU can't dump: migrate says so, and the container runs on."""
 ALL = KINDS + REFUSED
 CAPABILITIES = (
-    "CAP_SYS_ADMIN", "CAP_NET_ADMIN", "CAP_IPC_LOCK", "CAP_LEASE", "CAP_SYS_NICE", "CAP_LINUX_IMMUTABLE",
+    "CAP_SYS_ADMIN", "CAP_NET_ADMIN", "CAP_IPC_LOCK", "CAP_LEASE", "CAP_SYS_NICE",
 )  # fmt: skip
 """Beyond the usual ones: for namespaces of their own, options of sockets, locked memory, leases,
-scheduling, attributes of files."""
+scheduling."""
 
 
 def build(directory: Path, kinds: Iterable[str] = KINDS) -> None:

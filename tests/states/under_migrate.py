@@ -14,7 +14,7 @@ from tests.states.running import check, run
 
 
 def outcome(programs: Path, kind: str, turns: int = 2) -> tuple[str, str]:
-    """What becomes of it: kept, refused (with the container running on), lost, not made; and why."""
+    """What becomes of it (kept, refused with the container running on, lost, not made); why."""
     directory = Path(tempfile.mkdtemp(prefix="mgck"))
     place = Place(directory)
     try:
@@ -29,7 +29,7 @@ def outcome(programs: Path, kind: str, turns: int = 2) -> tuple[str, str]:
                 save(place.paths, record, str(output))
             except MigrateError as error:
                 check(place, record, [kind])
-                return "refused", f"{error} ({error.cause})"
+                return "refused", f"{error.what}: {error.cause}"
             bring_back(place.paths, output)
             check(place, record, [kind])
     except (AssertionError, MigrateError) as error:

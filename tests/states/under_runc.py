@@ -1,4 +1,4 @@
-"""The same programs under runc, with the same specification and the same CRIU: what to keep up with.
+"""The same programs under runc, with the same specification and CRIU: what to keep up with.
 
 runc is given a bundle made from migrate's own specification, a network namespace, and a pipe for
 its output, as an engine gives them.
@@ -60,7 +60,10 @@ class Runc:
             (root / name).mkdir(parents=True)
         for name in ("bin", "lib", "lib64"):
             (root / name).symlink_to(f"usr/{name}")
-        binds = (Bind("/usr", "/usr", read_only=True), Bind(str(programs), "/states", read_only=True))
+        binds = tuple(
+            Bind(source, place, read_only=True)
+            for source, place in (("/usr", "/usr"), (str(programs), "/states"))
+        )
         options = spec.Options(
             arguments=["/states/runner", *kinds], host_name="states", binds=binds,
             add_capabilities=CAPABILITIES, environment=[],
@@ -87,8 +90,8 @@ class Runc:
             cwd=self.directory, timeout=LIMIT, check=False,
         )  # fmt: skip
         if check and done.returncode != 0:
-            said = self.errors.read_text(errors="replace").splitlines() if self.errors.exists() else []
-            raise Refused((said or [f"runc ended with {done.returncode}"])[-1])
+            said = self.errors.read_text(errors="replace") if self.errors.exists() else ""
+            raise Refused((said or f"runc ended with {done.returncode}").splitlines()[-1])
 
     def wait_for(self, word: str, times: int) -> None:
         """Until the runner has said `all WORD` so often."""
@@ -110,7 +113,7 @@ class Runc:
         self.wait_for("checked", before + 1)
 
     def turn(self, number: int) -> None:
-        """A checkpoint, and a restore of it; raises Refused when it is the checkpoint that fails."""
+        """A checkpoint, and a restore of it; raises Refused when the checkpoint fails."""
         images, work = self.directory / f"images{number}", self.directory / f"work{number}"
         places = ("--image-path", images, "--work-path", work)
         try:
@@ -119,7 +122,7 @@ class Runc:
             raise Refused(last_error(work / "dump.log") or str(error)) from error
         _gone(self)
         try:
-            self.command("restore", "--detach", "--bundle", self.directory, *places, *KEEP, self.name)
+            self.command("restore", "-d", "--bundle", self.directory, *places, *KEEP, self.name)
         except Refused as error:
             said = last_error(work / "restore.log") or str(error)
             raise AssertionError(f"not restored: {said}") from error
@@ -169,7 +172,7 @@ def container(programs: Path, kinds: list[str]) -> Iterator[Runc]:
 
 
 def outcome(programs: Path, kind: str, turns: int = 2) -> tuple[str, str]:
-    """What becomes of one kind under runc: a word of `comparing.WORDS`, and why."""
+    """What becomes of one kind under runc: in the words of `under_migrate.outcome`."""
     with container(programs, [kind]) as one:
         try:
             one.run()
