@@ -20,7 +20,9 @@ def _kinds(directory: Path) -> list[str]:
 KINDS = _kinds(SOURCES)
 REFUSED = _kinds(SOURCES / "refused")
 """What CRIU can't dump: migrate says so, and the container runs on."""
-ALL = KINDS + REFUSED
+LOST = _kinds(SOURCES / "lost")
+"""What CRIU loses without a word, and so does runc."""
+ALL = KINDS + REFUSED + LOST
 CAPABILITIES = (
     "CAP_SYS_ADMIN", "CAP_NET_ADMIN", "CAP_IPC_LOCK", "CAP_LEASE", "CAP_SYS_NICE",
 )  # fmt: skip
@@ -36,11 +38,9 @@ def build(directory: Path, kinds: Iterable[str] = KINDS) -> None:
     directory.mkdir(exist_ok=True)
 
     def one(kind: str) -> None:
-        source = SOURCES / f"{kind}.c"
-        if not source.exists():
-            source = SOURCES / "refused" / f"{kind}.c"
-        words = [compiler, "-D_GNU_SOURCE", "-Wall", "-O1", "-I", SOURCES, "-o", directory / kind]
-        subprocess.run([*words, source, "-lpthread", "-lrt"], check=True)
+        (source,) = SOURCES.rglob(f"{kind}.c")
+        options = ["-D_GNU_SOURCE", "-Wall", "-O1", "-I", SOURCES, "-o", directory / kind]
+        subprocess.run([compiler, *options, source, "-lpthread", "-lrt"], check=True)
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(one, [*kinds, "runner"]))

@@ -26,6 +26,8 @@ from tests.states.running import PATIENCE, complaints
 
 PROGRAM = "/usr/sbin/runc"
 IP = shutil.which("ip", path="/usr/sbin:/sbin:/usr/bin:/bin") or "ip"
+ALONE = ("/usr/bin/unshare", "--mount", "--propagation", "slave")
+"""While CRIU restores control groups it mounts them where others would take them for the host's."""
 LIMIT = 40.0  # seconds that one command of runc may take
 HARMLESS = "rlimit: Can't setup RLIMIT_NOFILE"
 """CRIU's word for a limit that it would raise for itself, and goes on without."""
@@ -84,8 +86,9 @@ class Runc:
         criu = criu_binary()
         state = self.directory / "state"
         self.errors.unlink(missing_ok=True)
+        options = ("--root", state, "--criu", criu, "--log", self.errors)
         done = subprocess.run(
-            [PROGRAM, "--root", state, "--criu", criu, "--log", self.errors, *map(str, words)],
+            [*ALONE, PROGRAM, *options, *map(str, words)],
             stdin=subprocess.DEVNULL, stdout=self._writing, stderr=self._writing,
             cwd=self.directory, timeout=LIMIT, check=False,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-/* TCP_MAXSEG, TCP_WINDOW_CLAMP and TCP_NOTSENT_LOWAT. */
+/* TCP_NOTSENT_LOWAT: how much may wait to be sent before the writer waits. */
 #include "loopback.h"
 static int fd;
 static void make(void)

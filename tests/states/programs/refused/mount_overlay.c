@@ -9,7 +9,10 @@ static void make(void)
     for (int i = 0; i < 4; i++)
         done(mkdir(names[i], 0700));
     close(new_file("t/lower/old", 10, 1));
-    done(mount("o", "t/merged", "overlay", 0, "lowerdir=t/lower,upperdir=t/upper,workdir=t/work"));
+    char here[200], options[900];
+    must(getcwd(here, sizeof here));
+    snprintf(options, sizeof options, "lowerdir=%s/t/lower,upperdir=%s/t/upper,workdir=%s/t/work", here, here, here);
+    done(mount("o", "t/merged", "overlay", 0, options));
     close(new_file("t/merged/new", 10, 2));
 }
 static void check(void)
