@@ -33,7 +33,7 @@ def test_too_many_are_refused():
         subgroups.check(tuple(Subgroup("pids", f"{n}") for n in range(subgroups.MOST + 1)))
 
 
-def test_all_that_is_read_is_accepted():
+def test_all_that_is_read_is_accepted() -> None:
     subgroups.check(
         (Subgroup("", "", enabled="cpu pids"), Subgroup("pids", "a/b", {"pids.max": "5"}))
     )
