@@ -18,6 +18,7 @@ import msgspec
 from migrate.checkpoint.errors import PlaceUnfit
 from migrate.kernel.processes import status_fields
 from migrate.runtime.cgroups.group import ControlGroup
+from migrate.runtime.cgroups.layout import detect
 
 MOST = 1000
 """Groups and processes of a checkpoint; more is taken for damage."""
@@ -87,6 +88,12 @@ def read(container: ControlGroup) -> tuple[Subgroup, ...]:
             found.append(Subgroup("", "", enabled=_text(root / _ENABLED)))
         found += [_read_one(controller, root, path) for path in below]
     return tuple(found)
+
+
+def hierarchies() -> tuple[str, ...]:
+    """Where this host makes them, by the names that `Subgroup.controller` has."""
+    layout = detect()
+    return (*layout.v1, *([""] if layout.v2 else []))
 
 
 def _hierarchies(container: ControlGroup) -> Iterator[tuple[str, Path]]:
