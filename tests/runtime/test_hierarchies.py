@@ -5,7 +5,8 @@ from __future__ import annotations
 from migrate.runtime.cgroups.tree import of_mounts
 
 USUAL = [
-    ("/sys/fs/cgroup/cpu", "cgroup", "rw,cpu,cpuacct"), ("/sys/fs/cgroup/pids", "cgroup", "rw,pids"),
+    ("/sys/fs/cgroup/cpu", "cgroup", "rw,cpu,cpuacct"),
+    ("/sys/fs/cgroup/pids", "cgroup", "rw,pids"),
     ("/sys/fs/cgroup/unified", "cgroup2", "rw"),
 ]  # fmt: skip
 OF_CRIU = [
