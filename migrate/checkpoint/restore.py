@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from migrate.checkpoint import linkremaps, subgroups
-from migrate.checkpoint.digests import by_inner_pid
+from migrate.checkpoint.besidecriu import BesideCriu
 from migrate.checkpoint.dump import UNREAD
-from migrate.checkpoint.eager import EagerPages
 from migrate.checkpoint.errors import PlaceUnfit
 from migrate.checkpoint.netns.putting import Namespace
 from migrate.checkpoint.state import DEVICE_PLACES, NETNS_KEY, State, has_own_netns, mask_directory
-from migrate.criu import client, cpu, pagemap_images, timer_images
+from migrate.criu import client, cpu, timer_images
 from migrate.criu.diagnosis import explain
 from migrate.criu.errors import CriuDied, CriuFailed, ImageBad
 from migrate.criu.lazypages.protocol import SOCKET_NAME
 from migrate.criu.skeleton.filter import joining, preloading
 from migrate.kernel.closednetns import ClosedNamespace
+from migrate.kernel.threads import quick_switches
 from migrate.runtime import openbinds, records
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.control import ask, launch_monitor
@@ -75,6 +75,8 @@ class Restorer:
         self._closed = self._close_network()
         self._lazy = pages is not None
         self._pages = pages
+        self._beside: BesideCriu | None = None
+        self._init = 0  # its pid on this host, as soon as there is one
         if pages is not None:
             try:
                 self._start_page_server(pages, fill_rate)
@@ -129,34 +131,38 @@ class Restorer:
         `state` is that of the dump, which is newer than what the place was prepared for. Raises
         CriuFailed, CriuDied, ImageBad; then no process of the container is left.
         """
-        with contextlib.ExitStack() as open_still:
-            try:
-                if self._inner:
-                    self._inner.update(state.netns)
-                self._give_images(images)
-                linkremaps.put_in_place(self._paths, state, images, self._own.rootfs)
-                timer_images.revive(images)
-                subgroups.make(self._group, state.subgroups)
-                eager = self._prepare_lazy(images, open_still) if self._pages else None
-                self._subgroups = state.subgroups
-                response = self._criu.request(
-                    "RESTORE", self._options(images, state), self._notify, SILENCE_LIMIT
-                )
-                pid = int(response.restore.pid)
-                self._group.freeze()
-                if self._inner:
-                    self._inner.put_rules(state.netns)
-                if eager and eager.pids():
-                    eager.write(by_inner_pid(self._group.pids(), pid))
-            except (CriuFailed, CriuDied) as error:
-                self._group.kill()
-                self._check_page_server()
-                raise explain(images / LOG, error.what, keep_log) from error
-            except BaseException:
-                self._group.kill()
-                raise
-            finally:
-                self._criu.close()
+        try:
+            if self._inner:
+                self._inner.update(state.netns)
+            self._give_images(images)
+            linkremaps.put_in_place(self._paths, state, images, self._own.rootfs)
+            timer_images.revive(images)
+            subgroups.make(self._group, state.subgroups)
+            self._subgroups = state.subgroups
+            if self._pages:
+                self._place_socket(images)
+            options = self._options(images, state)
+            with quick_switches():
+                if self._pages:
+                    self._beside = BesideCriu(images, self._pages)
+                response = self._criu.request("RESTORE", options, self._notify, SILENCE_LIMIT)
+            pid = int(response.restore.pid)
+            self._group.freeze()
+            if self._inner:
+                self._inner.put_rules(state.netns)
+            if self._beside:
+                self._beside.written()
+        except (CriuFailed, CriuDied) as error:
+            self._group.kill()
+            self._check_page_server()
+            raise explain(images / LOG, error.what, keep_log) from error
+        except BaseException:
+            self._group.kill()
+            raise
+        finally:
+            self._criu.close()
+            if self._beside:
+                self._beside.close()
         ask(self._own, {"do": "adopt", "pid": pid})
         if (images / UNREAD).exists():
             self._type(images / UNREAD)
@@ -181,14 +187,10 @@ class Restorer:
             os.fchmod(place, os.fstat(place).st_mode | (0o040 if name else 0o050))
             os.close(place)
 
-    def _prepare_lazy(self, images: Path, open_still: contextlib.ExitStack) -> EagerPages:
-        """Before CRIU starts: afterwards the store is the page server's, which empties it."""
-        assert self._pages
-        pagemap_images.prepare_lazy(images)
-        # CRIU looks in its working directory, which is that of the images.
+    def _place_socket(self, images: Path) -> None:
+        """CRIU looks in its working directory, which is that of the images."""
         (images / SOCKET_NAME).unlink(missing_ok=True)
         (images / SOCKET_NAME).symlink_to(self._own.pages_socket)
-        return open_still.enter_context(contextlib.closing(EagerPages(self._pages)))
 
     def _type(self, unread: Path) -> None:
         with unread.open("rb") as file:
@@ -216,14 +218,22 @@ class Restorer:
 
         At pre-resume all tasks are whole and stopped, and nothing but letting go is left: frozen
         now, they run when the cgroup is thawed (CRIU, criu/cr-restore.c, restore_root_task).
+
+        At post-setup-namespaces no task has looked at its memory's images, at pre-resume all have
+        their memory: what is done of it beside CRIU has to be ready there, or can begin.
         """
         if script == "setup-namespaces":
             self._group.add(pid)
+            self._init = pid
+        elif script == "post-setup-namespaces" and self._beside:
+            self._beside.prepared()
         elif script == "post-restore" and self._closed:
             self._closed.open()
         elif script == "pre-resume":
             subgroups.fill(self._group, self._subgroups)
             self._group.request_freeze()
+            if self._beside:
+                self._beside.begin_to_write(self._group, self._init)
         elif script == "orphan-pts-master":
             ask(self._own, {"do": "terminal"}, [self._criu.received[-1]])
 

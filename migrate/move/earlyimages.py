@@ -24,7 +24,7 @@ _State = tuple[int, int]  # size in bytes, time of the last change in ns
 
 
 class EarlyImages:
-    """Sends from a thread of its own, until `finish` or the end of the `with` block."""
+    """Sends from a thread of its own, from `begin` until `finish`, or the `with` block's end."""
 
     def __init__(self, bulk: BulkSender, root: Path, directory: str) -> None:
         """`directory`: where CRIU writes, beneath `root`; files are named relative to that."""
@@ -36,8 +36,11 @@ class EarlyImages:
         self._sending: Task[None] | None = None
 
     def __enter__(self) -> EarlyImages:
-        self._sending = Task("early-images", self._work)
         return self
+
+    def begin(self) -> None:
+        """CRIU is at work, and waits for nothing that this process has to find out first."""
+        self._sending = Task("early-images", self._work)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None,

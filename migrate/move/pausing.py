@@ -14,6 +14,7 @@ from migrate.checkpoint.state import State, describe
 from migrate.criu import client
 from migrate.errors import MigrateError
 from migrate.kernel import conntrack
+from migrate.kernel.threads import quick_switches
 from migrate.move import journal
 from migrate.move.earlyimages import EarlyImages
 from migrate.move.errors import MemoryDiffers
@@ -34,7 +35,8 @@ def pause(move: Outgoing, state: State, mode: str) -> None:
     if mode == "cold":
         names = _stop_and_write(move, state)
     else:
-        with client.swrk(move.skeleton.environment() if move.skeleton else None) as criu:
+        environment = move.skeleton.environment() if move.skeleton else None
+        with client.swrk(environment) as criu, quick_switches():
             names = _freeze_and_dump(move, criu)
     reached(move.paths, "dumped")
     _send(move, names)
@@ -112,7 +114,7 @@ def _freeze_and_dump(move: Outgoing, criu: client.Swrk) -> list[str]:
             state,
             move.process,
             move.out,
-            lambda: _tasks_held(move),
+            lambda: _tasks_held(move, early),
             move.ahead,
             skip=move.wish.skip,
             network=move.network,
@@ -138,7 +140,7 @@ def _freeze(move: Outgoing) -> None:
         move.report(Event("note", f"{left} connections that nobody accepts will end"))
 
 
-def _tasks_held(move: Outgoing) -> None:
+def _tasks_held(move: Outgoing, early: EarlyImages) -> None:
     """Nothing runs, no packet passes, and CRIU has dumped nothing yet."""
     assert move.process
     if move.wish.verify:
@@ -147,7 +149,14 @@ def _tasks_held(move: Outgoing) -> None:
     if move.skeleton and conntrack.tracked(move.process.pid) == 0:
         move.skeleton.leave_out_connections()
     if move.rounds:
-        move.rounds.held()
+        move.rounds.held(lambda: _looked(move, early))
+    else:
+        early.begin()
+
+
+def _looked(move: Outgoing, early: EarlyImages) -> None:
+    """All that CRIU waits for is told; what is not sent before the thaw is known."""
+    early.begin()
     if move.rounds and move.serving:
         move.serving.expect(move.rounds.owed())
 

@@ -47,6 +47,8 @@ RENEWALS = 3
 """How often a round goes on over other data connections."""
 LARGE = 64 << 20
 """Bytes of one process from which on its smaps takes CRIU longer than us (`checkpoint.smaps`)."""
+LONGEST_SMAPS = 1 << 20
+"""Bytes: what is longer is not kept for CRIU, in memory."""
 TOO_FAST = "more rounds do not help: it writes as fast as the link sends"
 BESIDE = "more rounds do not help: the large files that are written take longer"
 
@@ -289,17 +291,39 @@ class Rounds:
             self._known.add(inner_pid)
             self._bulk.send_pages(f"{DIRECTORY}/{inner_pid}", runs, read, count, fresh=fresh)
 
-    def held(self) -> None:
-        """All tasks are held: CRIU leaves out what is known, and the last pages begin to go."""
+    def held(self, then: Callable[[], None]) -> None:
+        """All tasks are held: CRIU is told what to leave out, and the last pages begin to go.
+
+        CRIU goes on meanwhile, and waits with each process until it has been looked at. `then`: in
+        the thread that does it, when it is known what is left.
+        """
+        self._skeleton.begin_look()
+        self._sender = Task("last-pages", functools.partial(self._look_and_send, then))
+
+    def _look_and_send(self, then: Callable[[], None]) -> None:
         assert self._tracker
-        self._finals = self._tracker.final()
-        for final in self._finals:
-            self._skeleton.leave_out(final.pid, final.regions)
-            if self._flags and _size(final.present) >= LARGE:
-                smaps = self._flags.smaps(final.pid)
-                if smaps:
-                    self._skeleton.tell_smaps(final.pid, smaps)
-        self._sender = Task("last-pages", self._send_last)
+        try:
+            self._finals = self._tracker.final(self._leave_out)
+        finally:
+            self._skeleton.end_look()
+        then()
+        self._send_last()
+
+    def _leave_out(self, final: Final) -> None:
+        self._skeleton.tell_smaps(final.pid, self._smaps(final))
+        self._skeleton.leave_out(final.pid, final.regions)
+
+    def _smaps(self, final: Final) -> bytes:
+        """What CRIU is to read; b"" where it has to ask itself.
+
+        Asked here it costs as much, but CRIU does not wait for it.
+        """
+        if self._flags and _size(final.present) >= LARGE:
+            return self._flags.smaps(final.pid) or b""
+        with contextlib.suppress(OSError), open(f"/proc/{final.pid}/smaps", "rb") as file:  # noqa: PTH123
+            text = file.read()
+            return text if len(text) <= LONGEST_SMAPS else b""
+        return b""
 
     def _send_last(self) -> None:
         for final in self._finals:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from migrate.checkpoint.digests import by_inner_pid
 from migrate.errors import DiskFull, MigrateError
 from migrate.kernel.memory import read_runs
+from migrate.kernel.threads import SWITCH
 from migrate.move.errors import MemoryGone, PagesOwed, PeerChanged
 from migrate.move.journal import Entry
 from migrate.move.pagestore import DIRECTORY, FIFO
@@ -51,8 +52,6 @@ LASTING = (
 )  # fmt: skip
 """What does not pass by itself: somebody has to mend it, and has to be told."""
 LOOK_EVERY = 5.0  # seconds; whether the container still runs there
-SWITCH = 0.0005
-"""Seconds for which a thread that sends in bulk may keep one from answering (Python: 5 ms)."""
 EARLY = 256 << 10
 """Bytes at a time before the thaw: a page that is asked for waits for no more than that."""
 EARLY_MOST = 8 << 20  # bytes: the processors have to restore at the same time

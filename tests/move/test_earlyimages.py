@@ -56,6 +56,7 @@ def test_what_stays_goes_early_and_the_rest_at_the_end(root):
         file.truncate(earlyimages.LARGEST + 1)
     (root / "criu" / "ids-1.img.tmp").write_bytes(b"x")
     with early(sender, root) as images:
+        images.begin()
         until(lambda: len(sender.sent) == 3)
         time.sleep(5 * earlyimages._EVERY)
         names = [f"criu/{path.name}" for path in (root / "criu").iterdir()] + ["upper.tar"]
@@ -71,6 +72,7 @@ def test_what_has_grown_since_goes_again(root):
     for name in ("core-1.img", "core-2.img"):
         (root / "criu" / name).write_bytes(b"a part")
     with early(sender, root) as images:
+        images.begin()
         until(lambda: len(sender.sent) == 2)
         with (root / "criu" / "core-2.img").open("ab") as file:
             file.write(b", and more")
@@ -89,6 +91,7 @@ def test_what_is_being_written_waits(root):
     writer = threading.Thread(target=write)
     writer.start()
     with early(sender, root) as images:
+        images.begin()
         time.sleep(0.3)
         stop.set()
         writer.join()
@@ -99,6 +102,16 @@ def test_what_is_being_written_waits(root):
 def test_what_sending_raises_is_told_at_the_end(root):
     (root / "criu" / "core-1.img").write_bytes(b"x")
     with early(Sender(ConnectionLost("it broke")), root) as images:
+        images.begin()
         time.sleep(0.1)
         with pytest.raises(ConnectionLost):
             images.finish(["criu/core-1.img"])
+
+
+def test_nothing_goes_before_it_is_to_begin(root):
+    sender = Sender()
+    (root / "criu" / "core-1.img").write_bytes(b"x")
+    with early(sender, root) as images:
+        time.sleep(5 * earlyimages._EVERY)
+        assert images.finish(["criu/core-1.img"]) == ["criu/core-1.img"]
+    assert not sender.sent

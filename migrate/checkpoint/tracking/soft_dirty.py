@@ -18,14 +18,14 @@ that holds /proc/PID/clear_refs open, as some garbage collectors do, is not trac
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from migrate.checkpoint.tracking import trust
 from migrate.checkpoint.tracking.tracked import SpaceGone
-from migrate.checkpoint.tracking.tracker import Final, Tracker, Written
+from migrate.checkpoint.tracking.tracker import Final, Tracker, Written, nobody
 from migrate.checkpoint.tracking.trust import Identity, Untrackable
 from migrate.errors import HostNotReady
 from migrate.kernel import pagemap, probes, processes
@@ -120,7 +120,7 @@ class SoftDirty:
             self._tracked.pop(pid).close()
         self.untracked[pid] = why
 
-    def final(self) -> list[Final]:
+    def final(self, tell: Callable[[Final], None] = nobody) -> list[Final]:
         """See `Tracker`; the marks stay as they are."""
         self.untracked = {}
         found = []
@@ -131,11 +131,14 @@ class SoftDirty:
                     raise Untrackable("is not tracked since the last round")
                 if process.identity != identity:
                     raise Untrackable("executed a program after the last round")
-                found.append(process.final())
+                final = process.final()
             except Untrackable as error:
                 self.untracked[pid] = f"it {error}"
             except (OSError, SpaceGone) as error:
                 self.untracked[pid] = f"it can't be read: {error}"
+            else:
+                found.append(final)
+                tell(final)
         return found
 
     def close(self) -> None:

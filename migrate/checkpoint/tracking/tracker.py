@@ -14,6 +14,7 @@ All arrays are of shape (n, 2), uint64: runs [start, end) in bytes, page-aligned
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -67,6 +68,10 @@ class Final:
         return _both(self.written, self.eager_written)
 
 
+def nobody(_final: Final) -> None:
+    """Who waits for the end of all."""
+
+
 class Tracker(Protocol):
     """A source of written pages. All methods are called from one thread at a time."""
 
@@ -78,8 +83,11 @@ class Tracker(Protocol):
         """Collect what was written since the round before, and begin anew; the container runs."""
         ...
 
-    def final(self) -> list[Final]:
-        """The state of every tracked process; the container is frozen, and stays so."""
+    def final(self, tell: Callable[[Final], None] = nobody) -> list[Final]:
+        """The state of every tracked process; the container is frozen, and stays so.
+
+        Each is told to `tell` when it is known: by then nothing more of that process is looked at.
+        """
         ...
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from migrate.checkpoint.tracking import trust
 from migrate.checkpoint.tracking.tracked import SpaceGone, TrackedProcess
-from migrate.checkpoint.tracking.tracker import Final, Tracker, Written
+from migrate.checkpoint.tracking.tracker import Final, Tracker, Written, nobody
 from migrate.checkpoint.tracking.trust import Identity, Untrackable
 from migrate.errors import HostNotReady
 from migrate.kernel import injection, probes, processes
@@ -96,7 +96,7 @@ class WpAsync:
                 self._refuse(pid, f"it can't be tracked: {error.strerror}")
         return found
 
-    def final(self) -> list[Final]:
+    def final(self, tell: Callable[[Final], None] = nobody) -> list[Final]:
         """See `Tracker`: no task is entered or stopped, and nothing is written to a process."""
         self.untracked = {}
         found = []
@@ -105,13 +105,16 @@ class WpAsync:
             try:
                 if process is None:
                     raise Untrackable("is not tracked since the last round")
-                found.append(process.final(identity))
+                final = process.final(identity)
             except Untrackable as error:
                 self.untracked[pid] = f"it {error}"
             except (SpaceGone, FileNotFoundError, ProcessLookupError):
                 self.untracked[pid] = "it executed a program after the last round"
             except OSError as error:
                 self.untracked[pid] = f"it can't be read: {error.strerror}"
+            else:
+                found.append(final)
+                tell(final)
         return found
 
     def close(self) -> None:

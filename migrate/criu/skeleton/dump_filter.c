@@ -14,6 +14,11 @@
  * CRIU reads /proc/PID/smaps, for which the kernel counts all pages of the process. Where there is a
  * file $MIGRATE_SKELETON/PID.smaps, it reads that.
  *
+ * smaps is the first that CRIU reads of a process that it dumps, before it puts anything into it
+ * (criu/cr-dump.c, dump_one_task). While there is a file $MIGRATE_SKELETON/looking, it is not given
+ * smaps before there is the file of that process: who looks at all of them, one after the other,
+ * has looked at this one then.
+ *
  * No header and no start file is used, so that any C compiler will do without a C library's
  * development files; what is declared here comes from the C library that CRIU has loaded.
  */
@@ -29,6 +34,9 @@ extern int open(const char *path, int flags, ...);
 extern long read(int descriptor, void *buffer, unsigned long size);
 extern int close(int descriptor);
 extern long lseek(int descriptor, long offset, int whence);
+extern int access(const char *path, int mode);
+extern int usleep(unsigned int microseconds);
+extern int getppid(void);
 extern int is_settled_map(const char *path, int flags);
 
 #if defined(__x86_64__)
@@ -46,6 +54,8 @@ extern int is_settled_map(const char *path, int flags);
 #define PAGEMAP_SCAN 0xc0606610ul /* _IOWR('f', 16, struct pm_scan_arg) */
 #define NO_PID (-1)
 #define PATH_SIZE 4096
+#define LOOK_EVERY 100 /* microseconds */
+#define LOOKS 300000 /* at least half a minute, for all processes together */
 
 /* include/uapi/linux/netlink.h, netfilter/nfnetlink.h and nfnetlink_conntrack.h */
 #define NLM_F_DUMP 0x300
@@ -262,18 +272,38 @@ int ioctl(int descriptor, unsigned long request, void *argument)
 	return syscall(SYS_IOCTL, (long)descriptor, request, argument);
 }
 
+static int exists(long pid, const char *name)
+{
+	char path[PATH_SIZE];
+
+	return path_of(path, pid, name) && access(path, 0 /* F_OK */) == 0;
+}
+
+static int parent; /* who started CRIU, and looks */
+
+/* Not for ever, and not for who has died: CRIU writes more than it need then. */
+static void wait_for_look(long pid)
+{
+	static int looks;
+
+	while (exists(NO_PID, "looking") && !exists(pid, "") && looks++ < LOOKS &&
+	       getppid() == parent)
+		usleep(LOOK_EVERY);
+}
+
 /* Takes the place of the C library's; `mode` may not be there. */
 int openat64(int directory, const char *path, int flags, unsigned int mode)
 {
 	char ours[PATH_SIZE];
 	long pid, descriptor;
 
+	if (!parent) /* CRIU opens files long before it dumps a process */
+		parent = getppid();
 	if (is_settled_map(path, flags)) /* join_userns.c */
 		path = "/dev/null";
-	if (same(path, "smaps") && (pid = pid_of(directory, "")) != NO_PID &&
-	    path_of(ours, pid, ".smaps")) {
-		descriptor = open(ours, flags);
-		if (descriptor >= 0)
+	if (same(path, "smaps") && (pid = pid_of(directory, "")) != NO_PID) {
+		wait_for_look(pid);
+		if (path_of(ours, pid, ".smaps") && (descriptor = open(ours, flags)) >= 0)
 			return descriptor;
 	}
 	return syscall(SYS_OPENAT, (long)directory, path, (long)flags, (long)mode);

@@ -28,6 +28,7 @@ SOURCES = tuple(
 _INCLUDED = (_HERE / "small_tar.inc",)
 _VARIABLE = "MIGRATE_SKELETON"
 _NO_CONNECTIONS = "no-connections"
+_LOOKING = "looking"
 _USER_NAMESPACE, _PLACES = "MIGRATE_USER_NAMESPACE", "MIGRATE_PLACES"
 _COMPILERS = ("cc", "gcc", "clang", "tcc")
 _TIME_LIMIT = 60.0  # seconds
@@ -113,16 +114,33 @@ class Skeleton:
         """What `criu` has to be started with."""
         return dict(os.environ, LD_PRELOAD=str(library()), **{_VARIABLE: str(self._directory)})
 
+    def begin_look(self) -> None:
+        """From now on CRIU waits with each process for its `leave_out`, until `end_look`.
+
+        To be called while CRIU holds all tasks, and has dumped none.
+        """
+        (self._directory / _LOOKING).touch(mode=0o600)
+
+    def end_look(self) -> None:
+        """Nothing more is told; safe to repeat."""
+        (self._directory / _LOOKING).unlink(missing_ok=True)
+
     def leave_out(self, pid: int, ranges: numpy.ndarray) -> None:
         """Have CRIU take `ranges` of a process as empty; before it dumps the process's memory.
 
-        `ranges` has the shape (n, 2), uint64: [start, end) in bytes, ascending.
+        `ranges` has the shape (n, 2), uint64: [start, end) in bytes, ascending. It is the last that
+        is told of a process: from then on CRIU may go on with it (`begin_look`).
         """
-        (self._directory / str(pid)).write_bytes(ranges.astype("=u8").tobytes())
+        path = f"{self._directory}/{pid}"
+        with open(f"{path}.new", "wb", buffering=0) as file:  # noqa: PTH123 -- many, frozen
+            file.write(ranges.astype("=u8").tobytes())
+        os.rename(f"{path}.new", path)  # noqa: PTH104
 
     def tell_smaps(self, pid: int, text: bytes) -> None:
-        """Have CRIU take this for /proc/PID/smaps; before it looks at the process's mappings."""
-        (self._directory / f"{pid}.smaps").write_bytes(text)
+        """Have CRIU take this for /proc/PID/smaps, unless it is empty; before `leave_out`."""
+        if text:
+            with open(f"{self._directory}/{pid}.smaps", "wb", buffering=0) as file:  # noqa: PTH123
+                file.write(text)
 
     def leave_out_connections(self) -> None:
         """Have CRIU take the table of tracked connections as empty; before it dumps namespaces."""

@@ -92,7 +92,7 @@ libc = ctypes.CDLL(None)
 directory = os.open(sys.argv[1], os.O_PATH)
 for name in sys.argv[2:]:
     descriptor = libc.openat64(directory, name.encode(), os.O_RDONLY, 0)
-    print(os.read(descriptor, 20) if descriptor >= 0 else descriptor)
+    print(os.read(descriptor, 20) if descriptor >= 0 else descriptor, flush=True)
 """
 
 
@@ -116,6 +116,59 @@ def test_smaps_is_what_was_told(skeleton: Skeleton, tmp_path: Path) -> None:
         directory.mkdir()
         (directory / "smaps").write_text("a file")
         assert opened(skeleton, str(directory), "smaps") == [str(b"a file")]
+
+
+def opening(skeleton: Skeleton) -> subprocess.Popen[str]:
+    """A process with the filter that wants our smaps."""
+    return subprocess.Popen(
+        [sys.executable, "-c", OPEN, f"/proc/{os.getpid()}", "smaps"], text=True,
+        env=skeleton.environment(), stdout=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def test_smaps_is_waited_for_while_somebody_looks(skeleton: Skeleton) -> None:
+    skeleton.begin_look()
+    skeleton.leave_out(os.getpid() + 1, np.empty((0, 2), dtype=np.uint64))
+    with opening(skeleton) as waiting:
+        with pytest.raises(subprocess.TimeoutExpired):
+            waiting.wait(0.3)
+        skeleton.tell_smaps(os.getpid(), b"told")
+        with pytest.raises(subprocess.TimeoutExpired):
+            waiting.wait(0.1)
+        skeleton.leave_out(os.getpid(), np.empty((0, 2), dtype=np.uint64))
+        assert waiting.communicate(timeout=10)[0] == f"{b'told'!r}\n"
+    with opening(skeleton) as at_once:
+        assert at_once.communicate(timeout=10)[0] == f"{b'told'!r}\n"
+
+
+def test_the_end_of_the_look_lets_everybody_go_on(skeleton: Skeleton) -> None:
+    skeleton.begin_look()
+    with opening(skeleton) as waiting:
+        with pytest.raises(subprocess.TimeoutExpired):
+            waiting.wait(0.2)
+        skeleton.end_look()
+        skeleton.end_look()
+        assert waiting.communicate(timeout=10)[0] != ""
+
+
+ORPHANED = """
+import os, subprocess, sys
+subprocess.Popen([sys.executable, "-c", sys.argv[1], *sys.argv[2:]])
+sys.stdin.readline()
+"""
+
+
+def test_who_looked_and_has_died_is_not_waited_for(skeleton: Skeleton) -> None:
+    skeleton.begin_look()
+    words = [OPEN, f"/proc/{os.getpid()}", "maps", "smaps"]
+    with subprocess.Popen(
+        [sys.executable, "-c", ORPHANED, *words], text=True, env=skeleton.environment(),
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as looking:  # fmt: skip
+        assert looking.stdout
+        assert looking.stdout.readline().startswith("b'")  # maps, which nobody has to look at
+        looking.kill()
+        assert looking.stdout.readline().startswith("b'")
 
 
 @pytest.mark.root
