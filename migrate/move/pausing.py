@@ -149,7 +149,7 @@ def _tasks_held(move: Outgoing) -> None:
     if move.rounds:
         move.rounds.held()
     if move.rounds and move.serving:
-        move.serving.expect(move.rounds.owed())
+        move.serving.expect(move.rounds.owed(), move.rounds.in_use())
 
 
 def _hand_over_address(move: Outgoing) -> None:

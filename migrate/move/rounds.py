@@ -25,6 +25,7 @@ from migrate.kernel.processes import status_fields
 from migrate.kernel.threads import Task
 from migrate.move import memoryplace
 from migrate.move.brake import Brake
+from migrate.move.inuse import InUse
 from migrate.move.pagestore import AWAITED, DIRECTORY, EAGER, PRESENT
 from migrate.move.progress import Event, Report
 from migrate.runtime.cgroups.group import ControlGroup
@@ -142,6 +143,7 @@ class Rounds:
         self._known: set[int] = set()
         self._told: dict[int, int] = {}  # by host pid, the bytes that the first round told of
         self._flags: KnownFlags | None = None
+        self._recent: dict[int, numpy.ndarray] = {}  # written between the last two rounds
         self.done: list[Round] = []
         self.late = False
         """Whether what is left at the freeze follows after the thaw."""
@@ -167,8 +169,21 @@ class Rounds:
         """
         written = self._track().round()
         self._learn(written)
-        self._send_round([replace(part, runs=part.runs[:0]) for part in written], _uncounted)
+        self._send_eager(written)
         self.late = True
+
+    def _send_eager(self, written: list[Written]) -> None:
+        self._send_round([replace(part, runs=part.runs[:0]) for part in written], _uncounted)
+
+    def watch(self) -> None:
+        """Shortly before a freeze without rounds: what is written now will be touched first there.
+
+        Raises what sending raises.
+        """
+        assert self._tracker
+        written = self._tracker.round()
+        self._recent = {part.inner_pid: part.runs for part in written}
+        self._send_eager(written)
 
     def run(
         self, budget: float, most: int, count: Callable[[int], None], beside: Beside | None = None
@@ -186,6 +201,8 @@ class Rounds:
             seconds = time.monotonic() - begun
             most_sent = max(most_sent, (self._bulk.wire_bytes - on_wire, seconds))
             self._learn(written)
+            if self.done:
+                self._recent = {part.inner_pid: part.runs for part in written}
             done = Round(
                 len(self.done), sum(_size(part.all_runs) for part in written), seconds,
                 now - scanned, beside.predicted_pause() if beside else 0.0,
@@ -337,6 +354,11 @@ class Rounds:
     def owed(self) -> dict[int, numpy.ndarray]:
         """By pid in the container, the runs that have not been sent; after `held`."""
         return {f.inner_pid: self._left(f) for f in self._finals} if self.late else {}
+
+    def in_use(self) -> InUse:
+        """What will be touched first, of what has not been sent; after `held`."""
+        last = {final.inner_pid: final.written for final in self._finals}
+        return InUse(last, self._recent)
 
     def _without_pages(self) -> list[str]:
         """Empty files for the processes that CRIU dumps whole: no pages of theirs are missing."""

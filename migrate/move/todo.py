@@ -93,6 +93,24 @@ class Todo:
         while part := self._next(pid):
             yield _array(sorted(part))
 
+    def these(self, pid: int, runs: numpy.ndarray, most: int) -> Iterator[numpy.ndarray]:
+        """Take what is left of `runs`, which ascend, in parts of at most `most` bytes."""
+        part: list[tuple[int, int]] = []
+        size = 0
+        for first, last in runs.tolist():
+            for at in range(first, last, most):
+                with self._lock:
+                    space = self._spaces.get(pid, AddressSpace())
+                    taken = space.cut(at, min(at + most, last))
+                length = sum(run.end - run.start for run in taken)
+                if part and size + length > most:
+                    yield _array(part)
+                    part, size = [], 0
+                part += [(run.start, run.end) for run in taken]
+                size += length
+        if part:
+            yield _array(part)
+
     def smallest(self, most: int) -> Iterator[tuple[int, numpy.ndarray]]:
         """Take (pid, runs) of at most `most` bytes, the shortest runs of all processes first.
 
