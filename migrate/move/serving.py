@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from migrate.checkpoint.digests import by_inner_pid
 from migrate.errors import DiskFull, MigrateError
 from migrate.kernel.memory import read_runs
+from migrate.kernel.scheduling import run_at_once
 from migrate.move.errors import MemoryGone, PagesOwed, PeerChanged
 from migrate.move.inuse import InUse
 from migrate.move.journal import Entry
@@ -143,19 +144,22 @@ class Serving:
         self._answering.start()
 
     def _answer(self, link: PageLink) -> None:
+        run_at_once()
         try:
             while not link.closing:
-                for number, offset in link.asked(1.0):
+                asked = link.asked(1.0)
+                for number, offset in asked:
                     self._precedence.asked()
-                    self._send_asked(link, number, offset)
+                    self._send_asked(link, number, self._todo.page(number, offset))
+                for number, offset in asked:
+                    self._send_asked(link, number, self._todo.around(number, offset))
         except (MigrateError, OSError, MemoryError) as error:
             if not link.closing:
                 self._failure = error
 
-    def _send_asked(self, link: PageLink, number: int, offset: int) -> None:
+    def _send_asked(self, link: PageLink, number: int, runs: numpy.ndarray) -> None:
         pid = self._processes.get(number)
-        if pid is not None:
-            runs = self._todo.around(number, offset)
+        if pid is not None and len(runs):
             link.send(f"{DIRECTORY}/{number}", runs, self._reader(pid))
             self._precedence.asked()
 

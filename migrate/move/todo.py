@@ -73,17 +73,20 @@ class Todo:
         with self._lock:
             return sum(space.remaining for space in self._spaces.values())
 
-    def around(self, pid: int, address: int) -> numpy.ndarray:
-        """The page at `address`, taken or not, and what is left to be sent around it."""
+    def page(self, pid: int, address: int) -> numpy.ndarray:
+        """Take the page at `address`, also if it was taken before: somebody waits for it."""
         page = address - address % PAGE
+        with self._lock:
+            self._spaces.get(pid, AddressSpace()).cut(page, page + PAGE)
+        return _array([(page, page + PAGE)])
+
+    def around(self, pid: int, address: int) -> numpy.ndarray:
+        """Take what is left to be sent around the page at `address`."""
         low = address - address % AROUND
         with self._lock:
-            space = self._spaces.get(pid, AddressSpace())
-            taken = {(run.start, run.end) for run in space.cut(low, low + AROUND)}
+            taken = self._spaces.get(pid, AddressSpace()).cut(low, low + AROUND)
             self._cursors[pid] = low + AROUND
-        if not any(start <= page < end for start, end in taken):
-            taken.add((page, page + PAGE))
-        return _array(sorted(taken))
+        return _array([(run.start, run.end) for run in taken])
 
     def parts(self, pid: int) -> Iterator[numpy.ndarray]:
         """Take all that is left of a process, in parts of at most CHUNK bytes and RUNS runs.

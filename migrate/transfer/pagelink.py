@@ -48,6 +48,7 @@ class PageLink:
         """
         line = agent_command_line(command, ("--data", root_token))
         link = open_links(target, line, 1, OPEN_SECONDS)[0]
+        link.hurry()
         link.write([frame(Kind.WATCH, fifo.encode())])
         return cls(link)
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from migrate.errors import MigrateError
 from migrate.kernel.blocks import enlarge_pipe, punch_hole, syncfs
+from migrate.kernel.scheduling import run_at_once
 from migrate.transfer.agent import describe_failure, take_stdio
 from migrate.transfer.beneath import Beneath, checked_path, open_root
 from migrate.transfer.errors import DataDamaged, PathRefused, ProtocolError
@@ -303,13 +304,18 @@ class _Receiver:
             raise OSError(errno.ENOSPC, f"the log of {file.path!r} can't be written")
 
     def _watch(self, _header: Header, payload: memoryview) -> None:
-        """Relay what is written into a FIFO to the sender, until the process ends."""
+        """Relay what is written into a FIFO to the sender, until the process ends.
+
+        Somebody waits for each page that comes over this connection.
+        """
+        run_at_once()
         descriptor = self._beneath.open_fifo(checked_path(bytes(payload)))
         threading.Thread(
             target=self._relay, args=(descriptor,), name="requests", daemon=True
         ).start()
 
     def _relay(self, descriptor: int) -> None:
+        run_at_once()
         with contextlib.suppress(OSError):
             while asked := os.read(descriptor, MAX_ASKED):
                 self._output.send(frame(Kind.ASKED, asked))
