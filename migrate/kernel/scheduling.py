@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 
 from migrate.kernel.libc import libc, oserror, syscall, syscall_number
 
@@ -70,7 +71,8 @@ def run_at_once(task: int = 0) -> None:
     """
     flags = POLICY_FLAGS["SCHED_FLAG_RESET_ON_FORK"]
     with contextlib.suppress(OSError, LookupError):
-        set_scheduler(0, flags=flags, nice=_URGENT, runtime=_SHORTEST, task=task)
+        nice = min(_URGENT, os.getpriority(os.PRIO_PROCESS, task))
+        set_scheduler(0, flags=flags, nice=nice, runtime=_SHORTEST, task=task)
 
 
 def set_io_priority(kind: int, level: int) -> None:
