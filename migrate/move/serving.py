@@ -58,7 +58,7 @@ SWITCH = 0.0005
 """Seconds for which a thread that sends in bulk may keep one from answering (Python: 5 ms)."""
 EARLY = 256 << 10
 """Bytes at a time before the thaw: a page that is asked for waits for no more than that."""
-EARLY_MOST = 1 << 20  # bytes: the processors have to restore at the same time
+EARLY_MOST = 4 << 20  # bytes: the processors have to restore at the same time
 RETRY = 1.0  # seconds between two attempts
 
 Call = Callable[..., Any]
