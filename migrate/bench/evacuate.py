@@ -28,6 +28,9 @@ from migrate.bench.series import Series
 
 MUST_HOLD = 1.3
 """The whole command over the time of its bytes on the link, at most."""
+LINK_BOUND = 5.0
+"""Seconds of the link for each container, from which on the whole is bound by it: a move has some
+two seconds of work of its own, whatever it sends."""
 LINK = 100.0  # Mbit/s
 LIMIT = 1800.0  # seconds that one command may take
 
@@ -54,6 +57,11 @@ class Outcome:
         pairs = zip(self.wall.runs, self.least.runs, strict=True)
         return Series("ratio", tuple(wall / least for wall, least in pairs))
 
+    @property
+    def limit(self) -> float | None:
+        """What the ratio may be at most; None where the link is not what it waits for."""
+        return MUST_HOLD if self.least.median >= LINK_BOUND * self.containers else None
+
     def as_json(self) -> dict[str, Any]:
         """The result with the machine it was taken on."""
         return {
@@ -62,7 +70,8 @@ class Outcome:
             "least": self.least.as_json(), "ratio": self.ratio.as_json(),
             "gap": Series("gap", self.gaps).as_json(),
             "freeze": Series("freeze", self.freezes).as_json(), "wrong": self.wrong,
-            "must_hold": MUST_HOLD, **machine(),
+            "link_bound": self.limit is not None,
+            **({"must_hold": self.limit} if self.limit else {}), **machine(),
         }  # fmt: skip
 
 

@@ -49,13 +49,17 @@ def evacuate(
     containers: int, mib: int, parallel: int, link: float, runs: int, output: Path | None,
     as_json: bool, check: bool,
 ) -> None:  # fmt: skip
-    """The whole evacuation of a host against its bytes over the rate of its link."""
+    """The whole evacuation of a host against its bytes over the rate of its link.
+
+    The ratio has a limit where each container's bytes take 5 seconds of the link or more: there the
+    link is what the evacuation waits for.
+    """
     from migrate.bench import evacuate as module
     from migrate.bench.errors import BenchMissed
 
     outcome = module.run(containers, mib, parallel, link, runs, say)
     save(output, outcome.as_json())
-    ratio = outcome.ratio
+    ratio, limit = outcome.ratio, outcome.limit
     if as_json:
         click.echo(json.dumps(outcome.as_json()))
     else:
@@ -69,8 +73,9 @@ def evacuate(
                 f"{name:16} median {statistics.median(times) * 1000:7.0f} ms, "
                 f"worst {max(times) * 1000:.0f}"
             )
-        click.echo(f"ratio            {ratio.median:.2f}  (at most {module.MUST_HOLD} must hold)")
-    missed = [f"{ratio.median:.2f} times its bytes"] if ratio.median > module.MUST_HOLD else []
+        holds = f"at most {limit} must hold" if limit else "no limit: it is not bound by the link"
+        click.echo(f"ratio            {ratio.median:.2f}  ({holds})")
+    missed = [f"{ratio.median:.2f} times its bytes"] if limit and ratio.median > limit else []
     missed += [f"{outcome.wrong} pages are wrong"] if outcome.wrong else []
     if check and missed:
         raise BenchMissed("the evacuation misses what must hold", cause="; ".join(missed))

@@ -16,7 +16,7 @@ from migrate.cli.bench import bench
 
 def outcome(**fields: object) -> Outcome:
     values: dict[str, object] = {
-        "containers": 4, "mib": 64, "parallel": 2, "link": 100.0,
+        "containers": 2, "mib": 64, "parallel": 2, "link": 100.0,
         "wall": Series("evacuate", (12.0, 13.0, 11.0)),
         "least": Series("bytes over link", (10.0, 10.0, 10.0)),
         "gaps": (0.1, 0.3, 0.2), "freezes": (0.05, 0.06, 0.07), "wrong": 0,
@@ -42,6 +42,15 @@ def test_figures(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "run", lambda *_, found=worse: found)
         done = CliRunner().invoke(bench, ["evacuate", "--check"], standalone_mode=False)
         assert isinstance(done.exception, BenchMissed)
+
+
+def test_no_limit_where_the_link_is_not_what_it_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    short = outcome(containers=3, wall=Series("evacuate", (30.0, 30.0, 30.0)))
+    assert "must_hold" not in short.as_json()
+    monkeypatch.setattr(module, "run", lambda *_: short)
+    done = CliRunner().invoke(bench, ["evacuate", "--check"], standalone_mode=False)
+    assert done.exception is None
+    assert "3.00  (no limit" in done.output
 
 
 @pytest.mark.root

@@ -102,11 +102,12 @@ class Tree:
     def replaced_directory(self):
         name = self.one(type(None))
         shutil.rmtree(f"{self.path}/{name}")
-        for each in self.below(name):
+        inside = self.below(name)
+        for each in inside:
             del self.content[each], self.modes[each]
         del self.content[name], self.modes[name]
         self.directory(name)
-        for number in range(5):
+        for number in range(len(inside)):  # as many, and other ones
             self.write(f"{name}/again{number}")
 
     def hard(self):
@@ -150,7 +151,7 @@ def main():
     while True:
         random.choice(trees).change()
         changes += 1
-        if changes % 100 == 0:
+        if changes % 50 == 0:
             for tree in trees:
                 tree.check()
             print(f"{changes} changes", flush=True)
