@@ -173,13 +173,10 @@ class Rounds:
         self.late = True
 
     def _send_eager(self, written: list[Written]) -> None:
-        self._send_round([replace(part, runs=part.runs[:0]) for part in written], _uncounted)
+        self._send_round([replace(part, runs=part.runs[:0]) for part in written])
 
     def watch(self) -> None:
-        """Shortly before a freeze without rounds: what is written now will be touched first there.
-
-        Raises what sending raises.
-        """
+        """Shortly before a freeze: learn what is in use (`in_use`); raises what sending raises."""
         assert self._tracker
         written = self._tracker.round()
         self._recent = {part.inner_pid: part.runs for part in written}
@@ -220,10 +217,12 @@ class Rounds:
         assert self._tracker
         self._report(Event("note", WAITED))
         written = self._tracker.round()
-        self._send_round(written, _uncounted)
+        self._send_round(written)
         self._learn(written)
 
-    def _send_round(self, written: list[Written], count: Callable[[int], None]) -> None:
+    def _send_round(
+        self, written: list[Written], count: Callable[[int], None] | None = None
+    ) -> None:  # fmt: skip
         """All of a round; once more over other connections if those have failed under way."""
         for left in reversed(range(RENEWALS + 1)):
             try:
@@ -357,8 +356,7 @@ class Rounds:
 
     def in_use(self) -> InUse:
         """What will be touched first, of what has not been sent; after `held`."""
-        last = {final.inner_pid: final.written for final in self._finals}
-        return InUse(last, self._recent)
+        return InUse({final.inner_pid: final.written for final in self._finals}, self._recent)
 
     def _without_pages(self) -> list[str]:
         """Empty files for the processes that CRIU dumps whole: no pages of theirs are missing."""
@@ -387,10 +385,6 @@ class Rounds:
 def _state_seconds(sent: int, seconds: float) -> float:
     """For STATE_BYTES, when as many bytes as the largest round has `sent` took that long."""
     return seconds * min(1.0, STATE_BYTES / max(sent, 1))
-
-
-def _uncounted(_bytes: int) -> None:
-    """Nobody is told how far it is."""
 
 
 def _size(runs: numpy.ndarray) -> int:

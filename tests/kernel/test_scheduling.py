@@ -23,7 +23,7 @@ def nice_value() -> int:
     return os.getpriority(os.PRIO_PROCESS, 0) + 20
 
 
-def test_it_is_preferred_and_what_it_starts_is_not():
+def test_it_is_preferred_and_what_it_starts_is_not() -> None:
     def work() -> int:
         run_at_once()
         return nice_value() * (in_child(nice_value) == 20)
@@ -31,7 +31,7 @@ def test_it_is_preferred_and_what_it_starts_is_not():
     assert in_child(work) == 10
 
 
-def test_another_thread_is_named_by_its_number():
+def test_another_thread_is_named_by_its_number() -> None:
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -42,7 +42,7 @@ def test_another_thread_is_named_by_its_number():
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 10
 
 
-def test_who_is_preferred_more_stays_so():
+def test_who_is_preferred_more_stays_so() -> None:
     def work() -> int:
         os.setpriority(os.PRIO_PROCESS, 0, -15)
         run_at_once()
@@ -51,7 +51,7 @@ def test_who_is_preferred_more_stays_so():
     assert in_child(work) == 5
 
 
-def test_a_thread_that_is_gone_is_no_error():
+def test_a_thread_that_is_gone_is_no_error() -> None:
     pid = os.fork()
     if pid == 0:
         os._exit(0)

@@ -23,13 +23,13 @@ def pages_of(told: np.ndarray) -> set[int]:
 @given(Pages, Pages, Pages)
 def test_what_is_written_again_and_again_goes_first(
     last: set[int], before: set[int], other: set[int]
-):
+) -> None:
     order = list(InUse({7: runs(last), 8: runs(other)}, {7: runs(before)}).ordered())
     assert [(pid, pages_of(told)) for pid, told in order] == [
         (7, last & before), (8, set()), (7, last - before), (8, other),
     ]  # fmt: skip
 
 
-def test_a_process_that_was_not_there_before_and_one_that_is_gone():
+def test_a_process_that_was_not_there_before_and_one_that_is_gone() -> None:
     order = list(InUse({8: runs({1, 2})}, {7: runs({5})}).ordered())
     assert [(pid, pages_of(told)) for pid, told in order] == [(8, set()), (8, {1, 2})]

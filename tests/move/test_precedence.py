@@ -29,11 +29,11 @@ def waited(clock: list[float], one: Precedence) -> float:
     return clock[0] - begun
 
 
-def test_nobody_asks_and_nobody_waits(clock: list[float]):
+def test_nobody_asks_and_nobody_waits(clock: list[float]) -> None:
     assert waited(clock, Precedence()) == 0
 
 
-def test_it_waits_until_nobody_has_asked_for_a_while(clock: list[float]):
+def test_it_waits_until_nobody_has_asked_for_a_while(clock: list[float]) -> None:
     one = Precedence()
     one.asked()
     assert waited(clock, one) == pytest.approx(precedence.QUIET)
@@ -42,7 +42,7 @@ def test_it_waits_until_nobody_has_asked_for_a_while(clock: list[float]):
 
 def test_who_asks_all_the_time_holds_it_up_for_a_share_of_the_time(
     clock: list[float], monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     one = Precedence()
     plain = time.sleep
 
