@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
     import numpy
 
 AROUND = 64 << 10
-"""Bytes, aligned to as much, that are sent with a page that was asked for."""
+"""Bytes, aligned to as much, that are sent behind a page that was asked for."""
+NEAR = 1 << 20
+"""Bytes: if none of the last LAST requests was for a page as near, nothing is sent behind one: who
+jumps about does not need it, and waits longer for the next page."""
+LAST = 8
 
 Owed = dict[int, "numpy.ndarray"]
 """By pid in the container: runs [start, end) in bytes, uint64 of the shape (n, 2), ascending."""
@@ -57,6 +62,7 @@ class Todo:
         self._lock = threading.Lock()
         self._spaces: dict[int, AddressSpace] = {}
         self._cursors: dict[int, int] = {}
+        self._asked: deque[tuple[int, int]] = deque(maxlen=LAST)
 
     def replace(self, owed: Owed) -> None:
         """From now on this is to be sent, and nothing else."""
@@ -81,10 +87,13 @@ class Todo:
         return _array([(page, page + PAGE)])
 
     def around(self, pid: int, address: int) -> numpy.ndarray:
-        """Take what is left to be sent around the page at `address`."""
+        """Take what is left around the page at `address`, if one near by was asked for before."""
         low = address - address % AROUND
+        taken: list[Run] = []
         with self._lock:
-            taken = self._spaces.get(pid, AddressSpace()).cut(low, low + AROUND)
+            if any(pid == asked and abs(address - at) < NEAR for asked, at in self._asked):
+                taken = self._spaces.get(pid, AddressSpace()).cut(low, low + AROUND)
+            self._asked.append((pid, address))
             self._cursors[pid] = low + AROUND
         return _array([(run.start, run.end) for run in taken])
 
