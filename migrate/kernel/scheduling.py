@@ -62,16 +62,17 @@ def set_scheduler(
     syscall("sched_setattr", syscall_number("sched_setattr"), task, ctypes.byref(wanted), 0)
 
 
-def run_at_once(task: int = 0) -> None:
-    """Let a thread that mostly waits, 0 for the caller, run as soon as it has something to do.
+def run_at_once(task: int = 0, *, share: bool = True) -> None:
+    """Let the thread `task`, 0 for the caller, run as soon as it has something to do.
 
-    A short slice interrupts longer ones (Linux 6.12, Documentation/scheduler/sched-eevdf.rst; an
-    older kernel goes by the nice value alone). It is not handed down to children. Where that is not
-    allowed nothing changes.
+    A short slice interrupts longer ones (Linux 6.12, Documentation/scheduler/sched-eevdf.rst).
+    With `share`, for who mostly waits, a larger share of the processor, too: older kernels go by
+    that alone. It is not handed down to children. Where that is not allowed nothing changes.
     """
     flags = POLICY_FLAGS["SCHED_FLAG_RESET_ON_FORK"]
     with contextlib.suppress(OSError, LookupError):
-        nice = min(_URGENT, os.getpriority(os.PRIO_PROCESS, task))
+        nice = os.getpriority(os.PRIO_PROCESS, task)
+        nice = min(_URGENT, nice) if share else nice
         set_scheduler(0, flags=flags, nice=nice, runtime=_SHORTEST, task=task)
 
 

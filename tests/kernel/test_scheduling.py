@@ -31,6 +31,14 @@ def test_it_is_preferred_and_what_it_starts_is_not() -> None:
     assert in_child(work) == 10
 
 
+def test_only_its_slice_is_short() -> None:
+    def work() -> int:
+        run_at_once(share=False)
+        return nice_value()
+
+    assert in_child(work) == 20
+
+
 def test_another_thread_is_named_by_its_number() -> None:
     reader, writer = os.pipe()
     pid = os.fork()

@@ -61,7 +61,6 @@ class Server:
 
     def run(self) -> None:
         """Serve to the end; raises StoreBad, OSError."""
-        run_at_once()
         self._take_over()
         for descriptor in (self.launch["begin"], self.launch["life"], *self.connection.polled()):
             self._poll.register(descriptor, select.POLLIN)
@@ -202,6 +201,7 @@ class Server:
         self.background.take(self.awaited.expect(task.pid, size))
         if self.awaited.descriptor != before:
             self._poll.register(self.awaited.descriptor, select.POLLIN)
+            run_at_once(share=False)  # a step of a longer way; the fill is no more urgent
 
     @staticmethod
     def _load(content: int, present: int) -> list[Run]:
