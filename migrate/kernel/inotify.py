@@ -14,7 +14,7 @@ LINK = "anon_inode:inotify"
 """What /proc/PID/fd shows for such a descriptor."""
 _IN_Q_OVERFLOW, _IN_IGNORED = 0x4000, 0x8000
 _EVENT = struct.Struct("=iIII")  # include/uapi/linux/inotify.h, struct inotify_event
-_BUFFER = 64 * 1024
+_BUFFER = 4096  # bytes; a larger one costs more to make than to read twice
 
 
 def open_queue() -> int:

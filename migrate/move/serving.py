@@ -8,6 +8,7 @@ for there go first, over a connection of their own.
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import sys
 import threading
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from migrate.checkpoint.digests import by_inner_pid
 from migrate.errors import DiskFull, MigrateError
-from migrate.kernel.memory import read_runs
+from migrate.kernel.memory import read_page, read_runs
 from migrate.kernel.scheduling import run_at_once
 from migrate.move.errors import MemoryGone, PagesOwed, PeerChanged
 from migrate.move.inuse import InUse
@@ -150,14 +151,26 @@ class Serving:
                 asked = link.asked(1.0)
                 for number, offset in asked:
                     self._precedence.asked()
-                    self._send_asked(link, number, self._todo.page(number, offset))
+                    self._send_page(link, number, self._todo.page(number, offset))
                 for number, offset in asked:
-                    self._send_asked(link, number, self._todo.around(number, offset))
+                    self._send_around(link, number, self._todo.around(number, offset))
         except (MigrateError, OSError, MemoryError) as error:
             if not link.closing:
                 self._failure = error
 
-    def _send_asked(self, link: PageLink, number: int, runs: numpy.ndarray) -> None:
+    def _send_page(self, link: PageLink, number: int, offset: int) -> None:
+        if (pid := self._processes.get(number)) is None:
+            return
+        try:
+            content = read_page(pid, offset)
+        except OSError as error:
+            if error.errno in {errno.ESRCH, errno.EFAULT}:
+                raise _gone(self._entry) from error
+            raise
+        link.send_page(f"{DIRECTORY}/{number}", offset, content)
+        self._precedence.asked()
+
+    def _send_around(self, link: PageLink, number: int, runs: numpy.ndarray) -> None:
         pid = self._processes.get(number)
         if pid is not None and len(runs):
             link.send(f"{DIRECTORY}/{number}", runs, self._reader(pid))

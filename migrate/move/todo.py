@@ -79,12 +79,12 @@ class Todo:
         with self._lock:
             return sum(space.remaining for space in self._spaces.values())
 
-    def page(self, pid: int, address: int) -> numpy.ndarray:
-        """Take the page at `address`, also if it was taken before: somebody waits for it."""
+    def page(self, pid: int, address: int) -> int:
+        """Take the page at `address`, whose beginning is returned; others may have taken it."""
         page = address - address % PAGE
         with self._lock:
             self._spaces.get(pid, AddressSpace()).cut(page, page + PAGE)
-        return _array([(page, page + PAGE)])
+        return page
 
     def around(self, pid: int, address: int) -> numpy.ndarray:
         """Take what is left around the page at `address`, if one near by was asked for before."""
