@@ -16,7 +16,6 @@ from migrate.checkpoint.eager import EagerPages
 from migrate.criu import pagemap_images
 from migrate.errors import MigrateError
 from migrate.kernel.threads import Task
-from migrate.runtime.cgroups.group import ControlGroup
 
 
 class BesideCriu:
@@ -32,10 +31,10 @@ class BesideCriu:
         """CRIU is about to read the images; raises ImageBad, OSError."""
         self._eager = self._preparing.result()
 
-    def begin_to_write(self, group: ControlGroup, init: int) -> None:
-        """All tasks have their memory, none runs its own code; `init`: the first one's pid here."""
+    def begin_to_write(self, pids: list[int], init: int) -> None:
+        """All processes have their memory, none runs its own code; `init`: the first one."""
         if self._eager and self._eager.pids():
-            work = functools.partial(_write, self._eager, group, init)
+            work = functools.partial(_write, self._eager, pids, init)
             self._writing = Task("eager-pages", work)
 
     def written(self) -> None:
@@ -56,5 +55,5 @@ def _prepare(images: Path, store: Path) -> EagerPages:
     return EagerPages(store)
 
 
-def _write(eager: EagerPages, group: ControlGroup, init: int) -> None:
-    eager.write(by_inner_pid(group.pids(), init))
+def _write(eager: EagerPages, pids: list[int], init: int) -> None:
+    eager.write(by_inner_pid(pids, init))

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from migrate.checkpoint import linkremaps
+from migrate.checkpoint import linkremaps, subgroups
 from migrate.checkpoint.errors import EndedWithCriu
 from migrate.checkpoint.files import write_files
 from migrate.checkpoint.freezing import has_stopped_tasks
@@ -66,6 +66,8 @@ def dump_with_files(
             dumping.result()
         if network:
             state = msgspec.structs.replace(state, netns=network.read_all(skip))
+        if own_groups := subgroups.read(ControlGroup.of(state.record.identifier)):
+            state = msgspec.structs.replace(state, subgroups=own_groups)
         with contextlib.suppress(MonitorFailed):
             ask(own, {"do": "drain"}, limit=2)
             if state.record.interactive:

@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from migrate.checkpoint import linkremaps
+from migrate.checkpoint import linkremaps, subgroups
 from migrate.checkpoint.besidecriu import BesideCriu
 from migrate.checkpoint.dump import UNREAD
 from migrate.checkpoint.errors import PlaceUnfit
@@ -67,6 +67,7 @@ class Restorer:
         answer = launch_monitor(
             self._own, state.record, state.spec, mode="restore", network=self._netns
         )
+        self._subgroups = state.subgroups
         self._monitor = int(answer["monitor"])
         self._pipes = dict(answer["pipes"])
         openbinds.show(paths, state.record)
@@ -136,6 +137,8 @@ class Restorer:
             self._give_images(images)
             linkremaps.put_in_place(self._paths, state, images, self._own.rootfs)
             timer_images.revive(images)
+            subgroups.make(self._group, state.subgroups)
+            self._subgroups = state.subgroups
             if self._pages:
                 self._place_socket(images)
             options = self._options(images, state)
@@ -228,8 +231,9 @@ class Restorer:
             if self._closed:
                 self._closed.open()
             if self._beside:
-                self._beside.begin_to_write(self._group, self._init)
+                self._beside.begin_to_write(self._group.pids(), self._init)
         elif script == "pre-resume":
+            subgroups.fill(self._group, self._subgroups)
             self._group.request_freeze()
         elif script == "orphan-pts-master":
             ask(self._own, {"do": "terminal"}, [self._criu.received[-1]])

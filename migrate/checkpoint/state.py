@@ -9,9 +9,11 @@ from typing import Any
 
 import msgspec
 
+from migrate.checkpoint import subgroups
 from migrate.checkpoint.errors import CheckpointBad, CheckpointTooNew, NotDumpable
 from migrate.checkpoint.netns import contents
 from migrate.checkpoint.netns.contents import Contents
+from migrate.checkpoint.subgroups import Subgroup
 from migrate.kernel.mountinfo import MountInfo, read_mountinfo
 from migrate.runtime import usernamespaces
 from migrate.runtime.errors import SpecInvalid
@@ -54,6 +56,7 @@ class State(msgspec.Struct, frozen=True):
     names: dict[str, tuple[str, ...]] = {}  # addresses by name in its network, as of preflight
     close_connections: bool = False  # TCP connections are not to go along
     netns: Contents = Contents()  # of its network namespace, when it was frozen
+    subgroups: tuple[Subgroup, ...] = ()  # control groups of its own making, when it was frozen
     machine: str = platform.machine()
     kernel: str = platform.release()
     criu: str = ""
@@ -80,6 +83,7 @@ def decode(data: bytes) -> State:
         usernamespaces.check(state.record.user_namespace, state.record.network.driver)
         usernamespaces.require_same(state.spec, state.record)
         contents.check(state.netns)
+        subgroups.check(state.subgroups)
         check_name(state.record.identifier)
         check_name(state.record.name)
         if state.record.network.name:

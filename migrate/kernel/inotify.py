@@ -1,4 +1,4 @@
-"""inotify(7): which files of a directory were written to, and that something was changed."""
+"""inotify(7): which of several files were written to, and that something was changed."""
 
 from __future__ import annotations
 
@@ -14,41 +14,44 @@ LINK = "anon_inode:inotify"
 """What /proc/PID/fd shows for such a descriptor."""
 _IN_Q_OVERFLOW, _IN_IGNORED = 0x4000, 0x8000
 _EVENT = struct.Struct("=iIII")  # include/uapi/linux/inotify.h, struct inotify_event
-_BUFFER = 64 * 1024
+_BUFFER = 4096  # bytes; a larger one costs more to make than to read twice
 
 
-def watch(directory: int) -> int:
-    """A non-blocking descriptor that tells of writes to the files of the directory `directory`.
-
-    Raises OSError.
-    """
+def open_queue() -> int:
+    """A non-blocking descriptor that tells of nothing yet; raises OSError."""
     descriptor: int = libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
     if descriptor < 0:
         raise oserror("inotify_init1")
-    path = f"/proc/self/fd/{directory}".encode()
-    if libc.inotify_add_watch(descriptor, path, IN_MODIFY) < 0:
-        error = oserror(f"inotify_add_watch of {path.decode()}")
-        os.close(descriptor)
-        raise error
     return descriptor
 
 
-def written(descriptor: int) -> set[str] | None:
-    """The names of the files that were written to since the last call; None: some were not told."""
-    names: set[str] = set()
+def watch_writes(queue: int, file: int) -> int:
+    """Have `queue` tell of writes to the file behind the descriptor `file`; the watch's number.
+
+    Raises OSError.
+    """
+    path = f"/proc/self/fd/{file}"
+    number: int = libc.inotify_add_watch(queue, path.encode(), IN_MODIFY)
+    if number < 0:
+        raise oserror(f"inotify_add_watch of {path}")
+    return number
+
+
+def written(queue: int) -> set[int] | None:
+    """The watches whose files were written to since the last call; None: some were not told."""
+    numbers: set[int] = set()
     while True:
         try:
-            raw = os.read(descriptor, _BUFFER)
+            raw = os.read(queue, _BUFFER)
         except BlockingIOError:
-            return names
+            return numbers
         at = 0
         while at < len(raw):
-            _watch, mask, _cookie, length = _EVENT.unpack_from(raw, at)
-            at += _EVENT.size
+            number, mask, _cookie, length = _EVENT.unpack_from(raw, at)
+            at += _EVENT.size + length
             if mask & _IN_Q_OVERFLOW:
                 return None
-            names.add(os.fsdecode(raw[at : at + length].rstrip(b"\0")))
-            at += length
+            numbers.add(number)
 
 
 class Watches:

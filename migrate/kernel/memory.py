@@ -50,6 +50,25 @@ def read_runs(pid: int, runs: numpy.ndarray, buffer: bytearray) -> numpy.ndarray
     return np.concatenate(done) if done else runs
 
 
+class _Range(ctypes.Structure):
+    """struct iovec, readv(2)."""
+
+    _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
+
+
+def read_page(pid: int, address: int) -> bytes:
+    """The page at `address`, for who waits: `read_runs` takes 0.1 ms to prepare.
+
+    Raises ProcessLookupError when the process has gone, OSError (EFAULT: there is no such page).
+    """
+    page = ctypes.create_string_buffer(PAGE)
+    here, there = _Range(ctypes.addressof(page), PAGE), _Range(address, PAGE)
+    got = libc.process_vm_readv(pid, ctypes.byref(here), 1, ctypes.byref(there), 1, 0)
+    if got < 0:
+        raise oserror(f"process_vm_readv of {pid}")
+    return page.raw
+
+
 def _run(start: int, end: int) -> numpy.ndarray:
     """One run as an array, none if it is empty."""
     import numpy as np

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 import migrate
+from migrate.checkpoint import subgroups
 from migrate.checkpoint.tracking import choice
 from migrate.criu.skeleton import filter as skeleton
 from migrate.images.store import Store
@@ -55,6 +56,7 @@ class Facts(msgspec.Struct, frozen=True):
     own_network: bool = False  # it puts in what was set in a container's network namespace
     user_namespaces: bool = False  # it gives containers user namespaces
     terminals: bool = False  # its monitors hold the other ends of containers' terminals
+    control_groups: tuple[str, ...] = ()  # where it makes a container's own (subgroups.py)
     lsm: str = ""  # which security module confines processes (kernel/lsm.py); "" if not told
     lsm_profiles: tuple[str, ...] = ()  # AppArmor's, that are loaded
     clock: float = 0.0  # seconds since the epoch, when it was asked; 0 where that is not told
@@ -78,7 +80,8 @@ def gather(paths: Paths, tracker: str = choice.AUTO) -> Facts:
         awaits_pages=lazy, lazy=lazy, lazy_criu=chosen is not None and chosen.lazy,
         xor_pages=True, packs=True, images_in_memory=True, eager_pages=True, networks=True,
         own_network=True, user_namespaces=True, terminals=True, lsm=lsm.module(),
-        lsm_profiles=lsm.loaded_profiles(), clock=time.time(),
+        lsm_profiles=lsm.loaded_profiles(), control_groups=subgroups.hierarchies(),
+        clock=time.time(),
     )  # fmt: skip
 
 

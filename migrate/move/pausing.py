@@ -158,7 +158,7 @@ def _looked(move: Outgoing, early: EarlyImages) -> None:
     """All that CRIU waits for is told; what is not sent before the thaw is known."""
     early.begin()
     if move.rounds and move.serving:
-        move.serving.expect(move.rounds.owed())
+        move.serving.expect(move.rounds.owed(), move.rounds.in_use())
 
 
 def _hand_over_address(move: Outgoing) -> None:

@@ -25,6 +25,7 @@ from migrate.kernel.processes import status_fields
 from migrate.kernel.threads import Task
 from migrate.move import memoryplace
 from migrate.move.brake import Brake
+from migrate.move.inuse import InUse
 from migrate.move.pagestore import AWAITED, DIRECTORY, EAGER, PRESENT
 from migrate.move.progress import Event, Report
 from migrate.runtime.cgroups.group import ControlGroup
@@ -144,6 +145,7 @@ class Rounds:
         self._known: set[int] = set()
         self._told: dict[int, int] = {}  # by host pid, the bytes that the first round told of
         self._flags: KnownFlags | None = None
+        self._recent: dict[int, numpy.ndarray] = {}  # written between the last two rounds
         self.done: list[Round] = []
         self.late = False
         """Whether what is left at the freeze follows after the thaw."""
@@ -169,8 +171,18 @@ class Rounds:
         """
         written = self._track().round()
         self._learn(written)
-        self._send_round([replace(part, runs=part.runs[:0]) for part in written], _uncounted)
+        self._send_eager(written)
         self.late = True
+
+    def _send_eager(self, written: list[Written]) -> None:
+        self._send_round([replace(part, runs=part.runs[:0]) for part in written])
+
+    def watch(self) -> None:
+        """Shortly before a freeze: learn what is in use (`in_use`); raises what sending raises."""
+        assert self._tracker
+        written = self._tracker.round()
+        self._recent = {part.inner_pid: part.runs for part in written}
+        self._send_eager(written)
 
     def run(
         self, budget: float, most: int, count: Callable[[int], None], beside: Beside | None = None
@@ -188,6 +200,8 @@ class Rounds:
             seconds = time.monotonic() - begun
             most_sent = max(most_sent, (self._bulk.wire_bytes - on_wire, seconds))
             self._learn(written)
+            if self.done:
+                self._recent = {part.inner_pid: part.runs for part in written}
             done = Round(
                 len(self.done), sum(_size(part.all_runs) for part in written), seconds,
                 now - scanned, beside.predicted_pause() if beside else 0.0,
@@ -205,10 +219,12 @@ class Rounds:
         assert self._tracker
         self._report(Event("note", WAITED))
         written = self._tracker.round()
-        self._send_round(written, _uncounted)
+        self._send_round(written)
         self._learn(written)
 
-    def _send_round(self, written: list[Written], count: Callable[[int], None]) -> None:
+    def _send_round(
+        self, written: list[Written], count: Callable[[int], None] | None = None
+    ) -> None:  # fmt: skip
         """All of a round; once more over other connections if those have failed under way."""
         for left in reversed(range(RENEWALS + 1)):
             try:
@@ -362,6 +378,10 @@ class Rounds:
         """By pid in the container, the runs that have not been sent; after `held`."""
         return {f.inner_pid: self._left(f) for f in self._finals} if self.late else {}
 
+    def in_use(self) -> InUse:
+        """What will be touched first, of what has not been sent; after `held`."""
+        return InUse({final.inner_pid: final.written for final in self._finals}, self._recent)
+
     def _without_pages(self) -> list[str]:
         """Empty files for the processes that CRIU dumps whole: no pages of theirs are missing."""
         assert self._tracker
@@ -389,10 +409,6 @@ class Rounds:
 def _state_seconds(sent: int, seconds: float) -> float:
     """For STATE_BYTES, when as many bytes as the largest round has `sent` took that long."""
     return seconds * min(1.0, STATE_BYTES / max(sent, 1))
-
-
-def _uncounted(_bytes: int) -> None:
-    """Nobody is told how far it is."""
 
 
 def _size(runs: numpy.ndarray) -> int:

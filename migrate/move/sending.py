@@ -163,9 +163,10 @@ class Move(Outgoing):
                 raise self._undone(error) from error
             with self._no_way_back():
                 self._commit()
-        self.turn.give()
-        with self._no_way_back():
-            self._finish()
+            collector.look_at_new()
+            self.turn.give()
+            with self._no_way_back():
+                self._finish()
         self._tell_where()
 
     def _prepare(self, made: Plan) -> None:
@@ -182,7 +183,9 @@ class Move(Outgoing):
     def _wait_for_turn(self) -> None:
         """Until no other container of this host is frozen; what is written meanwhile is sent."""
         waited = self.turn.take()
-        if waited > LONG_WAIT and self.rounds and not self.rounds.late:
+        if self.rounds and self.mode == "post-copy":
+            self.rounds.watch()
+        elif waited > LONG_WAIT and self.rounds and not self.rounds.late:
             self.rounds.catch_up()
 
     def _undone(self, error: BaseException) -> BaseException:

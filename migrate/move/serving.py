@@ -8,6 +8,7 @@ for there go first, over a connection of their own.
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import sys
 import threading
@@ -17,11 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 from migrate.checkpoint.digests import by_inner_pid
 from migrate.errors import DiskFull, MigrateError
-from migrate.kernel.memory import read_runs
+from migrate.kernel.memory import read_page, read_runs
+from migrate.kernel.scheduling import run_at_once
 from migrate.kernel.threads import SWITCH
 from migrate.move.errors import MemoryGone, PagesOwed, PeerChanged
+from migrate.move.inuse import InUse
 from migrate.move.journal import Entry
 from migrate.move.pagestore import DIRECTORY, FIFO
+from migrate.move.precedence import Precedence
 from migrate.move.progress import Event, Report
 from migrate.move.todo import Owed, Todo, decode
 from migrate.move.transaction import Target
@@ -54,7 +58,7 @@ LASTING = (
 LOOK_EVERY = 5.0  # seconds; whether the container still runs there
 EARLY = 256 << 10
 """Bytes at a time before the thaw: a page that is asked for waits for no more than that."""
-EARLY_MOST = 8 << 20  # bytes: the processors have to restore at the same time
+EARLY_MOST = 4 << 20  # bytes: the processors have to restore at the same time
 RETRY = 1.0  # seconds between two attempts
 
 Call = Callable[..., Any]
@@ -73,6 +77,7 @@ class Serving:
         self._entry, self._report = entry, report
         self._processes = by_inner_pid(pids, process.pid)
         self._todo = Todo()
+        self._precedence = Precedence()
         self._link: PageLink | None = None
         self._answering: threading.Thread | None = None
         self._early: threading.Thread | None = None
@@ -85,12 +90,12 @@ class Serving:
         self.wire_bytes = 0
         self.last_sent = time.monotonic()
 
-    def expect(self, owed: Owed) -> None:
+    def expect(self, owed: Owed, in_use: InUse) -> None:
         """This is what will be lacking; some of it is sent from now on, as far as nothing waits."""
         self._todo.replace(owed)
         if self._link:
             self._early = threading.Thread(
-                target=self._send_early, args=(self._link,), name="early-pages", daemon=True
+                target=self._send_early, args=(self._link, in_use), name="early-pages", daemon=True
             )
             self._early.start()
 
@@ -103,11 +108,11 @@ class Serving:
         finally:
             self._clear.set()
 
-    def _send_early(self, link: PageLink) -> None:
+    def _send_early(self, link: PageLink, in_use: InUse) -> None:
         """While CRIU dumps and restores, the link would be idle: what is touched first may go."""
         try:
             sent = 0
-            for number, runs in self._todo.smallest(EARLY):
+            for number, runs in self._touched_first(in_use):
                 self._clear.wait()
                 if link.closing or self._thawed.is_set() or sent > EARLY_MOST:
                     return
@@ -117,6 +122,12 @@ class Serving:
         except (MigrateError, OSError, MemoryError) as error:
             if not link.closing:
                 self._failure = error
+
+    def _touched_first(self, in_use: InUse) -> Iterator[tuple[int, numpy.ndarray]]:
+        for number, runs in in_use.ordered():
+            for part in self._todo.these(number, runs, EARLY):
+                yield number, part
+        yield from self._todo.smallest(EARLY)
 
     def open_link(self, address: Address) -> None:
         """The connection for what is asked for; raises what opening it raises."""
@@ -133,22 +144,48 @@ class Serving:
         self._answering.start()
 
     def _answer(self, link: PageLink) -> None:
+        run_at_once()
         try:
             while not link.closing:
-                for number, offset in link.asked(1.0):
-                    self._send_asked(link, number, offset)
+                asked = link.asked(1.0)
+                for number, offset in asked:
+                    self._precedence.asked()
+                    self._send_page(link, number, self._todo.page(number, offset))
+                for number, offset in asked:
+                    self._send_around(link, number, self._todo.around(number, offset))
         except (MigrateError, OSError, MemoryError) as error:
             if not link.closing:
                 self._failure = error
 
-    def _send_asked(self, link: PageLink, number: int, offset: int) -> None:
+    def _send_page(self, link: PageLink, number: int, offset: int) -> None:
+        if (pid := self._processes.get(number)) is None:
+            return
+        try:
+            content = read_page(pid, offset)
+        except OSError as error:
+            if error.errno in {errno.ESRCH, errno.EFAULT}:
+                raise _gone(self._entry) from error
+            raise
+        link.send_page(f"{DIRECTORY}/{number}", offset, content)
+        self._precedence.asked()
+
+    def _send_around(self, link: PageLink, number: int, runs: numpy.ndarray) -> None:
         pid = self._processes.get(number)
-        if pid is not None:
-            runs = self._todo.around(number, offset)
+        if pid is not None and len(runs):
             link.send(f"{DIRECTORY}/{number}", runs, self._reader(pid))
+            self._precedence.asked()
 
     def _reader(self, pid: int) -> Callable[[numpy.ndarray, bytearray], numpy.ndarray]:
         return functools.partial(_read, self._entry, pid)
+
+    def _patient_reader(self, pid: int) -> Callable[[numpy.ndarray, bytearray], numpy.ndarray]:
+        """For pages that nobody waits for."""
+
+        def read(runs: numpy.ndarray, buffer: bytearray) -> numpy.ndarray:
+            self._precedence.give_way()
+            return _read(self._entry, pid, runs, buffer)
+
+        return read
 
     def once(self, call: Call, bulk: BulkSender) -> Target | None:
         """Send until the target lacks nothing; its state then. Raises what sending raises."""
@@ -162,7 +199,7 @@ class Serving:
                 if (pid := self._processes.get(number)) is None:
                     raise _gone(self._entry)
                 bulk.send_awaited(
-                    f"{DIRECTORY}/{number}", self._parts(number, call), self._reader(pid),
+                    f"{DIRECTORY}/{number}", self._parts(number, call), self._patient_reader(pid),
                     self._counter(total),
                 )  # fmt: skip
             bulk.flush()

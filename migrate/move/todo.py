@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
     import numpy
 
 AROUND = 64 << 10
-"""Bytes, aligned to as much, that are sent with a page that was asked for."""
+"""Bytes, aligned to as much, that are sent behind a page that was asked for."""
+NEAR = 1 << 20
+"""Bytes: if none of the last LAST requests was for a page as near, nothing is sent behind one: who
+jumps about does not need it, and waits longer for the next page."""
+LAST = 8
 
 Owed = dict[int, "numpy.ndarray"]
 """By pid in the container: runs [start, end) in bytes, uint64 of the shape (n, 2), ascending."""
@@ -57,6 +62,7 @@ class Todo:
         self._lock = threading.Lock()
         self._spaces: dict[int, AddressSpace] = {}
         self._cursors: dict[int, int] = {}
+        self._asked: deque[tuple[int, int]] = deque(maxlen=LAST)
 
     def replace(self, owed: Owed) -> None:
         """From now on this is to be sent, and nothing else."""
@@ -73,17 +79,23 @@ class Todo:
         with self._lock:
             return sum(space.remaining for space in self._spaces.values())
 
-    def around(self, pid: int, address: int) -> numpy.ndarray:
-        """The page at `address`, taken or not, and what is left to be sent around it."""
+    def page(self, pid: int, address: int) -> int:
+        """Take the page at `address`, whose beginning is returned; others may have taken it."""
         page = address - address % PAGE
-        low = address - address % AROUND
         with self._lock:
-            space = self._spaces.get(pid, AddressSpace())
-            taken = {(run.start, run.end) for run in space.cut(low, low + AROUND)}
+            self._spaces.get(pid, AddressSpace()).cut(page, page + PAGE)
+        return page
+
+    def around(self, pid: int, address: int) -> numpy.ndarray:
+        """Take what is left around the page at `address`, if one near by was asked for before."""
+        low = address - address % AROUND
+        taken: list[Run] = []
+        with self._lock:
+            if any(pid == asked and abs(address - at) < NEAR for asked, at in self._asked):
+                taken = self._spaces.get(pid, AddressSpace()).cut(low, low + AROUND)
+            self._asked.append((pid, address))
             self._cursors[pid] = low + AROUND
-        if not any(start <= page < end for start, end in taken):
-            taken.add((page, page + PAGE))
-        return _array(sorted(taken))
+        return _array([(run.start, run.end) for run in taken])
 
     def parts(self, pid: int) -> Iterator[numpy.ndarray]:
         """Take all that is left of a process, in parts of at most CHUNK bytes and RUNS runs.
@@ -92,6 +104,24 @@ class Todo:
         """
         while part := self._next(pid):
             yield _array(sorted(part))
+
+    def these(self, pid: int, runs: numpy.ndarray, most: int) -> Iterator[numpy.ndarray]:
+        """Take what is left of `runs`, which ascend, in parts of at most `most` bytes."""
+        part: list[tuple[int, int]] = []
+        size = 0
+        for first, last in runs.tolist():
+            for at in range(first, last, most):
+                with self._lock:
+                    space = self._spaces.get(pid, AddressSpace())
+                    taken = space.cut(at, min(at + most, last))
+                length = sum(run.end - run.start for run in taken)
+                if part and size + length > most:
+                    yield _array(part)
+                    part, size = [], 0
+                part += [(run.start, run.end) for run in taken]
+                size += length
+        if part:
+            yield _array(part)
 
     def smallest(self, most: int) -> Iterator[tuple[int, numpy.ndarray]]:
         """Take (pid, runs) of at most `most` bytes, the shortest runs of all processes first.

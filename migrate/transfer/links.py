@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from migrate.errors import MigrateError, OutOfMemory
 from migrate.kernel.blocks import enlarge_pipe
+from migrate.kernel.scheduling import run_at_once
 from migrate.transfer.errors import AgentIncompatible, ConnectionLost, TimeLimitExceeded
 from migrate.transfer.frames import (
     DATA_VERSION,
@@ -148,6 +149,10 @@ class DataLink(abc.ABC):
         """Write all; OSError."""
 
     @abc.abstractmethod
+    def hurry(self) -> None:
+        """Somebody waits for what goes over this link: its processes and threads run at once."""
+
+    @abc.abstractmethod
     def close(self) -> None:
         """Tell the receiver the end and wait a little for its going."""
 
@@ -174,6 +179,11 @@ class ProcessLink(DataLink):
         os.set_blocking(self._stdin.fileno(), False)
         self._reader = threading.Thread(target=self._read, name="data-link", daemon=True)
         self._reader.start()
+
+    def hurry(self) -> None:
+        """See `DataLink`; the other host's see to it themselves."""
+        run_at_once(self._process.pid)
+        run_at_once(self._reader.native_id or 0)
 
     def _write(self, views: list[memoryview]) -> None:
         descriptor = self._stdin.fileno()
@@ -262,6 +272,11 @@ class ChannelLink(DataLink):
         thread = threading.Thread(target=run, name="data-link", daemon=True)
         thread.start()
         return thread
+
+    def hurry(self) -> None:
+        """See `DataLink`; not the thread of paramiko, which may serve other channels."""
+        for reader in self._readers:
+            run_at_once(reader.native_id or 0)
 
     def _await_end(self) -> None:
         for reader in self._readers:

@@ -22,7 +22,7 @@ from migrate.transfer.frames import (
 )
 from migrate.transfer.links import DataLink
 from migrate.transfer.packs import PackPiece
-from migrate.transfer.pages import Packer, PagesPiece
+from migrate.transfer.pages import AskedPage, Packer, PagesPiece
 
 CHUNK = 1024 * 1024
 """Bytes of a file that one link sends at a time."""
@@ -101,7 +101,9 @@ class Lane:
         self._sent = sent
         self._packer = Packer(sent)
 
-    def send(self, piece: Piece | PagesPiece | PackPiece, limiter: RateLimiter | None) -> None:
+    def send(
+        self, piece: Piece | PagesPiece | AskedPage | PackPiece, limiter: RateLimiter | None
+    ) -> None:  # fmt: skip
         """Send a piece and what has to go before it; raises MigrateError, OSError."""
         frames: list[Buffer] = self._closing_frames()
         if isinstance(piece, PackPiece):
@@ -118,12 +120,16 @@ class Lane:
         if self._sent is not None:
             self._sent.link_took(size, time.monotonic() - begun)
 
-    def _add(self, frames: list[Buffer], piece: Piece | PagesPiece) -> None:
+    def _add(self, frames: list[Buffer], piece: Piece | PagesPiece | AskedPage) -> None:
         """The frames of a piece of a file."""
         file = piece.file
         if file.number not in self._open:
             frames.append(self._opening_frame(file))
-        if isinstance(piece, PagesPiece):
+        if isinstance(piece, AskedPage):
+            pages, size = piece.frames()
+            frames += pages
+            self.payload_bytes += size
+        elif isinstance(piece, PagesPiece):
             pages, size = self._packer.frames(piece)
             frames += pages
             self.payload_bytes += size

@@ -14,7 +14,7 @@ from migrate.transfer.errors import TimeLimitExceeded
 from migrate.transfer.frames import Kind, frame, parse_asked
 from migrate.transfer.links import open_links
 from migrate.transfer.outgoing import Lane, OutgoingFile
-from migrate.transfer.pages import ADDRESS_SPACE, PagesPiece, Read, cut
+from migrate.transfer.pages import ADDRESS_SPACE, AskedPage, PagesPiece, Read, cut
 from migrate.transfer.remote import agent_command_line
 from migrate.transfer.target import Target
 
@@ -48,6 +48,7 @@ class PageLink:
         """
         line = agent_command_line(command, ("--data", root_token))
         link = open_links(target, line, 1, OPEN_SECONDS)[0]
+        link.hurry()
         link.write([frame(Kind.WATCH, fifo.encode())])
         return cls(link)
 
@@ -81,6 +82,12 @@ class PageLink:
             with self._lock:
                 file = self._files.get(name) or self._new_file(name)
                 self._lane.send(PagesPiece(file, part, read, fresh=False, awaited=True), None)
+
+    def send_page(self, name: str, offset: int, content: bytes) -> None:
+        """Send one page that was asked for; raises what writing raises."""
+        with self._lock:
+            file = self._files.get(name) or self._new_file(name)
+            self._lane.send(AskedPage(file, offset, content), None)
 
     def _new_file(self, name: str) -> OutgoingFile:
         if len(self._files) == OPEN_FILES:

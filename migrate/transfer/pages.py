@@ -34,6 +34,7 @@ CHUNK = 1024 * 1024
 """Bytes of pages in one frame, before compression."""
 RUNS = 1024
 """Runs in one frame: as many as one process_vm_readv(2) takes."""
+_ZEROS = bytes(PAGE)
 _LEVEL = 1  # of zstd
 _WORTH = 0.85  # compressed to more than this share it is not worth the receiver's time
 _SKIPPED = 15  # frames that are then sent as they are
@@ -66,6 +67,30 @@ class PagesPiece:
     def release(self) -> None:
         """It was sent or given up."""
         self.file.release()
+
+
+@dataclass(frozen=True)
+class AskedPage:
+    """One page that somebody waits for, read already; `offset` in bytes, `content` whole."""
+
+    file: OutgoingFile
+    offset: int
+    content: bytes
+
+    @property
+    def length(self) -> int:
+        """Bytes."""
+        return PAGE
+
+    def frames(self) -> tuple[list[Buffer], int]:
+        """Its frame, and how many bytes of pages that carries; compressing takes too long."""
+        run = [(self.offset, PAGE)]
+        if self.content == _ZEROS:
+            payload: list[Buffer] = [pages_table([], run)]
+        else:
+            payload = [pages_table(run, []), self.content]
+        head = pack(Kind.PAGES, *payload, flags=ARRIVAL_FLAG, file=self.file.number)
+        return [head, *payload], PAGE * (len(payload) - 1)
 
 
 def cut(runs: numpy.ndarray) -> Iterator[numpy.ndarray]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from migrate.errors import MigrateError
 from migrate.kernel.blocks import enlarge_pipe, punch_hole, syncfs
+from migrate.kernel.scheduling import run_at_once
 from migrate.transfer.agent import describe_failure, take_stdio
 from migrate.transfer.beneath import Beneath, checked_path, open_root
 from migrate.transfer.errors import DataDamaged, PathRefused, ProtocolError
@@ -303,13 +304,19 @@ class _Receiver:
             raise OSError(errno.ENOSPC, f"the log of {file.path!r} can't be written")
 
     def _watch(self, _header: Header, payload: memoryview) -> None:
-        """Relay what is written into a FIFO to the sender, until the process ends."""
+        """Relay what is written into a FIFO to the sender, until the process ends.
+
+        Somebody waits for each page that comes over this connection.
+        """
+        run_at_once()
+        _hurry_parent()
         descriptor = self._beneath.open_fifo(checked_path(bytes(payload)))
         threading.Thread(
             target=self._relay, args=(descriptor,), name="requests", daemon=True
         ).start()
 
     def _relay(self, descriptor: int) -> None:
+        run_at_once()
         with contextlib.suppress(OSError):
             while asked := os.read(descriptor, MAX_ASKED):
                 self._output.send(frame(Kind.ASKED, asked))
@@ -347,6 +354,14 @@ class _Receiver:
         if file is None:
             raise ProtocolError(f"file {header.file} is not open on this connection")
         return file
+
+
+def _hurry_parent() -> None:
+    """The sshd of this connection alone, through which all has to go that is waited for."""
+    parent = os.getppid()
+    with contextlib.suppress(OSError):
+        if Path(f"/proc/{parent}/comm").read_text().startswith("sshd"):
+            run_at_once(parent)
 
 
 def _write_at(descriptor: int, data: memoryview, offset: int) -> None:

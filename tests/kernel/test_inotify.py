@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 from pathlib import Path
 
@@ -40,3 +41,20 @@ def test_what_was_removed_can_be_watched_anew(tmp_path: Path):
         assert watches.add(str(place), MASK)
         (place / "a").write_text("x")
         assert told(watches)
+
+
+def test_writes_to_several_files_are_told_apart(tmp_path: Path):
+    queue = inotify.open_queue()
+    files = [os.open(tmp_path / name, os.O_RDWR | os.O_CREAT) for name in "abc"]
+    try:
+        first, second = (inotify.watch_writes(queue, file) for file in files[:2])
+        assert first != second
+        assert inotify.written(queue) == set()
+        os.write(files[1], b"x")
+        os.write(files[2], b"x")
+        os.write(files[1], b"y")
+        assert inotify.written(queue) == {second}
+        assert inotify.written(queue) == set()
+    finally:
+        for descriptor in (queue, *files):
+            os.close(descriptor)

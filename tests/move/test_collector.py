@@ -37,6 +37,16 @@ def test_nothing_is_collected_within_and_all_is_afterwards():
     assert last() is None
 
 
+def test_only_what_is_new_is_looked_at():
+    before = gc.get_freeze_count()
+    with collector.held():
+        collector.look_at_new()
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > before
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == 0
+
+
 def test_an_error_gives_it_back():
     with pytest.raises(ValueError, match="within"), collector.held():
         raise ValueError("within")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from migrate.criu.lazypages.spaces import Run
 from migrate.move import pagestore
-from migrate.move.todo import AROUND, Todo, decode, encode
+from migrate.move.todo import AROUND, NEAR, Todo, decode, encode
 from migrate.transfer.errors import ProtocolError
 from migrate.transfer.frames import PAGE
 
@@ -44,14 +44,28 @@ def test_each_page_is_taken_once(pages: set[int], asked: list[int]) -> None:
     assert todo.remaining == len(pages) * PAGE
     taken: list[int] = []
     for page in asked:
+        assert todo.page(7, page * PAGE + 5) == page * PAGE
+        taken += [page] if page in pages and page not in taken else []
         around = pages_of(todo.around(7, page * PAGE + 5))
-        assert page in around
-        taken += [p for p in around if p in pages and p not in taken]
+        assert not set(around) & set(taken)
+        taken += around
     for part in todo.parts(7):
         assert (part[1:, 0] >= part[:-1, 1]).all()
         taken += pages_of(part)
     assert sorted(taken) == sorted(pages)
     assert todo.remaining == 0
+
+
+def test_who_jumps_about_is_sent_nothing_behind_a_page() -> None:
+    todo = Todo()
+    todo.replace({7: array(set(range(100_000)))})
+    for page in range(0, 100_000, NEAR // PAGE):
+        assert not len(todo.around(7, page * PAGE))
+    assert not len(todo.around(8, page * PAGE))
+    near = page - 20
+    assert pages_of(todo.around(7, near * PAGE)) == list(
+        range(near // 16 * 16, near // 16 * 16 + 16)
+    )
 
 
 def test_it_goes_on_behind_what_was_asked_for() -> None:

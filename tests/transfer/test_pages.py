@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from migrate.errors import MigrateError
 from migrate.kernel import mounts
-from migrate.kernel.memory import read_runs
+from migrate.kernel.memory import read_page, read_runs
 from migrate.transfer.bulk import BulkSender
 from migrate.transfer.frames import PAGE, asked_record
 from migrate.transfer.pagelink import OPEN_FILES, PageLink
@@ -173,7 +173,15 @@ def test_a_page_is_asked_for_and_sent(far: SshServer, store: tuple[str, Path]) -
         read = functools.partial(read_runs, os.getpid())
         for number in range(3, 3 + OPEN_FILES + 5):
             link.send(f"pages/{number}", memory.runs((3, 4)), read)
+        link.send_page("pages/9", memory.page(4), memory.map[4 * PAGE : 5 * PAGE])
+        link.send_page("pages/9", memory.page(5), bytes(PAGE))
         wait_for(place / f"{OPEN_FILES + 7}.arrived")
+        while len(pairs(place / "9.arrived")) < 3:
+            time.sleep(0.01)
+        last = [(memory.page(number), memory.page(number + 1)) for number in (4, 5)]
+        assert pairs(place / "9.arrived")[1:] == last
+        assert stored(place / "9", memory.page(4)) == memory.map[4 * PAGE : 5 * PAGE]
+        assert stored(place / "9", memory.page(5)) == bytes(PAGE)
         assert pairs(place / "7.arrived") == [(memory.page(3), memory.page(4))]
         assert stored(place / "7", memory.page(3)) == memory.map[3 * PAGE : 4 * PAGE]
     finally:
@@ -207,6 +215,14 @@ def test_what_is_not_mapped_any_more_is_left_out() -> None:
     for place, number in enumerate(pages):
         expected = ctypes.string_at(memory.page(number), PAGE)
         assert buffer[place * PAGE : (place + 1) * PAGE] == expected
+
+
+def test_one_page_is_read() -> None:
+    memory = Memory(2)
+    fill(memory, [0, 1])
+    assert read_page(os.getpid(), memory.page(1)) == memory.map[PAGE : 2 * PAGE]
+    with pytest.raises(OSError, match="Bad address"):
+        read_page(os.getpid(), PAGE)
 
 
 def test_a_process_that_has_gone() -> None:

@@ -135,6 +135,11 @@ class Container:
         return frozenset(task.pid for task in self.tasks)
 
     @cached_property
+    def by_pid(self) -> dict[int, Task]:
+        """All tasks, by this host's pid."""
+        return {task.pid: task for task in self.tasks}
+
+    @cached_property
     def own_tasks(self) -> tuple[Task, ...]:
         """Without what `exec` has put in, which may be on its way into the namespaces still.
 

@@ -10,11 +10,12 @@ from migrate.checkpoint.preflight.container import Container, printable
 from migrate.criu.catalogue import CATALOGUE
 from migrate.kernel.mountinfo import read_mountinfo
 
-# CRIU, criu/filesystems.c: what it has a name for.
+# CRIU, criu/filesystems.c: what it has a name for, but overlay: it mounts one made inside by the
+# same options, and where it does so there are no such directories.
 _MOUNTED_AGAIN = {
     "proc", "sysfs", "devtmpfs", "binfmt_misc", "tmpfs", "devpts", "simfs", "btrfs", "pstore",
     "mqueue", "securityfs", "fusectl", "debugfs", "tracefs", "cgroup", "cgroup2", "aufs",
-    "overlay", "autofs",
+    "autofs",
 }  # fmt: skip
 _KNOWN = next(known for known in CATALOGUE if known.name == "mount-kind")
 

@@ -29,6 +29,8 @@ def processes(container: Container) -> Iterator[NotDumpable]:
                 yield task.known("main-thread-gone", "goes on in other threads than its first")
         elif _session(task, container.init) == "0":
             yield task.known("session-leader-outside", "is in a session of the host's")
+        elif _leader_is_lost(task, container):
+            yield task.known("session-leader-gone", "is in a session that nobody leads")
         elif _is_32_bit(task):
             yield task.known("task-32-bit", "is a 32-bit program")
         elif limits_are_hidden and _belongs_to_another(task):
@@ -64,6 +66,31 @@ def _session(task: Task, init: Task) -> str:
     """Its session in the container's namespace of pids; "0" for one from outside."""
     level = len(init.fields["NSpid"].split()) - 1
     return task.fields["NSsid"].split()[level]
+
+
+def _leader_is_lost(task: Task, container: Container) -> bool:
+    """Whether a restore would not find its session: the dump itself finds nothing amiss.
+
+    CRIU gives a process its session from an ancestor, or, where init has taken it in, from a helper
+    that it makes for that (CRIU, criu/pstree.c, prepare_pstree_ids).
+    """
+    init = container.init
+    session = _session(task, init)
+    parent = container.by_pid.get(int(task.fields["PPid"]))
+    if not parent or init.pid in {task.pid, parent.pid} or session == _number(task, init):
+        return False
+    if _session(parent, init) == session:
+        return False
+    while parent and parent.pid != init.pid:
+        if _number(parent, init) == session:
+            return False
+        parent = container.by_pid.get(int(parent.fields["PPid"]))
+    return session != _number(init, init)
+
+
+def _number(task: Task, init: Task) -> str:
+    """Its pid in the container's namespace."""
+    return task.fields["NSpid"].split()[len(init.fields["NSpid"].split()) - 1]
 
 
 def _has_threads(task: Task) -> bool:

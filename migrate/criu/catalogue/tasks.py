@@ -85,6 +85,26 @@ TASKS = (
         "start it with setsid, so that it has a session of its own",
     ),
     Known(
+        "session-leader-gone", "criu/pstree.c", "prepare_pstree_ids",
+        "Can't find a session leader for %d",
+        "a process's session has lost its leader, and another than the container's first process "
+        "has taken the process in (a subreaper): CRIU can't put it into that session again",
+        "end the process, or start it with setsid, so that it leads a session of its own",
+    ),
+    Known(
+        "memory-of-two-processes", "criu/cr-dump.c", "dump_task_kobj_ids",
+        "Can't make VM id for %d",
+        "two processes have one memory (clone(2) with CLONE_VM, or vfork(2)), which CRIU can't "
+        "dump",
+        "wait until one of them has ended or run a program (execve), then try again",
+    ),
+    Known(
+        "directory-of-two-processes", "criu/cr-dump.c", "dump_task_kobj_ids",
+        "Can't make FS id for %d",
+        "two processes have one working directory (clone(2) with CLONE_FS), which CRIU can't dump",
+        "end one of them, then try again",
+    ),
+    Known(
         "zombie-session-outside", "criu/cr-dump.c", "dump_zombies",
         "A session leader of zombie process %d(%d) is outside of its pid namespace",
         "a process that has ended belonged to a session that began outside the container",

@@ -28,6 +28,11 @@ TERMINALS = (
         "a process has /dev/tty open, but not the terminal behind it", REDIRECT,
     ),
     Known(
+        "controlling-terminal-elsewhere", "criu/tty.c", "tty_verify_ctty",
+        "tty: ctty inheritance detected sid/pgrp %d (ctty pid_real %d pty pid_real %d)",
+        "a process has /dev/tty open, but the terminal behind it is open in another only", REDIRECT,
+    ),
+    Known(
         "tty-driver", "criu/tty.c", "dump_one_tty",
         "tty: Unable to find a tty driver (rdev %#lx dev %#lx)",
         "a process has a terminal of a kind open that CRIU can't dump (a serial line?)",

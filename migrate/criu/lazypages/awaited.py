@@ -3,7 +3,8 @@
 In the store (`protocol.py`) a process can have a third file, `PID.awaited`: runs like those of
 `PID.present`, of pages whose place in `PID` does not hold them yet. Whoever writes them there
 appends what is whole to the log `PID.arrived`, uint64 pairs [start, end), little endian, and the
-kernel tells of it (inotify). All of it can be read again by the next server.
+kernel tells of it (inotify; of the logs alone: each writing into `PID` would wake the server, too).
+All of it can be read again by the next server.
 
 Requests go into the FIFO `asked`: pid and offset, two uint64 of the host's order.
 """
@@ -44,15 +45,18 @@ def _close_left_behind() -> None:
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 -- numbers, not paths
         with contextlib.suppress(OSError):
             link = os.readlink(f"/proc/self/fd/{name}")  # noqa: PTH115
-            if link == inotify.LINK or link.endswith(f"/{FIFO}"):
+            link = link.removesuffix(" (deleted)")
+            if link == inotify.LINK or link.endswith((f"/{FIFO}", ARRIVED)):
                 os.close(int(name))
 
 
 class _Source:
-    """What one process's contents lack, and how much of its log has been read."""
+    """What one process's contents lack, its log, and how much of that has been read."""
 
-    def __init__(self, missing: AddressSpace) -> None:
+    def __init__(self, missing: AddressSpace, log: int, watch: int) -> None:
         self.missing = missing
+        self.log = log
+        self.watch = watch
         self.position = 0
 
 
@@ -67,30 +71,41 @@ class Awaited:
         self.descriptor = -1
         """Readable when pages have come; -1 as long as none is awaited."""
 
-    def expect(self, pid: int, content_size: int) -> None:
+    def expect(self, pid: int, content_size: int) -> list[Arrival]:
         """Learn what the contents of `pid` lack, which is nothing if there is no list.
 
-        Raises StoreBad, OSError.
+        Returns what of it has come already. Raises StoreBad, OSError.
         """
         if pid in self._sources:
-            return
+            return []
         try:
             listed = os.open(f"{pid}{AWAITED}", os.O_RDONLY | _OPEN, dir_fd=self._directory)
         except FileNotFoundError:
-            return
+            return []
         try:
             runs = read_present(listed, content_size)
         finally:
             os.close(listed)
         if self.descriptor < 0:
             self._begin()
-        self._sources[pid] = _Source(AddressSpace(runs))
-        self._read_log(pid)
+        log = self._open_log(pid)
+        watch = inotify.watch_writes(self.descriptor, log)
+        self._sources[pid] = _Source(AddressSpace(runs), log, watch)
+        return self._read_log(pid)
+
+    def _open_log(self, pid: int) -> int:
+        """Made here if nothing has come yet, so that it can be watched."""
+        flags = os.O_RDONLY | os.O_CREAT | _OPEN
+        log = os.open(f"{pid}{ARRIVED}", flags, 0o600, dir_fd=self._directory)
+        if not stat.S_ISREG(os.fstat(log).st_mode):
+            os.close(log)
+            raise StoreBad(f"the log of what has arrived of process {pid} is no file")
+        return log
 
     def _begin(self) -> None:
         """Before anything is read: what comes meanwhile is told then."""
         _close_left_behind()
-        self.descriptor = inotify.watch(self._directory)
+        self.descriptor = inotify.open_queue()
         with contextlib.suppress(FileNotFoundError):
             fifo = os.open(FIFO, os.O_RDWR | _OPEN, dir_fd=self._directory)
             if not stat.S_ISFIFO(os.fstat(fifo).st_mode):
@@ -100,7 +115,18 @@ class Awaited:
 
     def forget(self, pid: int) -> None:
         """Nobody needs the contents of `pid` any more."""
-        self._sources.pop(pid, None)
+        source = self._sources.pop(pid, None)
+        if source:
+            os.close(source.log)
+
+    def close(self) -> None:
+        """Nothing is awaited any more."""
+        for pid in list(self._sources):
+            self.forget(pid)
+        for descriptor in (self.descriptor, self._fifo):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self.descriptor = self._fifo = -1
 
     def of(self, pid: int) -> bool:
         """Whether anything of `pid` is awaited still."""
@@ -157,24 +183,17 @@ class Awaited:
 
     def news(self) -> list[Arrival]:
         """What has come since the last call. Raises StoreBad, OSError."""
-        names = inotify.written(self.descriptor)
+        written = inotify.written(self.descriptor)
         found: list[Arrival] = []
-        for pid in list(self._sources):
-            if names is None or f"{pid}{ARRIVED}" in names:
+        for pid, source in self._sources.items():
+            if written is None or source.watch in written:
                 found += self._read_log(pid)
         return found
 
     def _read_log(self, pid: int) -> list[Arrival]:
         source = self._sources[pid]
-        try:
-            log = os.open(f"{pid}{ARRIVED}", os.O_RDONLY | _OPEN, dir_fd=self._directory)
-        except FileNotFoundError:
-            return []
-        try:
-            size = os.fstat(log).st_size
-            raw = os.pread(log, size - source.position, source.position)
-        finally:
-            os.close(log)
+        size = os.fstat(source.log).st_size
+        raw = os.pread(source.log, max(size - source.position, 0), source.position)
         raw = raw[: len(raw) // _PAIR * _PAIR]
         source.position += len(raw)
         numbers = array.array("Q", raw)

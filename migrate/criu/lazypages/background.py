@@ -42,6 +42,11 @@ class Background:
         self._arrived.extend(arrivals)
 
     @property
+    def has_arrived(self) -> bool:
+        """Whether pages have come that are not placed yet."""
+        return bool(self._arrived)
+
+    @property
     def has_work(self) -> bool:
         """Whether a step would do anything: what is left may all be on another host."""
         return bool(self._arrived) or self._next_task() is not None

@@ -26,6 +26,7 @@ from migrate.criu.lazypages.journal import ADD, CLOSED, CLOSING, HUNG_UP, Journa
 from migrate.criu.lazypages.spaces import AddressSpace, Run
 from migrate.criu.lazypages.tasks import Task, Tasks, added, added_pid, apply
 from migrate.kernel import userfault_fill as uf
+from migrate.kernel.scheduling import run_at_once
 from migrate.kernel.userfault_fill import PAGE
 
 BEGIN_ANYWAY = 5.0  # seconds after the restore's end, should nobody say "begin"
@@ -70,6 +71,7 @@ class Server:
             self._fill()
             self._tell()
         self._tell(last=True)
+        self.awaited.close()
         self.connection.close()
 
     def _take_over(self) -> None:
@@ -134,7 +136,7 @@ class Server:
             time.sleep(RETRY)
             return 0
         now = time.monotonic()
-        if self.filling and self.background.has_work:
+        if self._may_step():
             return 0 if self._alone else max(0.0, self.background.not_before - now)
         if self.awaited.asking:
             return ASK_AGAIN
@@ -195,9 +197,11 @@ class Server:
     def _expect(self, task: Task) -> None:
         """What this process lacks may still be on another host."""
         before = self.awaited.descriptor
-        self.awaited.expect(task.pid, os.fstat(task.content).st_size)
+        size = os.fstat(task.content).st_size
+        self.background.take(self.awaited.expect(task.pid, size))
         if self.awaited.descriptor != before:
             self._poll.register(self.awaited.descriptor, select.POLLIN)
+            run_at_once(share=False)  # a step of a longer way; the fill is no more urgent
 
     @staticmethod
     def _load(content: int, present: int) -> list[Run]:
@@ -271,8 +275,14 @@ class Server:
             self.journal.begin()
         if self.awaited.asking:
             self.awaited.ask_again()
-        if self.filling and (self._alone or now >= self.background.not_before):
+        if self._may_step() and (self._alone or now >= self.background.not_before):
             self.background.step()
+
+    def _may_step(self) -> bool:
+        """What has come goes in place before the thaw, too, once the restore is at its end."""
+        if self.filling:
+            return self.background.has_work
+        return self.journal.finished and self.background.has_arrived
 
     def _on_news(self) -> None:
         """Pages have come: who waits for one is answered, the others are placed."""

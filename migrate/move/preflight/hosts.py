@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Collection, Iterator
 
 from migrate.checkpoint.preflight import Verdict
+from migrate.checkpoint.subgroups import Subgroup
 from migrate.errors import MigrateError
 from migrate.kernel import lsm
 from migrate.move.errors import SameHost, TargetUnfit
@@ -92,6 +93,20 @@ def _clock(here: Facts, there: Facts) -> Iterator[MigrateError]:
             "by the wall clock",
             mend="set the hosts' clocks (systemd-timesyncd, chrony)",
         )
+
+
+def own_groups(there: Facts, groups: Collection[Subgroup]) -> Verdict:
+    """Whether the target can make the control groups that the container has made inside its own."""
+    found = sorted({group.path for group in groups if group.controller not in there.control_groups})
+    obstacle = TargetUnfit(
+        f"the target can't make the container's own control group '{found[0]}'",
+        cause="its migrate is too old, or it has no hierarchy of that version and controller",
+        mend="choose a host with the same control groups and this version of migrate",
+    ) if found else None  # fmt: skip
+    return Verdict(
+        "control-groups", "control groups that were made inside the container",
+        (obstacle,) if obstacle else (), skippable=False,
+    )  # fmt: skip
 
 
 def labels(here: Facts, there: Facts, found: Collection[str], skip: Collection[str]) -> Verdict:

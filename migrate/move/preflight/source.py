@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from migrate.checkpoint import preflight
+from migrate.checkpoint import preflight, subgroups
 from migrate.checkpoint.netns import contents
 from migrate.checkpoint.preflight import Verdict
 from migrate.checkpoint.state import State
@@ -17,6 +17,7 @@ from migrate.move.modes import LATE, LAZY, NOT_FILLED, lacking_for_late, lacking
 from migrate.move.preflight import connections, hosts
 from migrate.move.preflight.target import NETWORK_SUBJECT, USER_NAMESPACE_SUBJECT
 from migrate.move.sharing import Apart
+from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.records import Network, Process
 
 ROOM = 64 << 20  # bytes kept free at the target beside what is sent
@@ -81,6 +82,7 @@ def verdicts_of(case: Case, state: State, skip: Collection[str]) -> list[Verdict
         same,
         *new,
         *hosts.with_memory(case.here, case.there, skip),
+        hosts.own_groups(case.there, subgroups.read(ControlGroup.of(state.record.identifier))),
         hosts.labels(case.here, case.there, case.labels, skip),
         *hosts.room(
             case.there, memory=needed + (case.apart.more if lazy else 0),

@@ -24,6 +24,7 @@ DEVICES = (
     "c *:* m", "b *:* m", "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm",
     "c 5:0 rwm", "c 5:2 rwm", "c 136:* rwm",
 )  # fmt: skip
+USUAL_PLACE = "/sys/fs/cgroup"
 PARENT = "migrate"
 CREATE_ATTEMPTS = 20
 KILL_LIMIT = 10.0  # seconds
@@ -68,15 +69,26 @@ class Hierarchies:
 
 
 def of_mounts(mounts: Iterable[tuple[str, str, str]]) -> tuple[dict[str, str], str]:
-    """The hierarchies among mounts (place, type, options); of several of one, the last counts."""
+    """The hierarchies among mounts (place, type, options).
+
+    Of several of one the last counts, yet one in the usual place before all others: a CRIU that
+    restores control groups mounts them elsewhere for a moment (criu/cgroup.c, prepare_cgroup).
+    """
     v1: dict[str, str] = {}
     v2 = ""
     for place, kind, options in mounts:
         if kind == "cgroup2":
-            v2 = place
+            v2 = _better(place, v2)
         elif kind == "cgroup":
-            v1.update((name, place) for name in options.split(",") if name in V1_CONTROLLERS)
+            for name in options.split(","):
+                if name in V1_CONTROLLERS:
+                    v1[name] = _better(place, v1.get(name, ""))
     return v1, v2
+
+
+def _better(place: str, known: str) -> str:
+    usual = known.startswith(USUAL_PLACE) and not place.startswith(USUAL_PLACE)
+    return known if usual else place
 
 
 def detect() -> Hierarchies:

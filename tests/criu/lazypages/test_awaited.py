@@ -139,6 +139,36 @@ def test_faults_alone_bring_everything_that_is_touched(keep):
     run(keeper, work)
 
 
+def in_place(served: Served, index: int) -> bool:
+    """By /proc/self/pagemap, whose bit 63 says so: looking at it would ask for it."""
+    with open("/proc/self/pagemap", "rb", buffering=0) as pagemap:
+        pagemap.seek((served.base // PAGE + index) * 8)
+        return bool(pagemap.read(8)[7] & 0x80)
+
+
+def test_what_has_come_is_in_place_before_it_runs(keep):
+    """The restore is at its end, nobody has begun or asked: this is what the pause is used for."""
+    keeper = keep()
+
+    def work() -> None:
+        served = Served(keeper, 100)
+        lender = Lender(served, pause=NEVER)
+        early, late, never = lender.lacking[5], lender.lacking[9], lender.lacking[20]
+        lender.bring(early)
+        connect(keeper, served)
+        lender.bring(late)
+        deadline = time.monotonic() + 2
+        while not (in_place(served, early) and in_place(served, late)):
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        assert not in_place(served, never)
+        assert not in_place(served, 0), "it is in the store, but may wait"
+        lender.start()
+        served.check()
+
+    run(keeper, work)
+
+
 @pytest.mark.parametrize("rate", [SLOW, 0])
 def test_mappings_change_while_pages_are_awaited(keep, rate):
     keeper = keep(rate)

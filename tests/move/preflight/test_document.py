@@ -11,7 +11,7 @@ from migrate.move.preflight.source import SKIPPABLE
 DOCUMENT = Path(__file__).parents[3] / "docs/preflight.md"
 ELSEWHERE = {
     "terminal", "hosts", "architecture", "address", "criu", "mode", "binds", "cordon", "name",
-    "paths", "network", "storage", "user-namespace", "volumes", "policy",
+    "paths", "network", "storage", "user-namespace", "volumes", "policy", "control-groups",
 }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from migrate.checkpoint.preflight import Verdict, joined, obstacles
 from migrate.checkpoint.state import State
+from migrate.checkpoint.subgroups import Subgroup
 from migrate.move.errors import TargetUnfit
 from migrate.move.facts import Facts
 from migrate.move.preflight import hosts, target
@@ -164,3 +165,13 @@ def test_what_travels_is_what_was_found() -> None:
     assert [(v.check, v.subject, v.passed, v.skippable) for v in back] == [
         ("name", "a name", False, False), ("cpu", "c", True, True),
     ]  # fmt: skip
+
+
+def test_control_groups_inside_the_containers_own_need_the_same_hierarchies() -> None:
+    groups = (Subgroup("pids", "inner"), Subgroup("", "scope"))
+    there = replace(THERE, control_groups=("cpu", "pids", ""))
+    assert hosts.own_groups(there, groups).passed
+    assert hosts.own_groups(THERE, ()).passed  # an older migrate, and none to make
+    for older in (THERE, replace(THERE, control_groups=("",))):
+        (error,) = hosts.own_groups(older, groups).obstacles
+        assert "'inner'" in error.what

@@ -60,3 +60,17 @@ __attribute__((unused)) static int waits(int fd, const char *expected)
     }
     return 0;
 }
+
+/* An option whose value is a number. */
+__attribute__((unused)) static int value_of(int fd, int level, int name)
+{
+    int value = -1;
+    socklen_t length = sizeof value;
+    done(getsockopt(fd, level, name, &value, &length));
+    return value;
+}
+
+__attribute__((unused)) static void keep(int fd, int level, int name, int value)
+{
+    done(setsockopt(fd, level, name, &value, sizeof value));
+}

@@ -1,0 +1,17 @@
+/* What is told along with a datagram: the address that it was sent to. */
+#include "loopback.h"
+static int fd, six;
+static void make(void)
+{
+    fd = done(socket(AF_INET, SOCK_DGRAM, 0));
+    keep(fd, IPPROTO_IP, IP_PKTINFO, 1);
+    six = done(socket(AF_INET6, SOCK_DGRAM, 0));
+    keep(six, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
+    keep(six, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+}
+static void check(void)
+{
+    must(value_of(fd, IPPROTO_IP, IP_PKTINFO) == 1);
+    must(value_of(six, IPPROTO_IPV6, IPV6_RECVPKTINFO) == 1);
+    must(value_of(six, IPPROTO_IPV6, IPV6_V6ONLY) == 1);
+}
