@@ -15,7 +15,7 @@ from tests.hosts import Host, Lan, leftovers, snapshot
 from tests.rootfs import busybox_rootfs
 
 # How fast a machine makes examples is no property of what is tested.
-settings.register_profile("here", suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("here")
 
 
