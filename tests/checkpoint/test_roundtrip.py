@@ -135,7 +135,7 @@ def test_a_container_that_dies_with_criu_is_told(place):
     assert "ended-with-criu" in out + errors
     assert place.status(record) == "stopped"
     assert not (place.directory / "out").exists()
-    assert not list(processes_of_session(criu))
+    place.wait_for(lambda: not list(processes_of_session(criu)))
     place.migrate("start", "counter")
     assert place.status(record) == "running"
 

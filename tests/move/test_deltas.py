@@ -29,7 +29,7 @@ def test_counters_in_many_pages(clean: tuple[Host, Host]) -> None:
         assert len(busy) >= 2
         # 10 MB/s: the first of them as it is, the next ones as what differs.
         assert busy[0]["seconds"] > 0.4
-        assert min(each["seconds"] for each in busy[1:]) < busy[0]["seconds"] / 3
+        assert min(each["seconds"] for each in busy[1:]) < busy[0]["seconds"] / 2
         everything = sum(each["bytes"] for each in rounds)
         assert told[-1]["result"]["bytes_sent"] < everything - HOT / 2
         goes_on(target, "stress")
