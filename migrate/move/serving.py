@@ -73,9 +73,9 @@ class Serving:
         process = load_process(paths.container(entry.container))
         if process is None or not process.alive:
             raise _gone(entry)
-        pids = ControlGroup.of(entry.container).pids()
+        self._init = process.pid
         self._entry, self._report = entry, report
-        self._processes = by_inner_pid(pids, process.pid)
+        self._look()
         self._todo = Todo()
         self._precedence = Precedence()
         self._link: PageLink | None = None
@@ -90,8 +90,17 @@ class Serving:
         self.wire_bytes = 0
         self.last_sent = time.monotonic()
 
+    def _look(self) -> None:
+        """Which processes there are, by pid in the container."""
+        pids = ControlGroup.of(self._entry.container).pids()
+        self._processes = by_inner_pid(pids, self._init)
+
     def expect(self, owed: Owed, in_use: InUse) -> None:
-        """This is what will be lacking; some of it is sent from now on, as far as nothing waits."""
+        """This is what will be lacking; some of it is sent from now on, as far as nothing waits.
+
+        All is frozen: processes that were born since the link was opened are seen, too.
+        """
+        self._look()
         self._todo.replace(owed)
         if self._link:
             self._early = threading.Thread(

@@ -50,6 +50,22 @@ def test_a_program_that_does_everything_to_its_memory(clean: tuple[Host, Host]) 
     assert wrong(clean[0]) == []
 
 
+@pytest.mark.timeout(120)
+def test_processes_that_are_born_all_the_time(clean: tuple[Host, Host]) -> None:
+    """Some have begun since the connection for requests was opened: their pages are asked for."""
+    clean[0].run([
+        MIGRATE, "run", "-d", "--name", "born", "-v", "/usr:/usr:ro", "bench", "/usr/bin/sh", "-c",
+        "while :; do i=$((i+1)); echo $i; /usr/bin/sleep 0.03; done",
+    ])  # fmt: skip
+    for turn in range(2):
+        source, target = clean[turn % 2], clean[(turn + 1) % 2]
+        command = [MIGRATE, "move", "--mode", "post-copy", "born", target.ssh_target]
+        source.run(command, timeout=20)
+        goes_on(target, "born")
+    told = [int(line) for line in output(clean[0], "born")]
+    assert told == list(range(1, len(told) + 1))
+
+
 @pytest.mark.timeout(240)
 def test_redis_under_a_client(lan: Lan, clean: tuple[Host, Host]) -> None:
     onlooker = lan.client()
