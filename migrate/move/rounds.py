@@ -11,7 +11,7 @@ import contextlib
 import functools
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -25,6 +25,7 @@ from migrate.kernel.processes import status_fields
 from migrate.kernel.threads import Task
 from migrate.move import memoryplace
 from migrate.move.brake import Brake
+from migrate.move.convergence import TOO_FAST, Round, enough, state_seconds
 from migrate.move.inuse import InUse
 from migrate.move.pagestore import AWAITED, DIRECTORY, EAGER, PRESENT
 from migrate.move.progress import Event, Report
@@ -37,21 +38,12 @@ from migrate.transfer.pages import ADDRESS_SPACE
 if TYPE_CHECKING:
     import numpy
 
-BASE_PAUSE = 0.08
-"""Seconds: all of the pause but what the link takes (`migrate bench downtime`)."""
-STATE_BYTES = 1_200_000
-"""What CRIU's images and the tars of a small container come to."""
-NO_HELP = 0.7
-"""A round that leaves more than this share of what the one before left does not help."""
-LEAST_ROUNDS = 2
 RENEWALS = 3
 """How often a round goes on over other data connections."""
 LARGE = 64 << 20
 """Bytes of one process from which on its smaps takes CRIU longer than us (`checkpoint.smaps`)."""
 LONGEST_SMAPS = 1 << 20
 """Bytes: what is longer is not kept for CRIU, in memory."""
-TOO_FAST = "more rounds do not help: it writes as fast as the link sends"
-BESIDE = "more rounds do not help: the large files that are written take longer"
 
 
 class Beside(Protocol):
@@ -62,55 +54,6 @@ class Beside(Protocol):
 
     def predicted_pause(self) -> float:
         """Seconds for it in the pause, if the container were frozen now."""
-
-
-@dataclass(frozen=True)
-class Round:
-    """What a round has sent; times in seconds."""
-
-    number: int
-    pages_bytes: int
-    seconds: float  # of sending
-    since_last: float  # in which the pages were written
-    beside: float = 0.0  # of the pause, for what else has changed meanwhile
-    state: float = 0.0  # of the pause, for sending all but pages and large files
-
-    @property
-    def rate(self) -> float:
-        """Bytes of pages a second."""
-        return self.pages_bytes / max(self.seconds, 1e-6)
-
-    @property
-    def dirty_rate(self) -> float:
-        """Bytes of pages written a second; nothing is known after the first round."""
-        return self.pages_bytes / max(self.since_last, 1e-6) if self.number else 0.0
-
-    def without_pages(self) -> float:
-        """Seconds, if it were frozen now and the last pages followed later."""
-        return BASE_PAUSE + self.state + self.beside
-
-    def predicted_pause(self) -> float:
-        """Seconds, if it were frozen now."""
-        return self.without_pages() + self.dirty_rate * self.seconds / max(self.rate, 1.0)
-
-    @property
-    def left(self) -> float:
-        """Seconds for as much as this round had to send, and for what is left beside it."""
-        return self.seconds + self.beside
-
-
-def enough(done: list[Round], budget: float, most: int) -> str:
-    """Why the rounds are over, "" when another one is worth it. `budget` in seconds."""
-    last = done[-1]
-    if len(done) >= most:
-        return f"{most} rounds are the limit"
-    if len(done) < LEAST_ROUNDS:
-        return ""
-    if last.predicted_pause() <= budget:
-        return "the rest fits the budget"
-    if last.left > NO_HELP * done[-2].left:
-        return TOO_FAST if last.seconds >= last.beside else BESIDE
-    return ""
 
 
 WAITED = "another container was frozen: one more round of memory"
@@ -205,7 +148,7 @@ class Rounds:
             done = Round(
                 len(self.done), sum(_size(part.all_runs) for part in written), seconds,
                 now - scanned, beside.predicted_pause() if beside else 0.0,
-                _state_seconds(*most_sent),
+                state_seconds(*most_sent),
             )  # fmt: skip
             scanned = now
             self.done.append(done)
@@ -404,11 +347,6 @@ class Rounds:
             self._tracker.close()
         if self._flags:
             self._flags.close()
-
-
-def _state_seconds(sent: int, seconds: float) -> float:
-    """For STATE_BYTES, when as many bytes as the largest round has `sent` took that long."""
-    return seconds * min(1.0, STATE_BYTES / max(sent, 1))
 
 
 def _size(runs: numpy.ndarray) -> int:

@@ -14,7 +14,7 @@ import pytest
 from migrate.bench import downtime
 from migrate.bench.hosts import make_image
 from migrate.bench.loads.memory import Memory
-from migrate.move.rounds import BESIDE, Round, enough
+from migrate.move.convergence import BESIDE, Round, enough
 from tests.hosts import Host, Lan
 from tests.hosts import redis as redis_in_container
 from tests.hosts.redis import MIGRATE
