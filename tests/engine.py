@@ -112,8 +112,8 @@ class Engine:
         return found
 
 
-def eventually(condition: Any, limit: float = 5.0) -> bool:
-    """Whether it comes true within `limit` seconds."""
+def eventually(condition: Any, limit: float = 20.0) -> bool:
+    """Whether it comes true within `limit` seconds, which are many: machines are busy."""
     deadline = time.monotonic() + limit
     while not condition():
         if time.monotonic() > deadline:

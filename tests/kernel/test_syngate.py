@@ -68,7 +68,7 @@ def test_who_knocks_is_kept_and_let_in_later(pair: tuple[Path, Path]) -> None:
             for _ in others:
                 listener.settimeout(1)
                 listener.accept()[0].close()
-            assert time.monotonic() - begun < 0.5, "the first packets were not taken"
+            assert time.monotonic() - begun < 0.9, "the first packets were not taken"
             first.close()
             for other in others:
                 other.close()

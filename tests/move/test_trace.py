@@ -48,8 +48,8 @@ def test_the_offset_is_right_within_its_bound(offset, trips):
 def test_a_clock_that_is_ahead_is_found_out():
     found = clock.measure(lambda method, timeout: time.monotonic() + 1000)
     assert abs(found.seconds - 1000) <= found.uncertainty
-    assert found.uncertainty < 0.01
-    assert abs(found.ours(time.monotonic() + 1000) - time.monotonic()) < 0.02
+    assert found.uncertainty < 0.1
+    assert abs(found.ours(time.monotonic() + 1000) - time.monotonic()) < 0.2
 
 
 @pytest.mark.parametrize("told", [None, True, "1", float("nan"), float("inf"), -1.0, 1e13, [1]])

@@ -89,17 +89,18 @@ def test_all_is_put_in_and_then_only_what_has_changed(pair: tuple[Path, Path]) -
 
 
 def test_one_that_has_nothing_is_quick_to_read(pair: tuple[Path, Path]) -> None:
-    """A comparison on the same machine: reading it twice, less than a process that does nothing."""
+    """Once it is open: no more than a few processes that do nothing, in turns with them."""
+    reads, processes = [], []
     with Reader(pair[0]) as reader:
         reader.read()
-        times = []
         for _ in range(10):
             begun = time.perf_counter()
             found = reader.read()
-            times.append(time.perf_counter() - begun)
-        begun = time.perf_counter()
-        subprocess.run(["/bin/true"], check=True)
-        assert min(times) < time.perf_counter() - begun
+            reads.append(time.perf_counter() - begun)
+            begun = time.perf_counter()
+            subprocess.run(["/bin/true"], check=True)
+            processes.append(time.perf_counter() - begun)
+    assert min(reads) < 4 * min(processes)
     assert found.ruleset == ()
 
 

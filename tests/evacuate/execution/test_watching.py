@@ -21,7 +21,7 @@ def test_what_answers_all_the_time_was_hardly_away() -> None:
     with Watch("127.0.0.1/8") as watch:
         time.sleep(0.1)
     assert watch.longest is not None
-    assert 0 < watch.longest < 0.5
+    assert 0 < watch.longest < 1
 
 
 @pytest.mark.parametrize("address", ["", "no address", "10.0.0.1;reboot", "::1", "999.1.1.1/24"])
@@ -52,7 +52,7 @@ def test_a_silence_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with Watch("127.0.0.1") as watch:
         time.sleep(0.1)  # it is over before the address answers again
     assert watch.longest is not None
-    assert 0.18 < watch.longest < 0.6
+    assert 0.18 < watch.longest < 2
 
 
 def test_only_our_own_echoes_count_on_a_raw_socket() -> None:

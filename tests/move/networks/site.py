@@ -15,6 +15,7 @@ from typing import Any
 from migrate.bench.hosts import IMAGE
 from migrate.bench.loads.load import PACKAGE
 from migrate.bench.networksite import Place
+from tests.engine import eventually
 from tests.hosts.host import Host
 from tests.hosts.redis import MIGRATE
 
@@ -27,6 +28,8 @@ SUBNET, SUBNET6 = "10.99.0.0/24", "fd99::/64"
 ON_LINK, IN_SUBNET = "10.77.0.120", "10.99.0.20"
 """A container's address on the hosts' own link, and in a network of ours."""
 DRIVERS = ("bridge", "overlay", "routed")
+START_LIMIT = 30.0
+"""Seconds that Python may take to start in a container, on a busy machine."""
 Trio = tuple[Host, Host, Host]
 
 
@@ -118,11 +121,13 @@ def run_server(host: Host, name: str, network: str, address: str, *options: str)
 
 
 def run_joined(host: Host, name: str, *options: str) -> str:
-    """`run_server`, with all of the options that join it to its network."""
-    return run_program(
+    """`run_server`, with all of the options that join it to its network; it takes connections."""
+    made = run_program(
         host, name, *options, "-v", f"{PACKAGE}:/bench/migrate:ro",
         program=("/bench/migrate/bench/workloads/traffic.py", "serve", str(PORT)),
     )  # fmt: skip
+    assert eventually(lambda: "ready" in host.run([MIGRATE, "logs", name]).stdout, START_LIMIT)
+    return made
 
 
 def run_talker(host: Host, name: str, network: str, address: str, other: str) -> str:

@@ -24,14 +24,16 @@ def test_datagrams_wait_for_the_thaw(hosts: Trio, joined: Joined) -> None:
         ends[0], "server", *joined.options, "-v", f"{PROGRAM.parent}:/programs:ro",
         program=("/programs/datagrams.py", "serve", PORT),
     )  # fmt: skip
-    assert eventually(lambda: "ready" in ends[0].run([MIGRATE, "logs", "server"]).stdout)
+    assert eventually(
+        lambda: "ready" in ends[0].run([MIGRATE, "logs", "server"]).stdout, site.START_LIMIT
+    )
     client = Reporter(joined.client, str(PROGRAM), "ask", joined.address, PORT)
     for turn in range(site.TURNS):
         client.mark()
         frozen = site.move(ends[turn % 2], ends[(turn + 1) % 2], "server")["freeze_seconds"]
         told = client.mark()
         assert told["errors"] == []
-        assert told["gap"] < float(frozen) + 0.25
+        assert told["gap"] < float(frozen) + 0.5
     told = client.finish()
     assert told["errors"] == []
     assert told["asked"] > 100 * site.TURNS

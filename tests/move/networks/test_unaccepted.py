@@ -26,7 +26,9 @@ def run_server(host: Host, joined: Joined, seconds: float) -> None:
         host, "server", *joined.options, "-v", f"{PROGRAMS}:/programs:ro",
         program=("/programs/accepting.py", "serve", PORT, str(seconds)),
     )  # fmt: skip
-    assert eventually(lambda: "ready" in host.run([MIGRATE, "logs", "server"]).stdout)
+    assert eventually(
+        lambda: "ready" in host.run([MIGRATE, "logs", "server"]).stdout, site.START_LIMIT
+    )
 
 
 def call(joined: Joined, count: int = CLIENTS) -> Reporter:
