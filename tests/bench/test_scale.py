@@ -44,13 +44,16 @@ def test_the_command_knows_all_axes() -> None:
 @pytest.mark.criu
 @pytest.mark.hosts
 def test_files_on_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Open files cost something; they and connections are what they were after every move."""
+    """Files and connections are what they were after each move; a slope of two points is theirs."""
     few = Axis("files", "file", lambda count: Holding(files=count, connections=20), (0, 200), ())
     monkeypatch.setattr(scale, "AXES", (few,))
     done = CliRunner().invoke(bench, ["scale", "--axis", "files", "--runs", "1", "--json"])
     assert done.exit_code == 0, done.output
     rows = json.loads(done.stdout.splitlines()[-1])["rows"]
     frozen = next(row for row in rows if row["what"] == "files: frozen")
-    assert [point["at"] for point in frozen["points"]] == [0, 200]
-    assert frozen["slope"]["median"] > 0
+    none, all_of_them = frozen["points"]
+    assert (none["at"], all_of_them["at"]) == (0, 200)
+    assert min(none["seconds"]["median"], all_of_them["seconds"]["median"]) > 0.01
+    more = (all_of_them["seconds"]["median"] - none["seconds"]["median"]) * 1000 / 200
+    assert frozen["slope"]["median"] == pytest.approx(more)
     assert frozen["wrong"] == 0
