@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from migrate.checkpoint.errors import NotDumpable
 from migrate.checkpoint.preflight.container import Container
 from migrate.checkpoint.preflight.devices import mapped_devices
+from migrate.checkpoint.preflight.leases import write_leases
 from migrate.checkpoint.preflight.mounts import mounts_that_stay
 from migrate.checkpoint.preflight.namespaces import nested_namespaces
 from migrate.checkpoint.preflight.openfiles import open_files
@@ -32,6 +33,7 @@ class Check:
 CHECKS = (
     Check("processes", "processes, their tracers and sessions", processes),
     Check("open-files", "what processes have open", open_files),
+    Check("leases", "write leases on files", write_leases),
     Check("sockets", "sockets and who is at their other end", sockets),
     Check("mappings", "devices that are mapped into memory", mapped_devices),
     Check("namespaces", "namespaces made inside the container", nested_namespaces),

@@ -36,6 +36,7 @@ class Descriptor:
     mode: int
     device: int
     fields: dict[str, str]  # of /proc/PID/fdinfo
+    locks: tuple[str, ...] = ()  # there, too: a line for each lock and lease
 
     @property
     def flags(self) -> int:
@@ -83,10 +84,11 @@ class Task:
                 with contextlib.suppress(OSError):
                     seen = link.stat()
                     text = (self.directory / "fdinfo" / link.name).read_text()
-                    pairs = (line.partition(":") for line in text.splitlines())
+                    pairs = [line.partition(":") for line in text.splitlines()]
                     found = Descriptor(
                         int(link.name), str(link.readlink()), seen.st_mode, seen.st_rdev,
                         {key: value.strip() for key, _, value in pairs},
+                        tuple(value for key, _, value in pairs if key == "lock"),
                     )  # fmt: skip
                     if not found.flags & _O_PATH:
                         yield found
