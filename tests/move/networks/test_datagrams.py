@@ -33,7 +33,7 @@ def test_datagrams_wait_for_the_thaw(hosts: Trio, joined: Joined) -> None:
         frozen = site.move(ends[turn % 2], ends[(turn + 1) % 2], "server")["freeze_seconds"]
         told = client.mark()
         assert told["errors"] == []
-        assert told["gap"] < float(frozen) + 0.5
+        assert told["gap"] < float(frozen) + 2.0
     told = client.finish()
     assert told["errors"] == []
     assert told["asked"] > 100 * site.TURNS
