@@ -18,7 +18,8 @@ NOT_FILLED = (
     "the kernel lets no process of a user namespace be filled in after the thaw (userfaultfd wants "
     "the host's CAP_SYS_PTRACE)"
 )
-WORTH_ROUNDS = 32 << 20  # bytes
+WORTH_ROUNDS = 4 << 20
+"""Bytes. How fast the link is nobody knows yet; 100 Mbit/s take a third of a second for so many."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,8 @@ def _against_pre_copy(
     status: Status, here: Facts, there: Facts, memory: int, apart: Apart
 ) -> str:  # fmt: skip
     why = _against_memory(status, here, there) or lacking_for_pre_copy(here, there)
-    if not why and memory <= WORTH_ROUNDS:
-        return f"{memory >> 20} MiB go as quickly as the rounds of pre-copy"
+    if not why and 0 < memory <= WORTH_ROUNDS:  # 0: no controller tells
+        return f"rounds are not worth their while for {memory >> 20} MiB"
     return why or apart.too_much(memory)
 
 

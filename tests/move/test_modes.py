@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from migrate.move.facts import Facts
-from migrate.move.modes import LATE, MODES, RISK, choose, lacking_for_late
+from migrate.move.modes import LATE, MODES, RISK, WORTH_ROUNDS, choose, lacking_for_late
 from migrate.move.sharing import Apart
 from migrate.runtime.status import Status
 
@@ -38,9 +38,16 @@ def test_auto_falls_back_and_says_why() -> None:
         assert taken.mode == "stop-copy"
         assert word in taken.reason
         assert word in dict(taken.others)["pre-copy"]
-    assert choose("auto", RUNNING, facts(), facts(), 1 << 20, Apart()).mode == "stop-copy"
     stopped = choose("auto", Status("stopped"), facts(), facts(), MUCH, Apart())
     assert (stopped.mode, stopped.reason) == ("cold", "the container has no running processes")
+
+
+def test_little_memory_takes_no_rounds_unless_nobody_knows_how_little() -> None:
+    def taken(memory: int) -> str:
+        return choose("auto", RUNNING, facts(), facts(), memory, Apart()).mode
+
+    assert [taken(memory) for memory in (1, WORTH_ROUNDS)] == ["stop-copy"] * 2
+    assert [taken(memory) for memory in (WORTH_ROUNDS + 1, 0)] == ["pre-copy"] * 2
 
 
 def test_processes_that_share_much_keep_it_shared() -> None:

@@ -98,5 +98,5 @@ def test_downtime() -> None:
     assert of(True, 0.05) == STOP + 10 + START
     assert of(True, None, status="stopped") == 0
     # Small ones go in stop-copy: the pause has their memory's share of the time on the link.
-    assert of(False, 0.05, memory=10 * MIB, disk=11 * MIB) == pytest.approx(PAUSE + 10 * 10 / 22)
+    assert of(False, 0.05, memory=2 * MIB, disk=2.2 * MIB) == pytest.approx(PAUSE + 10 * 2 / 4.4)
     assert of(False, None, memory=0) == PAUSE
