@@ -28,8 +28,8 @@ def test_extensibility_unknown_properties_are_ignored(oci: Runtime):
 def test_root_readonly(oci: Runtime):
     spec = oci.spec()
     spec["root"]["readonly"] = True
-    assert "ro" in oci.shell("grep ' / ' /proc/self/mounts; touch /x 2>&1 || true", spec)
-    assert not (oci.rootfs / "x").exists()
+    assert "ro" in oci.shell("grep ' / ' /proc/self/mounts; touch /written 2>&1 || true", spec)
+    assert not (oci.rootfs / "written").exists()
 
 
 def test_root_path_is_relative_to_the_bundle(oci: Runtime):
