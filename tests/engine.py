@@ -83,7 +83,7 @@ class Engine:
         names = self.ok("ps", "-aq").split()
         self.identifiers.update(names)
         if names:
-            self.ok("rm", "-f", *names)
+            self.call("rm", "-f", *names)  # one may end meanwhile; see leftovers
 
     def leftovers(self) -> list[str]:
         """What there still is of containers: mounts, directories, cgroups, links, processes."""

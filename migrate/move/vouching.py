@@ -30,13 +30,18 @@ RACY_NS = 50_000_000
 """File times come from a clock that ticks every 10 ms at worst."""
 STEP_NS = 20_000_000
 """More than slewing makes of it in a move; less than what RACY_NS leaves."""
+_READINGS, _AT_ONCE_NS = 10, 1_000_000
 STOP_LIMIT = 1.0  # seconds; the freezer needs some ms
 _STEADY = {EXT, XFS, BTRFS, F2FS}  # their files' times follow every write, mapped ones included
 
 
 def clock_offset() -> int:
     """How far the wall clock is ahead of the monotonic one, in ns: it changes when it is set."""
-    return time.time_ns() - time.monotonic_ns()
+    for _attempt in range(_READINGS):
+        before, wall = time.monotonic_ns(), time.time_ns()
+        if time.monotonic_ns() - before < _AT_ONCE_NS:  # not stopped between the two
+            break
+    return wall - before
 
 
 def identity(status: os.stat_result) -> Identity:

@@ -191,7 +191,7 @@ def kill_all(name: str) -> None:
             _kill(directory)
 
 
-def remove(name: str, limit: float = 5.0) -> None:
+def remove(name: str, limit: float = 30.0) -> None:
     """Kill what is left in the subtree and remove it; raises TimeoutError after `limit` seconds."""
     deadline = time.monotonic() + limit
     while True:

@@ -17,7 +17,7 @@ from migrate.kernel import namespaces, processes
 from tests.hosts import cgroups, network, sshd
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-BOOT_LIMIT = 20.0
+BOOT_LIMIT = 60.0
 MARK = "MIGRATE_TEST_LAN"
 """An environment variable of every process that a lan starts."""
 _ENTERED = (
@@ -121,6 +121,7 @@ class Machine:
     def _plug_in(self) -> None:
         network.plug(self._lan_net, self._port, self._net)
         network.address_host(self._net, self.address, self.mac, bridged=not self.is_client)
+        self._await_link()
         if self._rate is not None:
             self.set_rate(self._rate)
 
@@ -198,7 +199,7 @@ class Machine:
         *,
         check: bool = True,
         input: str | bytes | None = None,
-        timeout: float | None = 60,
+        timeout: float | None = 110,
         capture: bool = True,
         text: bool = True,
         **options: Any,
@@ -279,6 +280,14 @@ class Machine:
     def mend(self) -> None:
         """Put the cable back."""
         network.set_port_state(self._lan_net, self._port, True)
+        self._await_link()
+
+    def _await_link(self) -> None:
+        """Until packets pass: the kernel brings up a link some time after its carrier is there."""
+        network.await_up(self._lan_net, self._port)
+        network.await_up(self._net, "eth0")
+        if not self.is_client:
+            network.await_up(self._net, network.HOST_BRIDGE)
 
 
 class Client(Machine):

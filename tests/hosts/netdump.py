@@ -29,7 +29,9 @@ _FLEETING = re.compile(
 )
 # What the link has taught: other machines (tests/hosts/host.py has their addresses), and that
 # something is on the far side of the cable.
-_LEARNED = re.compile(r"lladdr 02:4d:00:00:00|^02:4d:00:00:00|dev eth0 master br-lan *$|FAILED")
+_LEARNED = re.compile(
+    r"lladdr 02:4d:00:00:00|^02:4d:00:00:00|dev eth0 master br-lan *$|FAILED|INCOMPLETE"
+)
 
 
 def macs(lan: Lan) -> frozenset[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ BRIDGE = "br0"
 HOST_BRIDGE = "br-lan"
 PREFIX_LENGTH = 24
 _ROOT = 0xFFFF_FFFF  # TC_H_ROOT
+_UP_LIMIT = 20.0  # seconds
 
 
 def _in_thread(work: Callable[[], Any]) -> Any:
@@ -169,6 +171,20 @@ def address_host(host: int, address: str, mac: str, *, bridged: bool) -> None:
 def set_port_state(lan: int, port: str, up: bool) -> None:
     state = "up" if up else "down"
     within(lan, lambda handle: handle.link("set", index=index_of(handle, port), state=state))
+
+
+def await_up(namespace: int, name: str) -> None:
+    """Until the interface is up for the kernel (RFC 2863, ifOperStatus); raises TimeoutError."""
+
+    def work(handle: Any) -> None:
+        deadline = time.monotonic() + _UP_LIMIT
+        index = index_of(handle, name)
+        while handle.get_links(index)[0].get_attr("IFLA_OPERSTATE") != "UP":
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{name} does not come up")
+            time.sleep(0.002)
+
+    within(namespace, work)
 
 
 def set_rate(namespace: int, interface: str, megabits: float | None) -> None:

@@ -101,7 +101,7 @@ class Client:
             self._process.wait()
 
 
-def wait_for(machine: Any, address: str, limit: float = 10.0, python: str = sys.executable) -> None:
+def wait_for(machine: Any, address: str, limit: float = 40.0, python: str = sys.executable) -> None:
     """Until somebody listens there."""
     probe = (
         f"import socket,sys,time\nend=time.monotonic()+{limit}\n"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 
+from tests.engine import eventually
+from tests.hosts import redis
 from tests.hosts.host import Host
 from tests.hosts.redis import MIGRATE
 from tests.hosts.rootfs import make_rootfs
@@ -44,18 +45,32 @@ def last_count(host: Host, name: str = "counter") -> int:
     return int(lines[-1]) if lines else 0
 
 
-def counts_on(host: Host, name: str = "counter", limit: float = 5.0) -> bool:
-    """Whether the counter makes progress."""
+def counts_on(host: Host, name: str = "counter", limit: float = 20.0) -> bool:
+    """Whether the counter makes progress; one that was started anew begins with 1 again."""
     begun = last_count(host, name)
-    deadline = time.monotonic() + limit
-    while time.monotonic() < deadline:
-        if last_count(host, name) > begun:
-            return True
-        time.sleep(0.02)
-    return False
+    return eventually(lambda: last_count(host, name) not in {0, begun}, limit)
 
 
 def is_gapless(host: Host, name: str = "counter") -> bool:
     """Whether the log has every number once, in order: nothing lost, nothing twice."""
     numbers = [int(line) for line in host.run([MIGRATE, "logs", name]).stdout.split()]
     return numbers == list(range(1, len(numbers) + 1))
+
+
+def left_of_moves(host: Host) -> list[str]:
+    """What is in the directories of moves that come and go."""
+    moves = "/var/lib/migrate/moves"
+    listing = f"ls {moves}/incoming {moves}/outgoing 2>/dev/null | grep -v :"
+    told: list[str] = host.run(["sh", "-c", listing], check=False).stdout.split()
+    return told
+
+
+def writes_on(client: redis.Client, count: int) -> bool:
+    """Whether it comes to have written more than so many keys; none of them with an error."""
+
+    def has_written() -> bool:
+        report = client.mark()
+        assert report.errors == ()
+        return report.written > count
+
+    return eventually(has_written)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +14,7 @@ from migrate.move import earlyimages
 from migrate.move.earlyimages import EarlyImages
 from migrate.transfer.bulk import BulkSender
 from migrate.transfer.errors import ConnectionLost
+from tests.engine import eventually
 
 
 class Sender:
@@ -22,9 +23,11 @@ class Sender:
     def __init__(self, error: Exception | None = None) -> None:
         self.sent: dict[str, list[bytes]] = {}
         self._error = error
+        self.has_failed = threading.Event()
 
     def send_files(self, base: Path, names: Iterable[str]) -> None:
         if self._error:
+            self.has_failed.set()
             raise self._error
         for name in names:
             self.sent.setdefault(name, []).append((base / name).read_bytes())
@@ -40,13 +43,6 @@ def early(sender: Sender, root: Path) -> EarlyImages:
     return EarlyImages(cast(BulkSender, cast(Any, sender)), root, "criu")
 
 
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-
-
 def test_what_stays_goes_early_and_the_rest_at_the_end(root):
     sender = Sender()
     for name in ("core-1.img", "pages-3.img", "files.img", "pstree.img", "fs-2.img"):
@@ -57,7 +53,7 @@ def test_what_stays_goes_early_and_the_rest_at_the_end(root):
     (root / "criu" / "ids-1.img.tmp").write_bytes(b"x")
     with early(sender, root) as images:
         images.begin()
-        until(lambda: len(sender.sent) == 3)
+        assert eventually(lambda: len(sender.sent) == 3)
         time.sleep(5 * earlyimages._EVERY)
         names = [f"criu/{path.name}" for path in (root / "criu").iterdir()] + ["upper.tar"]
         rest = images.finish(names)
@@ -73,7 +69,7 @@ def test_what_has_grown_since_goes_again(root):
         (root / "criu" / name).write_bytes(b"a part")
     with early(sender, root) as images:
         images.begin()
-        until(lambda: len(sender.sent) == 2)
+        assert eventually(lambda: len(sender.sent) == 2)
         with (root / "criu" / "core-2.img").open("ab") as file:
             file.write(b", and more")
         assert images.finish(["criu/core-1.img", "criu/core-2.img"]) == ["criu/core-2.img"]
@@ -101,9 +97,10 @@ def test_what_is_being_written_waits(root):
 
 def test_what_sending_raises_is_told_at_the_end(root):
     (root / "criu" / "core-1.img").write_bytes(b"x")
-    with early(Sender(ConnectionLost("it broke")), root) as images:
+    sender = Sender(ConnectionLost("it broke"))
+    with early(sender, root) as images:
         images.begin()
-        time.sleep(0.1)
+        assert sender.has_failed.wait(20)
         with pytest.raises(ConnectionLost):
             images.finish(["criu/core-1.img"])
 

@@ -77,7 +77,7 @@ def criu_without_lazy_pages(host: Host) -> Iterator[None]:
     try:
         yield
     finally:
-        host.run(["umount", str(chosen)])
+        host.run(["umount", "-l", str(chosen)])
 
 
 def test_a_criu_without_lazy_pages_at_the_target(clean: tuple[Host, Host]) -> None:

@@ -15,6 +15,7 @@ import pytest
 from migrate.checkpoint.errors import EndedWithCriu
 from migrate.errors import UsageError
 from migrate.move.errors import ContainerEnded
+from tests.engine import eventually
 from tests.hosts import Host, Lan
 from tests.hosts.redis import MIGRATE
 from tests.move.faults.holding import LIMIT, arm, kill, processes, wait_until_held
@@ -22,6 +23,7 @@ from tests.move.fixtures import (
     containers,
     counts_on,
     is_gapless,
+    left_of_moves,
     make_counter_image,
     start_counter,
 )  # fmt: skip
@@ -73,10 +75,7 @@ def lives_once(source: Host, target: Host) -> None:
     assert counts_on(running[0])
     assert is_gapless(running[0])
     for host in (source, target):
-        moves = "/var/lib/migrate/moves"
-        listing = f"ls {moves}/incoming {moves}/outgoing 2>/dev/null | grep -v :"
-        left = host.run(["sh", "-c", listing], check=False).stdout.split()
-        assert left == []
+        assert eventually(lambda at=host: not left_of_moves(at)), left_of_moves(host)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -161,7 +160,7 @@ def test_the_target_reboots_before_commit(counter: tuple[Host, Host], mode: str)
     held = wait_until_held(source, "move", command)
     target.reboot()
     os.kill(held, signal.SIGCONT)
-    command.wait(60)
+    command.wait(90)
     lives_once(source, target)
 
 
@@ -201,6 +200,7 @@ def test_the_container_ends_meanwhile(counter: tuple[Host, Host], mode: str) -> 
     held = wait_until_held(source, "move", command)
     pid = json.loads(source.run([MIGRATE, "inspect", "counter"]).stdout)["status"]["pid"]
     source.run(["kill", "-9", str(pid)])
+    assert eventually(lambda: containers(source)["counter"] != "running")
     os.kill(held, signal.SIGCONT)
     _out, told = command.communicate(timeout=LIMIT)
     assert command.returncode == ContainerEnded.code, told

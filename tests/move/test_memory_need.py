@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
 
+from tests.engine import eventually
 from tests.hosts import Host, Lan, cgroups
 from tests.hosts.leftovers import PREFIX
 from tests.hosts.redis import MIGRATE
@@ -51,10 +51,8 @@ def test_neither_host_needs_memory_twice(lan: Lan, clean: tuple[Host, Host], mod
     goes_on(source, "stress")
     there, here = Account(lan, target), Account(lan, source)
     move(source, target, "stress", "--mode", mode)
-    deadline = time.monotonic() + 60
-    while target.run(["sh", "-c", "ls /run/migrate/containers/*/filling"], check=False).stdout:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    filling = ["sh", "-c", "ls /run/migrate/containers/*/filling"]
+    assert eventually(lambda: not target.run(filling, check=False).stdout, 60)
     goes_on(target, "stress")
     assert [line for line in output(target, "stress") if "WRONG" in line] == []
     assert SIZE < there.most < 1.1 * SIZE + PROGRAMS

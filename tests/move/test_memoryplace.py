@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +13,10 @@ import pytest
 
 from migrate.bench.hosts import make_image
 from migrate.move import memoryplace
+from tests.engine import eventually
 from tests.hosts import Host, Lan
 from tests.hosts.redis import MIGRATE
+from tests.move.faults import holding
 
 PROGRAMS = Path(__file__).parent / "programs"
 
@@ -58,16 +62,29 @@ def pair(lan: Lan) -> tuple[Host, Host]:
 
 
 def seen_in_a_move(source: Host, target: Host) -> set[str]:
-    """The hosts on which CRIU's images were in memory at some time of a move."""
+    """The hosts on which CRIU's images were in memory at some time of a move.
+
+    It is held when all images are there: nobody has to be quick to see them.
+    """
+    holding.arm(source, "dumped")
     child = source.popen([MIGRATE, "move", "--mode", "pre-copy", "shared", target.ssh_target])
-    seen = set()
+    held = holding.wait_until_held(source, "move", child)
+    seen = in_memory(source, target)
+    os.kill(held, signal.SIGCONT)
     while child.poll() is None:
-        for host in (source, target):
-            if "migrate-criu " in Path(f"/proc/{host.pid}/mounts").read_text():
-                seen.add(host.name)
+        seen |= in_memory(source, target)
         time.sleep(0.002)
     assert child.returncode == 0
     return seen
+
+
+def in_memory(*hosts: Host) -> set[str]:
+    """Those that have images in memory now, by name."""
+    return {
+        host.name
+        for host in hosts
+        if "migrate-criu " in Path(f"/proc/{host.pid}/mounts").read_text()
+    }
 
 
 @pytest.fixture(params=[1, 320])
@@ -79,10 +96,7 @@ def shared(pair: tuple[Host, Host], request: pytest.FixtureRequest) -> Iterator[
         MIGRATE, "run", "-d", "--name", "shared", "-v", "/usr:/usr:ro",
         "-v", f"{PROGRAMS}:/bench:ro", "bench", "/usr/bin/python3", "/bench/shared.py", str(mib),
     ])  # fmt: skip
-    deadline = time.monotonic() + 20
-    while "ready" not in source.run([MIGRATE, "logs", "shared"]).stdout:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    assert eventually(lambda: "ready" in source.run([MIGRATE, "logs", "shared"]).stdout, 60)
     yield mib
     for host in pair:
         host.run([MIGRATE, "rm", "-f", "shared"], check=False)  # it is on one of them
@@ -96,7 +110,6 @@ def test_images_are_in_memory_where_they_are_small(pair: tuple[Host, Host], shar
     source, target = pair
     both = {source.name, target.name}
     assert seen_in_a_move(source, target) == (both if shared == 1 else set())
-    for host in pair:
-        assert "migrate-criu " not in host.run(["cat", "/proc/mounts"]).stdout
+    assert eventually(lambda: not in_memory(*pair))
     time.sleep(0.3)
     assert "WRONG" not in target.run([MIGRATE, "logs", "shared"]).stdout

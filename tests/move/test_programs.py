@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from migrate.bench.hosts import make_image
+from tests.engine import eventually
 from tests.hosts import Host, Lan
 from tests.hosts.redis import MIGRATE
 from tests.states.building import CAPABILITIES, KINDS, build, verdicts
@@ -44,10 +44,7 @@ def log(host: Host) -> list[str]:
 
 
 def wait_for(host: Host, word: str, times: int) -> None:
-    deadline = time.monotonic() + 30
-    while log(host).count(f"all {word}") < times:
-        assert time.monotonic() < deadline, log(host)
-        time.sleep(0.05)
+    assert eventually(lambda: log(host).count(f"all {word}") >= times, 60), log(host)
 
 
 def check(host: Host) -> None:
@@ -68,6 +65,7 @@ def tables_of(host: Host) -> str:
     return host.run(["nsenter", namespace, sys.executable, "-c", TABLES]).stdout.strip()
 
 
+@pytest.mark.timeout(300)
 def test_all_is_kept_in_every_mode(running: tuple[Host, Host]) -> None:
     here, there = running
     check(here)

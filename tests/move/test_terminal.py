@@ -46,7 +46,7 @@ def test_a_terminal_moves(lan: Lan, two_hosts: tuple[Host, Host], mode: str) -> 
     there.stdin.flush()
     _sees(there, "kept before")
     alpha.run([MIGRATE, "move", "--mode", mode, "box", beta.ssh_target])
-    _out, told = there.communicate(timeout=20)
+    _out, told = there.communicate(timeout=60)
     assert there.returncode == GenerationOld.code, told
     assert "not on this host any more" in told
     here = _attached(beta)
@@ -55,5 +55,5 @@ def test_a_terminal_moves(lan: Lan, two_hosts: tuple[Host, Host], mode: str) -> 
     here.stdin.flush()
     _sees(here, "kept after")
     _sees(here, "20 55")
-    here.communicate(timeout=20)
+    here.communicate(timeout=60)
     assert here.returncode == 4

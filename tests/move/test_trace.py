@@ -22,8 +22,10 @@ from migrate.move.errors import Interrupted, TraceUnwritable
 from migrate.move.trace import PAUSE, PHASES, ROUNDS, SOURCE, TARGET, Trace
 from migrate.transfer.agent import Context
 from migrate.transfer.errors import ProtocolError
+from tests.engine import eventually
 from tests.hosts import Host, Lan
 from tests.hosts.redis import MIGRATE
+from tests.move.faults import holding
 
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.binary(),
@@ -49,7 +51,8 @@ def test_a_clock_that_is_ahead_is_found_out():
     found = clock.measure(lambda method, timeout: time.monotonic() + 1000)
     assert abs(found.seconds - 1000) <= found.uncertainty
     assert found.uncertainty < 0.1
-    assert abs(found.ours(time.monotonic() + 1000) - time.monotonic()) < 0.2
+    now = time.monotonic()
+    assert abs(found.ours(now + 1000) - now) < 0.2
 
 
 @pytest.mark.parametrize("told", [None, True, "1", float("nan"), float("inf"), -1.0, 1e13, [1]])
@@ -118,9 +121,10 @@ def counter(pair: tuple[Host, Host]) -> Iterator[tuple[Host, Host]]:
     source, target = pair
     source.run([
         MIGRATE, "run", "-d", "--name", "box", "-v", "/usr:/usr:ro", "bench",
-        "/usr/bin/python3", "-c", "import time; a = bytes(range(256)) * 200_000; time.sleep(1e6)",
+        "/usr/bin/python3", "-c", "import time; a = bytes(range(256)) * 200_000; "
+        "print('ready', flush=True); time.sleep(1e6)",
     ])  # fmt: skip
-    time.sleep(1)
+    assert eventually(lambda: "ready" in source.run([MIGRATE, "logs", "box"]).stdout)
     yield source, target
     for host in (source, target):
         host.run([MIGRATE, "rm", "-f", "box"], check=False)
@@ -175,10 +179,9 @@ def test_a_move_that_is_refused_or_goes_wrong_has_one_too(counter, lan):
     told = source.run([*command, "--dry-run"]).stdout
     assert "pre-copy" in told
     assert "preflight" in slices(path, row(SOURCE, PHASES))
-    source.run(["sh", "-c", "echo restored > /run/migrate/fault-point"])
+    holding.arm(source, "restored")
     child = source.popen(command, stdout=subprocess.DEVNULL)
-    while not source.run(["test", "-e", "/run/migrate/fault-point"], check=False).returncode:
-        time.sleep(0.02)
+    holding.wait_until_held(source, "move", child)
     child.send_signal(signal.SIGINT)
     child.send_signal(signal.SIGCONT)
     assert child.wait(timeout=60) == Interrupted.code

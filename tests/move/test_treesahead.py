@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from tests.engine import eventually
 from tests.hosts import Host
 from tests.hosts.redis import MIGRATE
 from tests.move.test_faults import arm, kill, wait_until_held
@@ -80,10 +81,10 @@ def test_nothing_is_left_of_a_move_that_ended_after_that(clean: tuple[Host, Host
     assert len(found(target, "containers/*/upper/own7 volumes/kept/40")) == 2
     assert found(target, "moves/incoming/*/ahead/*.tar moves/incoming/*/ahead/*/*.tar") == []
     kill([held])
-    command.wait(30)
+    command.wait(60)
     source.run([MIGRATE, "recover"])
-    assert found(target, "volumes/*") == before
-    assert found(target, "containers/*/upper") == []
+    assert eventually(lambda: found(target, "volumes/*") == before)
+    assert eventually(lambda: found(target, "containers/*/upper") == [])
     assert source.run([MIGRATE, "exec", "files", "/usr/bin/cat", "/own7"]).stdout == "7\n"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import subprocess
 import sys
@@ -20,6 +21,9 @@ from tests.hosts.redis import MIGRATE
 from tests.move.test_precopy import goes_on, output, start
 
 
+LONG = 60.0  # seconds, which nobody has to wait
+
+
 @pytest.fixture
 def paths(tmp_path: Path) -> Paths:
     return Paths(tmp_path, tmp_path)
@@ -27,12 +31,19 @@ def paths(tmp_path: Path) -> Paths:
 
 def test_the_next_one_waits_until_it_is_given(paths: Paths) -> None:
     one, two = Turn(paths), Turn(paths)
-    assert one.take() < 0.1
-    threading.Timer(0.2, one.give).start()
-    assert 0.1 < two.take() < 1.0
+    assert one.take(LONG) < LONG
+    waited: list[float] = []
+    waiting = threading.Thread(target=lambda: waited.append(two.take(LONG)))
+    waiting.start()
+    time.sleep(0.2)
+    assert waiting.is_alive()
+    one.give()
+    waiting.join()
+    assert waited[0] < LONG
     two.give()
     two.give()
-    assert Turn(paths).take(0.0) < 0.1
+    with (paths.run / "frozen.lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # nobody has it any more
 
 
 def test_nobody_waits_for_ever(paths: Paths) -> None:
@@ -40,7 +51,7 @@ def test_nobody_waits_for_ever(paths: Paths) -> None:
     one.take()
     begun = time.monotonic()
     assert two.take(0.1) >= 0.1
-    assert time.monotonic() - begun < 1.0
+    assert time.monotonic() - begun < LONG
     two.give()  # which was not its own
     assert Turn(paths).take(0.05) >= 0.05
     one.give()
@@ -63,7 +74,7 @@ def test_it_ends_with_its_process(paths: Paths) -> None:
     mine.give()
     child.kill()
     child.wait()
-    assert mine.take(2.0) < 1.0
+    assert mine.take(LONG) < LONG
     mine.give()
 
 
@@ -76,12 +87,17 @@ def test_what_is_written_while_it_waits_travels_in_one_more_round(lan: Lan) -> N
     make_image(lan.shared / "bench.tar", list(hosts), MIGRATE)
     start(hosts[0], "counters", "counters.py", "48", "8")
     goes_on(hosts[0], "counters")
-    before_us = hosts[0].popen(["flock", "/run/migrate/frozen.lock", "sleep", "4"])
+    before_us = hosts[0].popen(
+        ["flock", "-o", "/run/migrate/frozen.lock", "sh", "-c", "echo frozen; exec sleep 1000"],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert before_us.stdout.readline() == "frozen\n"
     told = hosts[0].run(
         [MIGRATE, "move", "--mode", "pre-copy", "--verify", "counters", hosts[1].ssh_target,
          "--json"], timeout=100,
     ).stdout  # fmt: skip
-    before_us.wait(10)
+    before_us.kill()
+    before_us.wait()
     lines = [json.loads(line) for line in told.splitlines()]
     (result,) = [line["result"] for line in lines if "result" in line]
     assert result["mode"] == "pre-copy"

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.engine import eventually
 from tests.hosts import Host
 from tests.move.faults.holding import kill, processes
 
@@ -66,14 +67,16 @@ def _kill(*words: str, there: bool) -> Callable[[Struck], Undo]:
 
 def _kill_criu(at: Struck) -> Undo:
     """A monitor may be on its way from its fork to CRIU's exec."""
-    deadline = time.monotonic() + 2
-    while time.monotonic() < deadline:
-        found = processes(at.source, "criu", "swrk") + processes(at.target, "criu", "swrk")
-        if found:
-            kill(found)
-            return nothing
-        time.sleep(0.02)
-    raise AssertionError("there is no criu to kill")
+    hosts = (at.source, at.target)
+    found: list[int] = []
+
+    def there_is_one() -> bool:
+        found.extend(pid for host in hosts for pid in processes(host, "criu", "swrk"))
+        return bool(found)
+
+    assert eventually(there_is_one), "there is no criu to kill"
+    kill(found)
+    return nothing
 
 
 def _terminate(at: Struck) -> Undo:

@@ -24,6 +24,7 @@ from migrate.move.errors import (
 from migrate.runtime.errors import ContainerBusy
 from migrate.transfer.agent import HEARTBEAT
 from migrate.transfer.receiver import IDLE
+from tests.engine import eventually
 from tests.hosts import Host, Lan
 from tests.hosts.leftovers import PREFIX
 from tests.hosts.redis import MIGRATE
@@ -31,7 +32,7 @@ from tests.move.faults.cells import LATE, Cell
 from tests.move.faults.harm import Struck, strike
 from tests.move.faults.holding import arm, disarm, kill, processes, wait_until_held
 from tests.move.faults.weights import Weight, weigh
-from tests.move.fixtures import containers, counts_on, make_counter_image
+from tests.move.fixtures import containers, counts_on, left_of_moves, make_counter_image
 
 PATIENCE = "5"  # seconds; see `migrate move --help`
 DISK = "192m"  # of each host: it has to be filled
@@ -173,10 +174,9 @@ class Stage:
         assert counts_on(self.source), "it stands still"
         self._count(cell)
         for host in self.hosts:
-            moves = "/var/lib/migrate/moves"
-            listing = f"ls {moves}/incoming {moves}/outgoing 2>/dev/null | grep -v :"
-            left = host.run(["sh", "-c", listing], check=False).stdout.split()
-            assert left == [], f"left on {host.name}: {left}"
+            assert eventually(lambda at=host: not left_of_moves(at)), (
+                f"left on {host.name}: {left_of_moves(host)}"
+            )
             strays = processes(host, "criu") + processes(host, "migrate", "agent")
             assert not strays or _gone(host), f"processes on {host.name}: {strays}"
 

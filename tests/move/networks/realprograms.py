@@ -124,10 +124,15 @@ class RealPrograms:
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         self._stack.callback(self._end_load)
-        # The one that asks is a client, too.
-        assert eventually(lambda: self._redis()["connected_clients"] > CONNECTIONS, 30)
         self._seen = self._redis()
+        assert eventually(self._all_are_connected, 30)
         self._connections = self._seen["total_connections_received"]
+
+    def _all_are_connected(self) -> bool:
+        """Who asks is a client, too, and the only one that has come since the last look."""
+        before, self._seen = self._seen, self._redis()
+        more = self._seen["total_connections_received"] - before["total_connections_received"]
+        return self._seen["connected_clients"] > CONNECTIONS and more == 1
 
     def _reporter(self, program: str, *arguments: str) -> Reporter:
         made = Reporter(self._client, program, *arguments)
@@ -142,17 +147,21 @@ class RealPrograms:
 
     def look(self) -> list[str]:
         """What is wrong so far: every client has gone on since the last look."""
-        seen, wrong = self._redis(), self._transaction.look()
-        self._connections += 1  # of the one that asked
-        done = seen["total_commands_processed"] - self._seen["total_commands_processed"]
+        had, wrong = self._seen, self._transaction.look()
+        goes_on = eventually(lambda: self._done_since(had) >= CONNECTIONS)
         if self._load.poll() is not None:
             wrong.append(f"redis-benchmark has ended: {self._load.stderr.read()}")
-        if done < CONNECTIONS or seen["total_connections_received"] != self._connections:
-            wrong.append(f"redis had {self._seen}, and has {seen}")
-        self._seen = seen
+        if not goes_on or self._seen["total_connections_received"] != self._connections:
+            wrong.append(f"redis had {had}, and has {self._seen}")
         for client in (self._download, self._echo):
             wrong += client.mark()["errors"]
         return wrong
+
+    def _done_since(self, had: dict[str, int]) -> int:
+        """How many commands redis has carried out since it was `had`."""
+        self._seen = self._redis()
+        self._connections += 1  # of the one that asked
+        return self._seen["total_commands_processed"] - had["total_commands_processed"]
 
     def _redis(self) -> dict[str, int]:
         """Numbers of INFO, over a connection of its own."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from migrate.bench.hosts import IMAGE
 from migrate.bench.loads.load import PACKAGE
+from migrate.bench.network import Client
 from migrate.bench.networksite import Place
 from tests.engine import eventually
 from tests.hosts.host import Host
@@ -28,7 +29,7 @@ SUBNET, SUBNET6 = "10.99.0.0/24", "fd99::/64"
 ON_LINK, IN_SUBNET = "10.77.0.120", "10.99.0.20"
 """A container's address on the hosts' own link, and in a network of ours."""
 DRIVERS = ("bridge", "overlay", "routed")
-START_LIMIT = 30.0
+START_LIMIT = 60.0
 """Seconds that Python may take to start in a container, on a busy machine."""
 Trio = tuple[Host, Host, Host]
 
@@ -207,6 +208,23 @@ def _steady(line: str) -> str:
 
 
 def changes(before: list[str], host: Host) -> list[str]:
-    """What a host has more, and what less, than when the dump was taken; a line for each."""
-    had, has = set(before), set(dump(host))
-    return [f"+ {line}" for line in sorted(has - had)] + [f"- {line}" for line in sorted(had - has)]
+    """What a host has more, and what less, than when the dump was taken; a line for each.
+
+    The kernel forgets some of it a moment later: only what stays is told.
+    """
+    found: list[str] = []
+
+    def are_none() -> bool:
+        had, has = set(before), set(dump(host))
+        found[:] = [f"+ {line}" for line in sorted(has - had)]
+        found.extend(f"- {line}" for line in sorted(had - has))
+        return not found
+
+    eventually(are_none)
+    return found
+
+
+def answers_on(client: Client, count: int = 0) -> bool:
+    """Whether more than so many answers come from now on; raises where a connection ended."""
+    begun = client.mark()["answers"]
+    return eventually(lambda: client.mark()["answers"] > begun + count)

@@ -33,8 +33,8 @@ def test_datagrams_wait_for_the_thaw(hosts: Trio, joined: Joined) -> None:
         frozen = site.move(ends[turn % 2], ends[(turn + 1) % 2], "server")["freeze_seconds"]
         told = client.mark()
         assert told["errors"] == []
-        assert told["gap"] < float(frozen) + 2.0
+        assert told["gap"] < float(frozen) + 5.0
+    assert eventually(lambda: client.mark()["asked"] > 100 * site.TURNS)
     told = client.finish()
     assert told["errors"] == []
-    assert told["asked"] > 100 * site.TURNS
     assert told["lost"] == 0

@@ -45,8 +45,9 @@ def test_moves_under_a_client_on_a_third_host(trio: Trio) -> None:
         ends = (beta, alpha)
         for turn in range(site.TURNS):
             site.move(ends[turn % 2], ends[(turn + 1) % 2], "server")
-        seen, seen6 = client.mark(), client6.mark()
-    assert min(seen["answers"], seen6["answers"]) > 200 * site.TURNS
+        for each in (client, client6):
+            assert eventually(lambda c=each: c.mark()["answers"] > 200 * site.TURNS)
+            assert site.answers_on(each)
     assert site.changes(elsewhere, alpha) == []
     beta.run([MIGRATE, "rm", "-f", "server"])
     assert site.changes(empty, alpha) == []
@@ -95,7 +96,7 @@ def test_two_containers_go_on_talking_while_both_move(trio: Trio) -> None:
             site.begin_move(*talker, "talker"),
         ]
         for child in moves:
-            said, _ = child.communicate(timeout=60)
+            said, _ = child.communicate(timeout=100)
             assert child.returncode == 0, said
         server, talker = server[::-1], talker[::-1]
         count = answers(talker[0])
@@ -124,9 +125,8 @@ def test_a_move_that_fails_leaves_all_as_it_was(trio: Trio) -> None:
         held = holding.wait_until_held(alpha, "move", command)
         os.kill(held, signal.SIGINT)
         os.kill(held, signal.SIGCONT)
-        assert command.wait(30) != 0
-        client.mark()
-        assert eventually(lambda: client.mark()["answers"] > 0)
+        assert command.wait(120) != 0
+        assert site.answers_on(client)
     assert [site.changes(b, h) for b, h in zip(before, trio, strict=True)] == [[], [], []]
 
 
@@ -170,7 +170,7 @@ def test_after_a_reboot_all_is_as_it_was(trio: Trio) -> None:
     known = entries(beta)
     beta.reboot()
     beta.run([MIGRATE, "start", "client"])
-    assert entries(beta) == known
+    assert eventually(lambda: entries(beta) == known), (entries(beta), known)
     assert len(known) > 3
     with Client(place, SERVER) as client:
         assert eventually(lambda: client.mark()["answers"] > 100)
@@ -202,7 +202,7 @@ def test_a_published_port_follows(trio: Trio) -> None:
     site.run_server(alpha, "server", NETWORK, SERVER, "-p", f"{site.PORT}:{site.PORT}")
     for source, target in ((alpha, beta), (beta, alpha)):
         with Client(outside, source.address) as client:
-            assert eventually(lambda c=client: c.mark()["answers"] > 0)
+            assert site.answers_on(client)
         site.move(source, target, "server")
     alpha.run([MIGRATE, "rm", "-f", "server"])
     assert [site.changes(b, h) for b, h in zip(before, trio, strict=True)] == [[], [], []]

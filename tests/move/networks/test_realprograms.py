@@ -18,7 +18,7 @@ def image(lan: Lan, hosts: Trio) -> None:
     realprograms.make_image(lan.shared, hosts[0])
 
 
-@pytest.mark.timeout(100 + 30 * site.TURNS)
+@pytest.mark.timeout(180 + 30 * site.TURNS)
 @pytest.mark.usefixtures("image")
 def test_no_connection_ends_and_no_byte_is_lost(lan: Lan, hosts: Trio, joined: Joined) -> None:
     ends = hosts[:2]

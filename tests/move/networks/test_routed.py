@@ -50,8 +50,9 @@ def test_moves_under_a_client_on_a_third_host(trio: Trio) -> None:
             site.move(ends[turn % 2], ends[(turn + 1) % 2], "server")
             there = ends[(turn + 1) % 2].address
             assert f"{SERVER} via {there} " in routes(gamma)
-        seen, seen6 = client.mark(), client6.mark()
-    assert min(seen["answers"], seen6["answers"]) > 200 * site.TURNS
+        for each in (client, client6):
+            assert eventually(lambda c=each: c.mark()["answers"] > 200 * site.TURNS)
+            assert site.answers_on(each)
     assert site.changes(elsewhere, alpha) == []
     beta.run([MIGRATE, "rm", "-f", "server"])
     assert site.changes(empty, alpha) == []
@@ -68,8 +69,7 @@ def test_clients_on_both_hosts_of_the_move_keep_their_connections(trio: Trio) ->
         for source, target in ((alpha, beta), (beta, alpha)):
             site.move(source, target, "server")
             for each in (client, neighbour):
-                each.mark()
-                assert eventually(lambda c=each: c.mark()["answers"] > 0)
+                assert site.answers_on(each)
 
 
 @pytest.mark.timeout(240)
@@ -83,9 +83,8 @@ def test_a_move_that_fails_leaves_the_routes_as_they_were(trio: Trio) -> None:
         held = holding.wait_until_held(alpha, "move", command)
         os.kill(held, signal.SIGINT)
         os.kill(held, signal.SIGCONT)
-        assert command.wait(30) != 0
-        client.mark()
-        assert eventually(lambda: client.mark()["answers"] > 0)
+        assert command.wait(120) != 0
+        assert site.answers_on(client)
     assert [site.changes(b, h) for b, h in zip(before, trio, strict=True)] == [[], [], []]
 
 
@@ -95,8 +94,7 @@ def test_a_paused_container_answers_nothing_and_then_goes_on(trio: Trio) -> None
     site.run_server(alpha, "server", NETWORK, SERVER)
     with Client(place_of(gamma), SERVER) as client:
         alpha.run([MIGRATE, "pause", "server"])
-        client.mark()
-        assert client.mark()["to"] > 0
+        assert eventually(lambda: client.mark()["to"] > 0.5)
         alpha.run([MIGRATE, "resume", "server"])
         assert eventually(lambda: client.mark()["to"] < 0.05)
 
@@ -120,7 +118,7 @@ def test_a_published_port_follows(trio: Trio) -> None:
     site.run_server(alpha, "server", NETWORK, SERVER, "-p", f"{site.PORT}:{site.PORT}")
     for source, target in ((alpha, beta), (beta, alpha)):
         with Client(outside, source.address) as client:
-            assert eventually(lambda c=client: c.mark()["answers"] > 0)
+            assert site.answers_on(client)
         site.move(source, target, "server")
     alpha.run([MIGRATE, "rm", "-f", "server"])
     assert [site.changes(b, h) for b, h in zip(before, trio, strict=True)] == [[], [], []]

@@ -56,7 +56,7 @@ def main() -> None:
             expected[at] |= {flag}
             expected[at] -= {"nh"} if flag == "hg" else set()
         time.sleep(0.003)
-        for _attempt in range(2):  # a move in the midst of reading tears smaps in two
+        for _attempt in range(5):  # a move in the midst of reading tears smaps in two
             found, right = {}, False
             with contextlib.suppress(IndexError, KeyError, ValueError):
                 found = flags_at({base + at for at in expected})

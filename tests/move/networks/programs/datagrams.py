@@ -11,10 +11,10 @@ import socket
 import sys
 import time
 
-EVERY = 0.005  # seconds
+EVERY = 0.01  # seconds
 ROOM = 1 << 20
 """Bytes wanted for what is not read yet; what comes in a long pause is lost where it has none."""
-PATIENCE = 2.0
+PATIENCE = 25.0
 
 
 def serve(port):
