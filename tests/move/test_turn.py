@@ -20,7 +20,6 @@ from tests.hosts import Lan
 from tests.hosts.redis import MIGRATE
 from tests.move.test_precopy import goes_on, output, start
 
-
 LONG = 60.0  # seconds, which nobody has to wait
 
 
