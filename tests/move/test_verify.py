@@ -45,7 +45,7 @@ def inspected(host: Host) -> str:
 
 @pytest.fixture
 def huge_pages_always() -> Iterator[None]:
-    """As on many distributions; the machine's own setting is put back."""
+    """As on many distributions; the machine's own setting, of all tests, is put back."""
     setting = Path("/sys/kernel/mm/transparent_hugepage/enabled")
     before = setting.read_text().partition("[")[2].partition("]")[0]
     setting.write_text("always")
@@ -56,6 +56,7 @@ def huge_pages_always() -> Iterator[None]:
 @pytest.mark.root
 @pytest.mark.criu
 @pytest.mark.hosts
+@pytest.mark.alone
 @pytest.mark.timeout(240)
 @pytest.mark.usefixtures("huge_pages_always")
 def test_huge_pages_hide_no_missing_page(clean: tuple[Host, Host]) -> None:
