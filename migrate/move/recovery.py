@@ -25,7 +25,7 @@ from migrate.move.serving import PATIENCE, Call, Serving
 from migrate.move.transaction import Source, Step, Target, source_alone, source_told
 from migrate.runtime import records
 from migrate.runtime.cgroups.group import ControlGroup
-from migrate.runtime.errors import ContainerUnknown
+from migrate.runtime.errors import ContainerBusy, ContainerUnknown
 from migrate.runtime.lifecycle.create import (
     forget_network,
     load_spec,
@@ -41,6 +41,8 @@ from migrate.runtime.storage import remove_storage
 CRIU_LIMIT = 30.0  # seconds that a CRIU left behind may take to end
 CONNECT_SECONDS, LEAST = 10.0, 4.0
 """Seconds that connecting may take, and may take however little patience there is."""
+BUSY_LIMIT = 30.0
+"""Seconds for which a busy target is asked anew: its agent ends, or finds that its link is cut."""
 Ask = Callable[[Entry], Target | None]
 
 
@@ -103,25 +105,14 @@ def settle_source(
     its answer counts before that. ROLL_BACK is not taken when it is known that COMMIT was carried
     out (SERVING): the copy there may run.
 
-    Tries for `seconds` when the target does not answer; then the state stays what it is,
-    `committing` or `serving`, and the copy frozen. Where the target lacks pages, they are sent,
-    with `patience` as for `Serving.go_on`. The container's lock is held by the caller. Raises
-    PagesOwed, MemoryGone.
+    Tries for `seconds` when the target does not answer, and for BUSY_LIMIT when an agent there
+    still works on the move; then the state stays what it is, `committing` or `serving`, and the
+    copy frozen. Where the target lacks pages, they are sent, with `patience` as for
+    `Serving.go_on`. The container's lock is held by the caller. Raises PagesOwed, MemoryGone.
     """
-    step = source_alone(entry.source_state)
-    deadline = time.monotonic() + seconds
-    forced = False
-    while step is Step.ASK:
-        try:
-            within = connect_limit(None if patience is None else deadline - time.monotonic())
-            step = source_told(entry.source_state, ask_target(entry, address, within))
-        except MigrateError:
-            if time.monotonic() <= deadline:
-                time.sleep(1)
-                continue
-            if not may_be_forced(entry.source_state, force):
-                return entry.source_state
-            step, forced = force, True
+    step, forced = source_alone(entry.source_state), False
+    if step is Step.ASK:
+        step, forced = _told_or_decided(entry, address, seconds, force, patience)
         if step is Step.SERVE:
             if entry.source_state is not Source.SERVING:
                 entry = journal.write(paths, entry, Source.SERVING)
@@ -136,6 +127,29 @@ def settle_source(
     if forced:  # nobody is there to be told
         journal.remove(paths, entry)
     return Source.COMMITTED
+
+
+def _told_or_decided(
+    entry: Entry, address: str, seconds: float, force: Step, patience: float | None
+) -> tuple[Step, bool]:
+    """What the target's answer allows, or else what a person has decided, and whether it is that.
+
+    A target that is busy answers, and is not lost: nobody decides in its place.
+    """
+    begun = time.monotonic()
+    while True:
+        left = begun + seconds - time.monotonic()
+        try:
+            within = connect_limit(None if patience is None else left)
+            return source_told(entry.source_state, ask_target(entry, address, within)), False
+        except ContainerBusy:
+            if time.monotonic() - begun > max(seconds, BUSY_LIMIT):
+                return Step.ASK, False
+        except MigrateError:
+            if time.monotonic() - begun > seconds:
+                forced = may_be_forced(entry.source_state, force)
+                return force if forced else Step.ASK, forced
+        time.sleep(1)
 
 
 def may_be_forced(state: Source, force: Step) -> bool:

@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from migrate.runtime.errors import ContainerBusy
 from tests.engine import eventually
 from tests.hosts import redis
 from tests.hosts.host import Host
@@ -15,6 +16,9 @@ from tests.hosts.rootfs import make_rootfs
 
 COUNTER = "i=0; while :; do i=$((i+1)); echo $i; echo $i > /count; sleep ${PAUSE:-0.02}; done"
 ADDRESS = "10.77.0.110"
+RECOVER_LIMIT = 120.0  # seconds
+BUSY_LIMIT = 90.0
+"""Seconds after a cut until the last end of the connection has arrived, or was given up."""
 
 
 def make_counter_image(shared: Path, *hosts: Host) -> None:
@@ -55,6 +59,18 @@ def is_gapless(host: Host, name: str = "counter") -> bool:
     """Whether the log has every number once, in order: nothing lost, nothing twice."""
     numbers = [int(line) for line in host.run([MIGRATE, "logs", name]).stdout.split()]
     return numbers == list(range(1, len(numbers) + 1))
+
+
+def recover(host: Host) -> None:
+    """Settle what was cut off; an agent whose link was cut can take a while to learn of it."""
+    told: list[subprocess.CompletedProcess[str]] = []
+
+    def is_settled() -> bool:
+        told[:] = [host.run([MIGRATE, "recover"], check=False, timeout=RECOVER_LIMIT)]
+        return told[0].returncode != ContainerBusy.code
+
+    eventually(is_settled, BUSY_LIMIT)
+    assert told[0].returncode == 0, f"recover at {host.name}: {told[0].stderr}"
 
 
 def left_of_moves(host: Host) -> list[str]:

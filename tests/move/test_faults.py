@@ -25,6 +25,7 @@ from tests.move.fixtures import (
     is_gapless,
     left_of_moves,
     make_counter_image,
+    recover,
     start_counter,
 )  # fmt: skip
 
@@ -73,7 +74,7 @@ def lives_once(source: Host, target: Host) -> None:
     counting = [h for h in running if counts_on(h, limit=0.3)]
     assert len(counting) <= 1, "two copies run"
     for host in (source, target):
-        host.run([MIGRATE, "recover"])
+        recover(host)
     running = [h for h in (source, target) if "counter" in containers(h)]
     assert len(running) == 1, "not on exactly one host"
     assert counts_on(running[0])
@@ -303,5 +304,30 @@ def test_the_answer_of_a_target_counts_more_than_a_person(counter: tuple[Host, H
     target.mend()
     done = source.run([MIGRATE, "recover", "--force-target", "counter"])
     assert "rolled back" in done.stdout  # the target had not committed
+    lives_once(source, target)
+    assert containers(source) == {"counter": "running"}
+
+
+def test_a_target_that_is_busy_is_not_lost(counter: tuple[Host, Host]) -> None:
+    """Its agent has not learnt yet that nobody is there any more: what it does is waited for."""
+    source, target = counter
+    arm(source, "committing")
+    command = source.popen(
+        [MIGRATE, "move", "--mode", "pre-copy", "counter", target.ssh_target],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    held = wait_until_held(source, "move", command)
+    agents = processes(target, "migrate", "agent")
+    kill(agents, signal.SIGSTOP)
+    kill([held])
+    command.wait(LIMIT)
+    decided = source.popen(
+        [MIGRATE, "recover", "--force-target", "counter"], stdout=subprocess.PIPE, text=True
+    )
+    time.sleep(5)  # longer than the target waits for its agent
+    assert containers(source) != {}
+    kill(agents, signal.SIGCONT)
+    said, _ = decided.communicate(timeout=LIMIT)
+    assert "rolled back" in said
     lives_once(source, target)
     assert containers(source) == {"counter": "running"}

@@ -21,7 +21,6 @@ from migrate.move.errors import (
     MoveUncertain,
     PagesOwed,
 )
-from migrate.runtime.errors import ContainerBusy
 from migrate.transfer.agent import HEARTBEAT
 from migrate.transfer.receiver import IDLE
 from tests.engine import eventually
@@ -32,18 +31,23 @@ from tests.move.faults.cells import LATE, Cell
 from tests.move.faults.harm import Struck, strike
 from tests.move.faults.holding import arm, disarm, kill, processes, wait_until_held
 from tests.move.faults.weights import Weight, weigh
-from tests.move.fixtures import containers, counts_on, left_of_moves, make_counter_image
+from tests.move.fixtures import (
+    RECOVER_LIMIT,
+    containers,
+    counts_on,
+    left_of_moves,
+    make_counter_image,
+    recover,
+)
 
 PATIENCE = "5"  # seconds; see `migrate move --help`
 DISK = "192m"  # of each host: it has to be filled
-MOVE_LIMIT, RECOVER_LIMIT = 180.0, 120.0  # seconds
+MOVE_LIMIT = 180.0  # seconds
 _KEPT = (
     "run/migrate/netns/*", "run/migrate/containers/*", "var/lib/migrate/moves/**/*",
     "var/lib/migrate/containers/*", "sys/fs/cgroup/*/migrate/*/",
 )  # fmt: skip
 ENDING_LIMIT = HEARTBEAT + IDLE + 15.0  # seconds
-BUSY_LIMIT = 90.0
-"""Seconds after a cut until the last end of the connection has arrived, or was given up."""
 _THERE = {PagesOwed.code, MemoryGone.code, MoveCommitted.code}
 _HERE = {MoveRolledBack.code, Interrupted.code, ContainerEnded.code, EndedWithCriu.code}
 """Exit statuses that say where the container is."""
@@ -142,7 +146,7 @@ class Stage:
     def _settle(self, cell: Cell, status: int) -> bool:
         """`migrate recover` on both hosts; whether the container's processes are gone for good."""
         for host in (self.source, self.target):
-            _recover(host)
+            recover(host)
         places = [host for host in self.hosts if NAME in containers(host)]
         assert len(places) == 1, f"on {[host.name for host in places]}"
         if places[0] is self.target:
@@ -206,17 +210,6 @@ class Stage:
     def weights(self) -> dict[str, Weight]:
         """What each host weighs now, by name."""
         return {host.name: weigh(host) for host in self.hosts}
-
-
-def _recover(host: Host) -> None:
-    """Settle what was cut off; an agent whose link was cut can take a while to learn of it."""
-    deadline = time.monotonic() + BUSY_LIMIT
-    while True:
-        done = host.run([MIGRATE, "recover"], check=False, timeout=RECOVER_LIMIT)
-        if done.returncode != ContainerBusy.code or time.monotonic() > deadline:
-            assert done.returncode == 0, f"recover at {host.name}: {done.stderr}"
-            return
-        time.sleep(0.5)
 
 
 def _gone(host: Host) -> bool:
