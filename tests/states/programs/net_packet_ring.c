@@ -23,7 +23,7 @@ static void check(void)
     struct sockaddr_in to = local(9);
     int sender = done(socket(AF_INET, SOCK_DGRAM, 0)), seen = 0;
     must(sendto(sender, "x", 1, 0, (void *)&to, sizeof to) == 1);
-    for (int turn = 0; turn < 1000 && !seen; turn++, usleep(1000))
+    for (int turn = 0; turn < 20000 && !seen; turn++, usleep(1000))
         for (int i = 0; i < 8; i++)
             seen |= ((volatile struct tpacket2_hdr *)(ring + 2048 * i))->tp_status & TP_STATUS_USER;
     must(seen && slot);

@@ -13,7 +13,7 @@ static void check(void)
     if (__rseq_size == 0)
         return;
     area()->cpu_id_start = 4000; /* set right at the next preemption, if it is registered */
-    for (int i = 0; i < 2000 && area()->cpu_id_start == 4000; i++)
+    for (int i = 0; i < 20000 && area()->cpu_id_start == 4000; i++)
         usleep(1000);
     unsigned now;
     done(syscall(SYS_getcpu, &now, NULL, NULL));

@@ -24,7 +24,7 @@ static void check(void)
 {
     char content[10];
     shared[0]++;
-    for (int i = 0; i < 2000 && shared[2] != shared[0]; i++)
+    for (int i = 0; i < 20000 && shared[2] != shared[0]; i++)
         usleep(1000);
     must(shared[2] == shared[0] && pread(shared[1], content, 10, 0) == 10 && is_filled(content, 10, 1));
     close(shared[1]);

@@ -22,12 +22,12 @@ static void check(void)
     must(state() == 'T');
     done(kill(kept, SIGCONT));
     for (int i = 0; state() != 'S'; i++) {
-        must(i < 2000);
+        must(i < 20000);
         usleep(1000);
     }
     done(kill(kept, SIGSTOP));
     for (int i = 0; state() != 'T'; i++) {
-        must(i < 2000);
+        must(i < 20000);
         usleep(1000);
     }
 }

@@ -26,7 +26,7 @@ static void check(void)
 {
     long long asked = now();
     for (int i = 0; woken[0] < asked; i++) {
-        must(i < 100);
+        must(i < 1000);
         usleep(20000);
     }
 }

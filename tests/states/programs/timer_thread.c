@@ -34,7 +34,7 @@ static void make(void)
 static void check(void)
 {
     int before = rung;
-    for (int i = 0; i < 2000 && rung < before + 2; i++)
+    for (int i = 0; i < 20000 && rung < before + 2; i++)
         usleep(1000);
     must(rung >= before + 2);
 }

@@ -26,7 +26,7 @@ static void make(void)
 static void check(void)
 {
     asked++;
-    for (int i = 0; i < 2000 && right != asked && right != -1; i++)
+    for (int i = 0; i < 20000 && right != asked && right != -1; i++)
         usleep(1000);
     must(right == asked);
 }

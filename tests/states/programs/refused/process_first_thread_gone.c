@@ -18,7 +18,14 @@ static void make(void)
         must(pthread_create(&thread, NULL, lives, NULL) == 0);
         syscall(SYS_exit, 0);
     }
-    usleep(100000);
+    char path[40], text[300] = {0};
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    do {
+        usleep(1000);
+        int fd = done(open(path, O_RDONLY));
+        must(read(fd, text, sizeof text - 1) > 0);
+        close(fd);
+    } while (strrchr(text, ')')[2] != 'Z'); /* the first thread has ended */
 }
 static void check(void)
 {

@@ -2,7 +2,8 @@
 #include "state.h"
 static void make(void)
 {
-    if (done(fork()) == 0) {
+    pid_t pid = done(fork());
+    if (pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         close(3);
         if (vfork() == 0)
@@ -10,7 +11,14 @@ static void make(void)
                 pause();
         _exit(0);
     }
-    usleep(50000);
+    char path[60], text[20] = {0};
+    snprintf(path, sizeof path, "/proc/%d/task/%d/children", pid, pid);
+    do {
+        usleep(1000);
+        int fd = done(open(path, O_RDONLY));
+        done(read(fd, text, sizeof text - 1));
+        close(fd);
+    } while (!text[0]);
 }
 static void check(void)
 {
