@@ -285,9 +285,7 @@ class Machine:
     def _await_link(self) -> None:
         """Until packets pass: the kernel brings up a link some time after its carrier is there."""
         network.await_up(self._lan_net, self._port)
-        network.await_up(self._net, "eth0")
-        if not self.is_client:
-            network.await_up(self._net, network.HOST_BRIDGE)
+        network.await_up(self._net, "eth0", *([] if self.is_client else [network.HOST_BRIDGE]))
 
 
 class Client(Machine):

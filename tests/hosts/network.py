@@ -173,16 +173,16 @@ def set_port_state(lan: int, port: str, up: bool) -> None:
     within(lan, lambda handle: handle.link("set", index=index_of(handle, port), state=state))
 
 
-def await_up(namespace: int, name: str) -> None:
-    """Until the interface is up for the kernel (RFC 2863, ifOperStatus); raises TimeoutError."""
+def await_up(namespace: int, *names: str) -> None:
+    """Until the interfaces are up for the kernel (RFC 2863, ifOperStatus); raises TimeoutError."""
 
     def work(handle: Any) -> None:
         deadline = time.monotonic() + _UP_LIMIT
-        index = index_of(handle, name)
-        while handle.get_links(index)[0].get_attr("IFLA_OPERSTATE") != "UP":
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{name} does not come up")
-            time.sleep(0.002)
+        for index in [index_of(handle, name) for name in names]:
+            while handle.get_links(index)[0].get_attr("IFLA_OPERSTATE") != "UP":
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"of {', '.join(names)}, one does not come up")
+                time.sleep(0.002)
 
     within(namespace, work)
 

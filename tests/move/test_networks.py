@@ -158,7 +158,7 @@ def test_connections_ports_and_leases_follow(clean, client, busybox):
             seen_as(client, source.address, 8080)
     for told in talk.end():
         assert told["errors"] == []
-        assert told["lines"] > 100
+        assert told["lines"] > 20
 
 
 def refused(source: Host, target: Host, error: type) -> str:
