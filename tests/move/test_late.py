@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -186,9 +187,9 @@ def test_without_its_link_nothing_is_committed(clean: tuple[Host, Host]) -> None
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     held = wait_until_held(source, "move", command)
-    kill([pid for pid in processes(target, "--data") if waits_for_requests(pid)])
+    assert eventually(lambda: kill_who_waits_for_requests(target))
     os.kill(held, signal.SIGCONT)
-    _out, told = command.communicate(timeout=20)
+    _out, told = command.communicate(timeout=40)
     assert command.returncode == MoveRolledBack.code, told
     assert "ended during" in told
     goes_on(source, "stress")
@@ -196,10 +197,16 @@ def test_without_its_link_nothing_is_committed(clean: tuple[Host, Host]) -> None
     assert eventually(lambda: containers(target) == {})
 
 
-def waits_for_requests(pid: int) -> bool:
-    """Whether it passes on what the target's page server asks for."""
-    names = [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()]
-    return any(name.endswith(f"/{FIFO}") for name in names)
+def kill_who_waits_for_requests(target: Host) -> bool:
+    """Kill what passes on the requests of the target's page server; whether there was one."""
+    doomed = []
+    for pid in processes(target, "--data"):
+        for path in Path(f"/proc/{pid}/fd").glob("*"):
+            with contextlib.suppress(OSError):  # closed meanwhile
+                if os.readlink(path).endswith(f"/{FIFO}"):
+                    doomed.append(pid)
+    kill(doomed)
+    return bool(doomed)
 
 
 @pytest.mark.timeout(120)
