@@ -117,7 +117,7 @@ def test_redis_under_a_client(lan: Lan, clean: tuple[Host, Host]) -> None:
 @pytest.mark.alone
 @pytest.mark.timeout(240)
 def test_every_page_of_a_writer_by_the_benchmark() -> None:
-    rows = list(downtime.run([Memory(96, 5000, "text")], ["pre-copy"], 2, print))
+    rows = list(downtime.run([Memory(96, 5000, "text")], ["pre-copy"], 3, print))
     assert [row.wrong for row in rows] == [0]
     assert rows[0].bytes_sent < 0.5 * (96 << 20)
     assert rows[0].load == Memory(96, 5000, "text")

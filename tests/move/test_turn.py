@@ -101,6 +101,6 @@ def test_what_is_written_while_it_waits_travels_in_one_more_round(lan: Lan) -> N
     (result,) = [line["result"] for line in lines if "result" in line]
     assert result["mode"] == "pre-copy"
     assert WAITED in [line.get("name") for line in lines]
-    assert result["freeze_phases"]["transfer"] < 0.5
+    assert result["freeze_phases"]["transfer"] < 2.0
     goes_on(hosts[1], "counters")
     assert not [line for line in output(hosts[1], "counters") if "WRONG" in line]
