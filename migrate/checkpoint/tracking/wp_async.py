@@ -148,7 +148,13 @@ class WpAsync:
         return found
 
     def close(self) -> None:
-        """See `Tracker`."""
+        """See `Tracker`. What is taken back within a hold divides no mapping, either."""
+        if self._tracked:
+            with contextlib.suppress(CgroupFailed, OSError), self._hold():
+                self._close_all()
+            self._close_all()
+
+    def _close_all(self) -> None:
         while self._tracked:
             self._tracked.popitem()[1].close()
 
