@@ -1,4 +1,4 @@
-"""Ports of this machine that nobody else gets between their choice and their use."""
+"""A port of this machine that nobody else gets between its choice and its use."""
 
 from __future__ import annotations
 
