@@ -177,18 +177,27 @@ class TrackedProcess:
             lazily, lazily_written, eager, eager_written,
         )  # fmt: skip
 
-    def close(self) -> None:
-        """End the tracking; the process runs on, or is gone already."""
+    def close(self, *, copied: bool = False) -> None:
+        """End the tracking; the process runs on, or is gone already.
+
+        With the last userfaultfd the kernel ends all registrations at once. `copied`: another
+        process has one, too; they are taken back one by one, then, as far as they can be told.
+        """
         if self._descriptors.uffd < 0:
             return
-        # Closing would do, were it not for a child that was forked while the process had the
-        # descriptor itself, and holds a copy.
-        with contextlib.suppress(OSError):
-            for mapping in parse_maps(read_maps(self._descriptors.maps)):
-                if trust.is_private_anonymous(mapping) or trust.is_private_file(mapping):
-                    with contextlib.suppress(OSError):
-                        userfaultfd.unregister(self._descriptors.uffd, mapping.start, mapping.end)
+        if copied:
+            with contextlib.suppress(OSError):
+                for mapping in parse_maps(read_maps(self._descriptors.maps)):
+                    if trust.is_private_anonymous(mapping) or trust.is_private_file(mapping):
+                        with contextlib.suppress(OSError):
+                            userfaultfd.unregister(
+                                self._descriptors.uffd, mapping.start, mapping.end
+                            )
         self._descriptors.close()
+
+    def is_copy(self, pid: int, number: int) -> bool:
+        """Whether a descriptor of that process is our userfaultfd."""
+        return processes.have_same_file(os.getpid(), self._descriptors.uffd, pid, number)
 
     def take_back(self, child: int) -> None:
         """Close a copy of our userfaultfd in a child; raises OSError.
@@ -196,7 +205,7 @@ class TrackedProcess:
         It has one when another thread forked it while ours had just opened the original.
         """
         for number in trust.userfaultfds(child):
-            if processes.have_same_file(os.getpid(), self._descriptors.uffd, child, number):
+            if self.is_copy(child, number):
                 in_task(child, partial(_close_in, number=number), discard=lambda _: None)
 
     def _mappings(self, *, running: bool) -> list[Mapping]:

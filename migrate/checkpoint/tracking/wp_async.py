@@ -149,12 +149,23 @@ class WpAsync:
 
     def close(self) -> None:
         """See `Tracker`."""
+        copied = bool(self._tracked) and self._are_copied()
         while self._tracked:
-            self._tracked.popitem()[1].close()
+            self._tracked.popitem()[1].close(copied=copied)
+
+    def _are_copied(self) -> bool:
+        """Whether a process has a copy of one of our userfaultfds (`TrackedProcess.take_back`)."""
+        with contextlib.suppress(CgroupFailed, OSError):  # the group has gone, and all in it
+            for pid in self._pids():
+                with contextlib.suppress(OSError):
+                    for number in trust.userfaultfds(pid):
+                        if any(one.is_copy(pid, number) for one in self._tracked.values()):
+                            return True
+        return False
 
     def _refuse(self, pid: int, why: str) -> None:
         if pid in self._tracked:
-            self._tracked.pop(pid).close()
+            self._tracked.pop(pid).close(copied=True)
         self.untracked[pid] = why
 
     def _entered(self, pid: int, identities: dict[int, Identity]) -> TrackedProcess:

@@ -467,19 +467,20 @@ def test_thread_stacks_are_tracked(steps, tracker, store):
     assert vouched(check(tracker, steps.pid, store), steps.pid, stack, 1)[:2] == (1, 1)
 
 
-def test_after_the_end_a_process_is_as_before(steps, tracker, store):
-    def flags():
-        text = Path(f"/proc/{steps.pid}/smaps").read_text()
-        return [line for line in text.splitlines() if line.startswith("VmFlags")]
+def flags(pid):
+    text = Path(f"/proc/{pid}/smaps").read_text()
+    return [line for line in text.splitlines() if line.startswith("VmFlags")]
 
+
+def test_after_the_end_a_process_is_as_before(steps, tracker, store):
     before = sorted(os.listdir(f"/proc/{steps.pid}/fd"))
     steps.do(MAP)
     store.take(tracker.round())
-    assert any(" uw" in line for line in flags())
+    assert any(" uw" in line for line in flags(steps.pid))
     assert sorted(os.listdir(f"/proc/{steps.pid}/fd")) == before
     tracker.close()
     tracker.close()
-    assert not any(" uw" in line for line in flags())
+    assert not any(" uw" in line for line in flags(steps.pid))
     steps.do("m.write(a, 1, b'x')")
     again = wp_async.track(steps.pids, steps.pid, steps.hold)  # nobody has it registered
     written = again.round()
@@ -556,6 +557,18 @@ def test_the_memory_of_ten_programs(store):
         tracker.close()
     finally:
         root.end()
+
+
+def test_the_end_does_not_wait_for_a_copy_of_the_descriptor(steps, tracker, store):
+    """As a child has that was forked while its parent had just opened it."""
+    steps.do(MAP)
+    store.take(tracker.round())
+    uffd = tracker._tracked[steps.pid]._descriptors.uffd
+    steps.do(f"p = os.pidfd_open({os.getpid()})", f"u = m.libc.syscall(438, p, {uffd}, 0)")
+    assert steps.tell("u") > 0
+    assert tracker._are_copied()
+    tracker.close()
+    assert not any(" uw" in line for line in flags(steps.pid))
 
 
 def test_a_mapping_that_grows_before_it_is_registered_stays_one(steps, store, monkeypatch):

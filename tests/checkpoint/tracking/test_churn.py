@@ -80,11 +80,14 @@ def test_who_resizes_mappings_notices_nothing():
     try:
         assert process.stdout.readline() == "ready\n"
         tracker = wp_async.track(lambda: [process.pid], process.pid, lambda: frozen(process.pid))
-        for _ in range(300):
+        for number in range(300):
             tracker.round()
             assert process.poll() is None, process.stderr.read()
-        assert tracker.untracked == {}
-        tracker.close()
+            if number % 50 == 49:
+                assert tracker.untracked == {}
+                tracker.close()
+        time.sleep(0.1)
+        assert process.poll() is None, process.stderr.read()
     finally:
         process.kill()
         process.communicate()
