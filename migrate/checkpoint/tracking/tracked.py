@@ -122,7 +122,7 @@ class TrackedProcess:
 
     def has_new(self) -> bool:
         """Whether mappings have come that are not registered. Raises Untrackable, SpaceGone."""
-        self._new = self._unregistered()
+        self._new = self._unregistered(running=True)
         return bool(self._new)
 
     def register_new(self) -> None:
@@ -132,9 +132,9 @@ class TrackedProcess:
         looked, the program would find two where it has made one, and mremap(2) of both fails.
         Raises Untrackable, SpaceGone, OSError.
         """
-        text = self._text
-        if read_maps(self._descriptors.maps) != text:
-            self._new = self._unregistered()
+        if read_maps(self._descriptors.maps) != self._text:
+            self._new = self._unregistered(running=False)
+            self._text = b""  # the round looks anew, at smaps, too
         for mapping in self._new:
             with _Unless(errno.EINVAL):  # userfaultfd refuses it, as MAP_DROPPABLE: always written
                 self._register(mapping)
@@ -249,8 +249,8 @@ class TrackedProcess:
         # failed: all that exist are told, and the next round registers it.
         return self._scan(mapping, flags=0)
 
-    def _unregistered(self) -> list[Mapping]:
-        return [m for m in self._mappings(running=True) if not self._is_registered(m)]
+    def _unregistered(self, *, running: bool) -> list[Mapping]:
+        return [m for m in self._mappings(running=running) if not self._is_registered(m)]
 
     def _is_registered(self, mapping: Mapping) -> bool:
         """Whether its first and last pages are: what is not divided by us is so as a whole."""
