@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ import pytest
 
 from migrate.bench.network import MUST_HOLD, Row, as_json, missed
 from migrate.bench.watching import PROGRAMS
+from tests.heldport import held_port
 
 
 def test_what_must_hold_is_the_median_of_the_excess() -> None:
@@ -27,12 +27,11 @@ def test_what_must_hold_is_the_median_of_the_excess() -> None:
 
 @pytest.fixture
 def server() -> Iterator[tuple[subprocess.Popen[str], int]]:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
     program = [sys.executable, "-S", str(PROGRAMS / "traffic.py")]
-    with subprocess.Popen(
-        [*program, "serve", str(port)], stdout=subprocess.PIPE, text=True
-    ) as made:
+    with (
+        held_port() as port,
+        subprocess.Popen([*program, "serve", str(port)], stdout=subprocess.PIPE, text=True) as made,
+    ):
         assert made.stdout
         assert made.stdout.readline() == "ready\n"
         yield made, port
@@ -55,14 +54,15 @@ def test_the_client_sees_a_silence_of_the_server(server) -> None:
         return told
 
     assert client.stdout.readline() == "connected\n"
+    begun = time.monotonic()
     mark()
     process.send_signal(19)
     time.sleep(0.3)
     process.send_signal(18)
-    time.sleep(0.3)
+    time.sleep(1)
     seen = mark()
-    assert all(0.2 < seen[kind] < 1.5 for kind in ("to", "from", "idle"))
+    assert all(0.2 < seen[kind] < time.monotonic() - begun for kind in ("to", "from", "idle"))
     assert seen["answers"] > 10
     process.kill()
-    assert client.wait(10) != 0
+    assert client.wait(60) != 0
     assert "Connection" in client.communicate()[1]

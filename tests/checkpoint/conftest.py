@@ -25,6 +25,7 @@ from migrate.runtime.paths import Paths
 from migrate.runtime.records import Bind, Network, Record
 from migrate.runtime.status import status_of
 from tests.forked import forked
+from tests.subnet import SUBNET
 
 PROGRAMS = Path(__file__).parent / "programs"
 COUNTER = "i=0; while :; do i=$((i+1)); echo $i; echo $i > /count; sleep 0.02; done"
@@ -78,7 +79,7 @@ class Place:
         own = self.paths.container(record.identifier)
         return [entry.text for entry, _ in logreading.read(own.log)]
 
-    def wait_for(self, condition: Callable[[], Any], what: str = "", limit: float = 15.0) -> Any:
+    def wait_for(self, condition: Callable[[], Any], what: str = "", limit: float = 30.0) -> Any:
         deadline = time.monotonic() + limit
         while not (found := condition()):
             assert time.monotonic() < deadline, what or "it did not come about"
@@ -164,13 +165,13 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
 
 @pytest.fixture
 def bridge() -> Iterator[str]:
-    """A bridge with the address 10.213.7.1/24 on this machine."""
+    """A bridge with the address SUBNET.1/24 on this machine."""
     name = f"mgc{os.getpid() % 10**9}"
     ip = shutil.which("ip", path="/usr/sbin:/sbin:/usr/bin:/bin")
     assert ip, "'make setup' installs iproute2"
     subprocess.run([ip, "link", "add", name, "type", "bridge"], check=True)
     try:
-        subprocess.run([ip, "addr", "add", "10.213.7.1/24", "dev", name], check=True)
+        subprocess.run([ip, "addr", "add", f"{SUBNET}.1/24", "dev", name], check=True)
         subprocess.run([ip, "link", "set", name, "up"], check=True)
         yield name
     finally:

@@ -25,6 +25,7 @@ from migrate.runtime.lifecycle.stop import kill, stop
 from migrate.runtime.paths import ContainerPaths
 from tests.checkpoint.conftest import Place
 from tests.checkpoint.lazystore import Dumped, page_servers
+from tests.engine import eventually
 
 pytestmark = [pytest.mark.root, pytest.mark.criu]
 
@@ -68,7 +69,7 @@ class Checked:
         self.said(PROCESSES)
 
     def nothing_left(self) -> None:
-        assert page_servers(self.own) == []
+        assert eventually(lambda: page_servers(self.own) == [])
         assert not self.own.pages_socket.exists()
         assert list(self.dumped.store.iterdir()) == []
 
@@ -82,10 +83,11 @@ def checked(place: Place) -> Iterator[Checked]:
 
 def descriptors(pid: int) -> set[str]:
     """What a process holds."""
-    return {
-        os.readlink(f"/proc/{pid}/fd/{name}").removesuffix(" (deleted)")
-        for name in os.listdir(f"/proc/{pid}/fd")
-    }
+    found = set()
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            found.add(os.readlink(f"/proc/{pid}/fd/{name}").removesuffix(" (deleted)"))
+    return found
 
 
 @pytest.mark.parametrize("rate", [0, 60 << 20])
@@ -102,15 +104,15 @@ def test_it_runs_and_changes_its_memory_while_it_is_filled(checked, rate):
 
 def test_a_page_server_that_is_killed_again_and_again(checked):
     """SIGKILL at random moments. What it had read, its successors know."""
-    checked.dumped.restore(fill_rate=60 << 20)
+    checked.dumped.restore(fill_rate=24 << 20)
     checked.go()
     random.seed(4)
-    deadline = time.monotonic() + 4
     kills = 0
-    while is_filling(checked.own) and time.monotonic() < deadline:
+    while is_filling(checked.own) and kills < 20:
         for pid in page_servers(checked.own):
-            os.kill(pid, signal.SIGKILL)
-            kills += 1
+            with contextlib.suppress(ProcessLookupError):  # it has come to its end
+                os.kill(pid, signal.SIGKILL)
+                kills += 1
         time.sleep(random.uniform(0.001, 0.2))
     checked.check_all()
     checked.nothing_left()
@@ -157,7 +159,7 @@ def test_a_container_that_is_killed_while_it_is_filled(checked):
 
 
 def test_a_checkpoint_waits_until_all_is_there(checked):
-    checked.dumped.restore(fill_rate=40 << 20)
+    checked.dumped.restore(fill_rate=16 << 20)
     checked.go()
     assert is_filling(checked.own)
     checked.place.migrate("checkpoint", "pages", "-o", "second.tar.zst")
@@ -166,12 +168,13 @@ def test_a_checkpoint_waits_until_all_is_there(checked):
 
 
 def test_who_can_not_wait_is_told(checked):
-    checked.dumped.restore(fill_rate=SLOW)
+    checked.dumped.restore(fill_rate=1 << 20)
     with pytest.raises(StillFilling, match="not complete") as caught:
         await_filled(checked.own, 0.3)
     assert "MiB" in caught.value.cause
+    assert eventually(lambda: progress(checked.own).filled > 0)
     seen = progress(checked.own)
-    assert 0 < seen.filled < seen.total
+    assert seen.filled < seen.total
     assert '"filling": {' in checked.place.migrate("inspect", "pages").stdout
 
 

@@ -35,6 +35,7 @@ def restorer(tmp_path: Path) -> Restorer:
 
 
 def _opened() -> set[str]:
+    """Fewer later on: what an earlier test has left is collected at any time."""
     return set(os.listdir("/proc/self/fd"))
 
 
@@ -42,7 +43,7 @@ def test_a_monitor_that_is_not_there(restorer: Restorer):
     before = _opened()
     with pytest.raises(MonitorFailed) as raised:
         restorer._start_criu()
-    assert _opened() == before  # while the error, and so the frame that raised it, is held
+    assert _opened() <= before  # while the error, and so the frame that raised it, is held
     assert raised.value.code == MonitorFailed.code
 
 
@@ -54,5 +55,5 @@ def test_a_criu_that_died_at_once(restorer: Restorer, monkeypatch: pytest.Monkey
     before = _opened()
     with pytest.raises(CriuDied) as raised:
         restorer._start_criu()
-    assert _opened() == before
+    assert _opened() <= before
     assert raised.value.code == CriuDied.code

@@ -15,6 +15,8 @@ import pytest
 
 from migrate.checkpoint import freezing
 from migrate.checkpoint.errors import EndedWithCriu
+from migrate.checkpoint.replacement import Replacement
+from migrate.checkpoint.restore import Restorer
 from migrate.runtime import records
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.errors import WrongState
@@ -22,7 +24,9 @@ from migrate.runtime.lifecycle.start import start
 from migrate.runtime.lifecycle.stop import kill, stop
 from migrate.runtime.records import Bind, Network, load_process
 from migrate.runtime.status import status_of
+from tests.checkpoint import moments
 from tests.checkpoint.conftest import Place
+from tests.subnet import SUBNET
 
 pytestmark = [pytest.mark.root, pytest.mark.criu]
 
@@ -56,10 +60,9 @@ def test_round_trips_again_and_again(place):
 
 
 def test_exit_code_is_kept_after_a_restore(place):
-    record = place.make(
-        "traps", ["/bin/sh", "-c", "trap 'echo bye; exit 42' TERM; while :; do sleep 0.02; done"]
-    )
-    time.sleep(0.2)
+    text = "trap 'echo bye; exit 42' TERM; echo ready; while :; do sleep 0.02; done"
+    record = place.make("traps", ["/bin/sh", "-c", text])
+    place.wait_for(lambda: "ready" in place.log(record))
     place.migrate("checkpoint", "traps")
     place.migrate("restore", "traps.checkpoint.tar.zst")
     kill(place.paths, record, "TERM")
@@ -69,7 +72,9 @@ def test_exit_code_is_kept_after_a_restore(place):
 
 
 def is_inside_vfork(record) -> bool:
-    for pid in ControlGroup.of(record.identifier).pids():
+    """Whether one of several waits in D; who is alone does so for its program's pages."""
+    pids = ControlGroup.of(record.identifier).pids()
+    for pid in pids if len(pids) > 1 else ():
         with contextlib.suppress(OSError):  # it has ended
             if Path(f"/proc/{pid}/stat").read_text().split()[2] == "D":
                 return True
@@ -95,11 +100,9 @@ def test_a_vfork_without_end_is_refused(place, monkeypatch):
     monkeypatch.setattr(freezing, "VFORK_LIMIT", 1.0)
     record = place.make("stuck", ["/usr/bin/python3", "-c", program])
     place.wait_for(lambda: is_inside_vfork(record))
-    begun = time.monotonic()
     error = place.fails("checkpoint", "stuck")
     assert error["name"] == "not-dumpable"
     assert "vfork" in error["cause"]
-    assert time.monotonic() - begun < 15
     assert place.status(record) == "running"
 
 
@@ -116,21 +119,24 @@ def processes_of_session(leader: int) -> Iterator[int]:
                 yield int(path.parent.name)
 
 
-def test_a_container_that_dies_with_criu_is_told(place):
+def test_a_container_that_dies_with_criu_is_told(place, monkeypatch):
     """As a kill of CRIU in an unlucky moment does it: init is gone, and so is its tracer."""
     record = place.counter()
     place.counts_on(record)
     init = load_process(place.paths.container(record.identifier)).pid
+    held = moments.of_dumps(monkeypatch, place.directory, "query-ext-files")
     command = place.begin(
         "checkpoint", "counter", "-o", "out", "--json",
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
-    group = ControlGroup.of(record.identifier)
-    while not (criu := tracer_of(init)) or group.frozen:
-        assert command.poll() is None
+    held.wait(command)
+    criu = tracer_of(init)
+    assert criu
     for victim, number in ((criu, signal.SIGSTOP), (init, signal.SIGKILL), (criu, signal.SIGKILL)):
         os.kill(victim, number)
-    out, errors = command.communicate(timeout=30)
+    place.wait_for(lambda: not Path(f"/proc/{init}").exists())
+    held.go_on()
+    out, errors = command.communicate(timeout=60)
     assert command.returncode == EndedWithCriu.code, out + errors
     assert "ended-with-criu" in out + errors
     assert place.status(record) == "stopped"
@@ -148,11 +154,9 @@ def test_leave_running_and_go_back(place):
     place.counts_on(record)
     assert place.fails("restore", "counter.checkpoint.tar.zst")["name"] == "wrong-state"
     place.counts_on(record)
-    count = len(place.log(record))
     stop(place.paths, record, 0)
     place.migrate("restore", "counter.checkpoint.tar.zst")
-    assert len(place.log(record)) < count + 20
-    place.counts_on(record)
+    place.counts_on(record)  # from the checkpoint's number on: else some would be there twice
     # And once more from the same checkpoint.
     stop(place.paths, record, 0)
     place.migrate("restore", "counter.checkpoint.tar.zst")
@@ -210,7 +214,7 @@ def test_own_volume_is_replaced_and_others_left_alone(place):
 
 
 def test_address_taken(place, bridge):
-    network = Network(driver="bridge", bridge=bridge, address="10.213.7.9/24")
+    network = Network(driver="bridge", bridge=bridge, address=f"{SUBNET}.9/24")
     record = place.counter(network=network)
     place.migrate("checkpoint", "counter", "--leave-running")
     error = place.fails("restore", "counter.checkpoint.tar.zst", "--name", "twin")
@@ -259,7 +263,6 @@ def test_states_and_outputs_that_do_not_fit(place):
 
 def test_a_restore_that_fails_puts_everything_back(place, monkeypatch):
     from migrate.checkpoint.bring_back import bring_back
-    from migrate.checkpoint.restore import Restorer
     from migrate.criu.errors import CriuFailed
 
     record = place.counter(binds=(Bind("things", "/things", volume=True),))
@@ -295,7 +298,7 @@ def interrupted(place: Place, number: int, delay: float) -> bool:
     process = place.begin("checkpoint", "memory", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     time.sleep(delay)
     process.send_signal(number)
-    _, told = process.communicate(timeout=30)
+    _, told = process.communicate(timeout=60)
     assert process.returncode in {0, 130, -number}, told
     return process.returncode != 0 and not list(place.directory.glob("*.tar.zst"))
 
@@ -315,7 +318,7 @@ def test_an_interrupted_checkpoint_leaves_it_running(place, share, number):
         archive.unlink()
         if interrupted(place, number, delay):
             break
-        delay *= 0.9
+        delay *= 0.7
     else:
         pytest.fail("every checkpoint was done before its signal")
     assert not list(place.directory.glob("*.tar.zst"))
@@ -325,16 +328,22 @@ def test_an_interrupted_checkpoint_leaves_it_running(place, share, number):
     place.wait_for(lambda: len(place.log(record)) > lines)
 
 
-def test_after_kill_9_resume_and_the_next_checkpoint_work(place):
+def test_after_kill_9_resume_and_the_next_checkpoint_work(place, monkeypatch):
     record = place.make("memory", ["/usr/bin/python3", "/programs/memory.py", "48"])
     place.wait_for(lambda: "ready" in place.log(record))
+    init = load_process(place.paths.container(record.identifier)).pid
+    dumped = moments.of_dumps(monkeypatch, place.directory, "post-dump")
     process = place.begin("checkpoint", "memory")
-    place.wait_for(lambda: place.status(record) == "paused")
+    dumped.wait(process)
+    criu = tracer_of(init)
     process.kill()
     process.wait()
+    dumped.go_on()
     from migrate.runtime.lifecycle.pause import resume
 
-    time.sleep(1)  # CRIU, left alone, finishes and freezes it again
+    # CRIU, left alone, finishes and freezes it again.
+    place.wait_for(lambda: not list(processes_of_session(criu)))
+    assert place.status(record) == "paused"
     resume(place.paths, record)
     begun = len(place.log(record))
     place.wait_for(lambda: len(place.log(record)) > begun)
@@ -344,16 +353,20 @@ def test_after_kill_9_resume_and_the_next_checkpoint_work(place):
     place.migrate("restore", "again")
 
 
-def test_a_restore_that_was_killed_is_undone_or_done_again(place):
+def test_a_restore_that_was_killed_is_undone_or_done_again(place, monkeypatch):
     record = place.counter()
     place.wait_for(lambda: len(place.log(record)) > 5)
     place.migrate("checkpoint", "counter", "-o", "saved")
     upper = place.paths.container(record.identifier).upper
     (upper / "made-later").write_text("kept")
     aside = place.paths.container(record.identifier).before_restore
-    for mend in (["recover", "counter"], ["recover"], ["restore", "saved"]):
-        process = place.begin("restore", "saved")
-        place.wait_for(aside.exists)
+    settled = (Replacement, "settle")  # all runs but for the freezer
+    for step, mend in (((Restorer, "restore"), ["recover", "counter"]), (settled, ["recover"]),
+                       ((Restorer, "restore"), ["restore", "saved"])):  # fmt: skip
+        with monkeypatch.context() as patch:
+            moment = moments.before(patch, place.directory, *step)
+            process = place.begin("restore", "saved")
+            moment.wait(process)
         process.kill()
         process.wait()
         assert aside.exists()

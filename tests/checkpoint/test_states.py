@@ -13,6 +13,7 @@ from migrate.kernel.capabilities import has
 from migrate.runtime.lifecycle.stop import kill
 from migrate.runtime.records import Network
 from migrate.runtime.status import status_of
+from tests.subnet import SUBNET
 
 pytestmark = [pytest.mark.root, pytest.mark.criu]
 
@@ -85,9 +86,9 @@ def test_another_user_is_kept_or_refused_before_the_freeze(place):
 
 
 def test_a_connection_from_outside_goes_on(place, bridge):
-    network = Network(driver="bridge", bridge=bridge, address="10.213.7.8/24")
+    network = Network(driver="bridge", bridge=bridge, address=f"{SUBNET}.8/24")
     record = begin(place, ["echo_server"], network=network)
-    with socket.create_connection(("10.213.7.8", 7003), timeout=20) as client:
+    with socket.create_connection((f"{SUBNET}.8", 7003), timeout=60) as client:
         client.sendall(b"one")
         assert client.recv(100) == b"1 one"
         for turn in range(3):
@@ -96,6 +97,6 @@ def test_a_connection_from_outside_goes_on(place, bridge):
             client.sendall(b"meanwhile")  # nobody is there: it is sent again until there is
             bring_back(place.paths, output)
             assert client.recv(100) == b"%d meanwhile" % (2 + turn)
-        with socket.create_connection(("10.213.7.8", 7003), timeout=20) as another:
+        with socket.create_connection((f"{SUBNET}.8", 7003), timeout=60) as another:
             another.sendall(b"fresh")
             assert another.recv(100) == b"1 fresh"

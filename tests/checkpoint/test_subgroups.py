@@ -14,6 +14,7 @@ from migrate.checkpoint.save import save
 from migrate.checkpoint.subgroups import Subgroup
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.cgroups.layout import Layout
+from migrate.runtime.records import load_process
 
 
 @pytest.mark.parametrize("group", [
@@ -56,7 +57,8 @@ def test_they_come_back_with_limits_owners_and_members(place):
     inner = root / group.parent / group.name / "inner"
     (inner / "deeper").mkdir(parents=True)
     (inner / "pids.max").write_text("77")
-    (inner / "deeper/cgroup.procs").write_text(str(group.pids()[0]))
+    init = load_process(place.paths.container(record.identifier)).pid
+    (inner / "deeper/cgroup.procs").write_text(str(init))
     (inner / "deeper/cgroup.procs").chmod(0o644)
     for part in (inner / "deeper", inner / "deeper/cgroup.procs"):
         os.chown(part, 7, 8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +47,12 @@ def test_only_a_periodic_one_that_waits_to_be_read_is_changed(tmp_path: Path) ->
 
 
 def test_an_image_without_is_left_as_it_is(tmp_path: Path) -> None:
-    written(tmp_path)
-    before = (tmp_path / "files.img").stat()
+    file = written(tmp_path) / "files.img"
+    os.utime(file, ns=(0, 5))  # when it was written, and no clock's tick later
+    content, inode = file.read_bytes(), file.stat().st_ino
     revive(tmp_path)
-    assert (tmp_path / "files.img").stat() == before
+    assert (file.stat().st_ino, file.stat().st_mtime_ns) == (inode, 5)
+    assert file.read_bytes() == content
 
 
 @pytest.mark.parametrize("cut", [1, 5])

@@ -12,6 +12,7 @@ from migrate.kernel import netns
 from migrate.kernel.closednetns import ClosedNamespace
 from migrate.kernel.netlink import inside
 from migrate.kernel.nftables import tables
+from tests.engine import eventually
 
 pytestmark = [pytest.mark.root]
 MARK = 0x1234
@@ -43,17 +44,17 @@ def arrives(namespace: Path, mark: int = 0) -> bool:
 
 
 def test_it_is_closed_but_for_the_mark_until_it_is_opened(namespace: Path) -> None:
-    assert arrives(namespace)
+    assert eventually(lambda: arrives(namespace))
     for _ in range(2):
         closed = ClosedNamespace(namespace, MARK)
         assert not arrives(namespace)
-        assert arrives(namespace, MARK)
+        assert eventually(lambda: arrives(namespace, MARK))
         closed.open()
-        assert arrives(namespace)
+        assert eventually(lambda: arrives(namespace))
         closed.remove()
         with inside(namespace):
             assert tables(_INET) == []
-    assert arrives(namespace)
+    assert eventually(lambda: arrives(namespace))
 
 
 def test_let_go_of_it_stays_closed(namespace: Path) -> None:

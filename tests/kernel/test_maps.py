@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from migrate.kernel import processes
 from migrate.kernel.maps import Mapping, flagged, mappings, parse_maps, read_maps, shared_maps
+from tests.engine import eventually
 
 TEXT = b"""\
 55e0-55f0 r-xp 00001000 fd:01 77                         /usr/bin/a name with  blanks (deleted)
@@ -41,6 +43,7 @@ def test_a_descriptor_stays_with_its_address_space():
         ["sh", "-c", "echo; read x; exec cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     child.stdout.readline()
+    assert eventually(lambda: processes.stat_fields(child.pid)[2] == "S")  # it reads
     descriptor = os.open(f"/proc/{child.pid}/maps", os.O_RDONLY)
     try:
         before = read_maps(descriptor)

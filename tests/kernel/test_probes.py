@@ -22,7 +22,7 @@ def test_a_child_that_hangs_is_ended(monkeypatch):
     monkeypatch.setattr(probes, "CHILD_LIMIT", 0.05)
     begun = time.monotonic()
     assert probes.in_child(lambda: time.sleep(30)) == "no answer"
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 25
 
 
 def test_the_probes_answer_and_change_nothing():

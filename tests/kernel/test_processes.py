@@ -10,6 +10,7 @@ import subprocess
 import pytest
 
 from migrate.kernel import namespaces, processes
+from tests.engine import eventually
 
 
 def test_locked_memory_is_counted():
@@ -42,7 +43,8 @@ def test_a_command_with_brackets_and_blanks_is_read_whole(tmp_path):
     program.symlink_to("/bin/sleep")
     with subprocess.Popen([str(program), "60"]) as child:
         try:
-            assert processes.stat_fields(child.pid)[1] == "a) R (b"
+            # Popen returns before an exec is wholly done.
+            assert eventually(lambda: processes.stat_fields(child.pid)[1] == "a) R (b")
             assert processes.start_time(child.pid) > 0
         finally:
             child.kill()

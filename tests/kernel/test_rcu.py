@@ -54,6 +54,7 @@ def test_where_there_is_no_such_switch(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.root
+@pytest.mark.alone  # every move beside it would switch it, too
 def test_the_kernels_own(tmp_path: Path) -> None:
     if not rcu.EXPEDITED.exists():
         pytest.skip("this kernel has no /sys/kernel/rcu_expedited")

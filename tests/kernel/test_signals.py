@@ -19,6 +19,7 @@ import pytest
 
 from migrate.kernel import signals
 from migrate.kernel.signals import Signals
+from tests.engine import eventually
 
 HERE = {__file__, signals.__file__}
 # The interpreter looks for signals behind calls and backward jumps; the first instruction behind a
@@ -129,14 +130,14 @@ def test_no_lock_stays_taken():
         with pytest.raises(KeyboardInterrupt):
             take_again_and_again(condition, thread)
         thread.join()
-        assert condition.acquire(timeout=1)
+        assert condition.acquire(timeout=20)
     assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
 
 
 def take_again_and_again(condition: threading.Condition, shooter: threading.Thread) -> None:
     with Signals():
         shooter.start()
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             with condition:
                 pass
@@ -156,7 +157,7 @@ def test_no_wake_up_is_lost():
         for _ in readers:
             work.put(None)
         for reader in readers:
-            reader.join(timeout=2)
+            reader.join(timeout=20)
             assert not reader.is_alive(), number
         assert work.unfinished_tasks == 0
         if not came:
@@ -168,19 +169,33 @@ def test_no_wake_up_is_lost():
 def test_a_thread_that_runs_is_not_taken_for_ended():
     """`join` is not cut short; the signal comes behind it."""
     ended = threading.Event()
-    thread = threading.Thread(target=lambda: (time.sleep(0.2), ended.set()))
+
+    def run() -> None:
+        assert eventually(is_joined)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.2)
+        ended.set()
+
+    thread = threading.Thread(target=run)
     with Signals():
         thread.start()
-        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
         with pytest.raises(KeyboardInterrupt):
             join_and_sleep(thread)
     assert ended.is_set()
     assert not thread.is_alive()
 
 
+def is_joined() -> bool:
+    """Whether the main thread waits for another."""
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)
+    while frame and frame.f_code is not threading.Thread.join.__code__:
+        frame = frame.f_back
+    return frame is not None
+
+
 def join_and_sleep(thread: threading.Thread) -> None:
     thread.join()
-    time.sleep(5)
+    time.sleep(20)
 
 
 def take_all(work: queue.Queue[int | None]) -> None:

@@ -35,7 +35,7 @@ def test_what_is_not_acknowledged_is_told(namespace: Path, address: str) -> None
     """sshd listens on both families with one socket, and tells IPv4 addresses as such."""
     with inside(namespace):
         listener = socket.create_server(("", 0), family=socket.AF_INET6, dualstack_ipv6=True)
-        client = socket.create_connection((address, listener.getsockname()[1]), 5)
+        client = socket.create_connection((address, listener.getsockname()[1]), 20)
         server, _ = listener.accept()
         with listener, client, server:
             ports = listener.getsockname()[1], client.getsockname()[1]

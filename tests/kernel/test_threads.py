@@ -23,14 +23,14 @@ def test_what_it_returns_and_raises_comes_back() -> None:
 def test_who_waits_sees_the_end_of_a_thread_that_could_say_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(threads, "LOOK_EVERY", 0.01)
     monkeypatch.setattr(Task, "_run", lambda task: None)
+    task = Task("silent", lambda: 1)
+    monkeypatch.setattr(threads, "LOOK_EVERY", 0.01)  # not for its start, which may be bound, too
     with pytest.raises(OutOfMemory, match="'silent' has ended without a word"):
-        Task("silent", lambda: 1).result()
+        task.result()
 
 
 def test_a_start_that_never_begins_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "LOOK_EVERY", 0.01)
     monkeypatch.setattr(threading.Thread, "start", threading.Thread.start)  # put back afterwards
     threads.bound_starts()
     threads.bound_starts()
@@ -39,6 +39,7 @@ def test_a_start_that_never_begins_ends(monkeypatch: pytest.MonkeyPatch) -> None
     thread.start()
     thread.join()
     assert seen.is_set()
+    monkeypatch.setattr(threads, "LOOK_EVERY", 0.01)
     monkeypatch.setattr(threading, "_start_new_thread", lambda function, arguments: 0)
     with pytest.raises(RuntimeError, match="can't start new thread"):
         threading.Thread(target=seen.set).start()

@@ -30,9 +30,10 @@ def test_all_mappings_are_told_with_their_flags() -> None:
         before = Path("/proc/self/maps").read_bytes()
         told = {start: (end, value) for start, end, value in flags.read(os.getpid())}
         expected = {m.start: m.end for m in mappings(os.getpid()) if m.name != "[vsyscall]"}
-        if Path("/proc/self/maps").read_bytes() == before:
+        ends = {start: end for start, (end, _) in told.items()}
+        if Path("/proc/self/maps").read_bytes() == before and ends == expected:
             break
-    assert {start: end for start, (end, _) in told.items()} == expected
+    assert ends == expected
     end, value = told[address + 2 * PAGE]
     assert end == address + 5 * PAGE
     assert value & VM_DONTCOPY
@@ -53,7 +54,7 @@ def test_more_mappings_than_one_read_holds() -> None:
     with pytest.raises(OSError, match="too many mappings"):
         flags.read(os.getpid())
     memory.close()
-    assert 10 < len(flags.read(os.getpid())) < 1000
+    assert 10 < len(flags.read(os.getpid())) < 3000
     flags.close()
 
 

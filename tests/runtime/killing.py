@@ -90,7 +90,7 @@ def _leave_test(environment: dict[str, str], *, quiet: bool) -> None:
     signal.alarm(int(LIMIT))
 
 
-def until(condition: Callable[[], bool], limit: float = 10.0) -> bool:
+def until(condition: Callable[[], bool], limit: float = 30.0) -> bool:
     """Whether it comes true within `limit` seconds."""
     deadline = time.monotonic() + limit
     while not condition():

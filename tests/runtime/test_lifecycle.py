@@ -30,7 +30,7 @@ def test_a_created_container_waits_and_can_be_removed(engine: Engine):
 def test_stop_start_kill_and_exit_statuses(engine: Engine):
     engine.detached("--name", "s", "sh", "-c", "trap 'exit 143' TERM; date > /kept; sleep 9 & wait")
     engine.ok("exec", "s", "sh", "-c", "until [ -s /kept ]; do :; done")
-    engine.ok("stop", "-t", "5", "s")
+    engine.ok("stop", "-t", "20", "s")
     assert engine.status("s")["exit_status"] == 143
     engine.fails("stop", "s", code=37)
     engine.ok("start", "s")
@@ -42,7 +42,7 @@ def test_stop_start_kill_and_exit_statuses(engine: Engine):
     engine.ok("start", "s")  # at once, while the old monitor may still be there
     began = time.monotonic()
     engine.ok("stop", "-t", "0.2", "s")
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 8  # and not what is usual, 10
     engine.ok("rm", "s")
 
 
@@ -79,9 +79,9 @@ def test_a_killed_monitor_leaves_a_container_that_can_be_handled(engine: Engine)
 
 def test_foreground_tells_when_its_monitor_dies(engine: Engine):
     process = engine.start("run", "--name", "f", "--rootfs", engine.rootfs, "sleep", "100")
-    assert eventually(lambda: "f" in engine.ok("ps"))
+    assert eventually(lambda: '"running"' in engine.ok("ps", "--json"))
     os.kill(engine.process("f")["monitor"], signal.SIGKILL)
-    _out, error = process.communicate(timeout=20)
+    _out, error = process.communicate(timeout=60)
     assert process.returncode == 44
     assert "monitor has died" in error
     engine.ok("rm", "-f", "f")

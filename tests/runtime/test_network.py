@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.engine import Engine
+from tests.subnet import SUBNET
 
 pytestmark = pytest.mark.root
-SUBNET = "10.213.7"
 
 
 def _ip(*arguments: str) -> str:
@@ -49,7 +49,7 @@ def test_a_bridge_port_has_the_given_address_and_mac(engine: Engine, bridge: str
     assert f"{SUBNET}.5" not in _ip("-o", "addr")
     port = Path(f"/sys/class/net/mg{identifier}/master").resolve().name
     assert port == bridge
-    engine.ok("exec", "five", "ping", "-c1", "-W2", f"{SUBNET}.1")
+    engine.ok("exec", "five", "ping", "-c1", "-W20", f"{SUBNET}.1")
     text = engine.fails("run", "-d", "--rootfs", engine.rootfs, "--network", "bridge", "--bridge",
                         bridge, "--ip", f"{SUBNET}.5/24", "sleep", "1", code=43)  # fmt: skip
     assert "five" in text

@@ -7,7 +7,6 @@ import shlex
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,8 @@ import pytest
 from migrate.transfer.receiver import make_root
 from migrate.transfer.ssh_config import CONFIG_VARIABLE
 from migrate.transfer.target import Target
+from tests.engine import eventually
+from tests.heldport import held_port
 from tests.hosts.sshd import no_penalties
 
 SSHD = "/usr/sbin/sshd"
@@ -52,24 +53,14 @@ class SshServer:
         return token, make_root(self.base, token)
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
 def make_key(path: Path) -> str:
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True)
     return path.with_suffix(".pub").read_text()
 
 
-def wait_for_port(port: int) -> None:
-    for _ in range(200):
-        with socket.socket() as sock:
-            if sock.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.02)
-    raise RuntimeError("sshd did not start")
+def listens(port: int) -> bool:
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.fixture(scope="session")
@@ -77,7 +68,11 @@ def ssh_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
     if not Path(SSHD).exists() or os.geteuid() != 0:
         pytest.skip("needs sshd and root")
     Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-    directory = tmp_path_factory.mktemp("sshd")
+    with held_port() as port:
+        yield from serving(tmp_path_factory.mktemp("sshd"), port)
+
+
+def serving(directory: Path, port: int) -> Iterator[SshServer]:
     host_key = make_key(directory / "host_key")
     (directory / "authorized_keys").write_text(make_key(directory / "user_key"))
     make_key(directory / "other_key")
@@ -90,7 +85,7 @@ def ssh_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
         f'exec {sys.executable} {Path(__file__).with_name("far_end.py")} "$@"\n'
     )
     command.chmod(0o755)
-    server = SshServer(directory, free_port(), base, command)
+    server = SshServer(directory, port, base, command)
     server.known_hosts.write_text(f"[127.0.0.1]:{server.port} {host_key}")
     config = directory / "sshd_config"
     config.write_text(
@@ -102,7 +97,7 @@ def ssh_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
     log = (directory / "log").open("wb")
     server.process = subprocess.Popen([SSHD, "-D", "-e", "-f", config], stderr=log)
     try:
-        wait_for_port(server.port)
+        assert eventually(lambda: listens(port)), (directory / "log").read_text()
         yield server
     finally:
         server.process.terminate()

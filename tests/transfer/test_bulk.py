@@ -24,8 +24,9 @@ from migrate.transfer.errors import (
 from migrate.transfer.outgoing import CHUNK, ZERO_BLOCK, RateLimiter, zero_runs
 from migrate.transfer.ssh_config import CONFIG_VARIABLE
 from migrate.transfer.target import Target
+from tests.heldport import held_port
 
-from .conftest import SshServer, free_port
+from .conftest import SshServer
 
 
 def make_tree(base: Path) -> dict[str, bytes]:
@@ -134,7 +135,7 @@ def test_rate_limit(far: SshServer) -> None:
         start = time.monotonic()
         sender.send_stream(io.BytesIO(os.urandom(8 * CHUNK)), "file")
         sender.flush()
-        assert 0.7 < time.monotonic() - start < 5
+        assert 0.7 < time.monotonic() - start < 30
 
 
 @pytest.mark.parametrize("packs", [False, True])
@@ -202,7 +203,7 @@ def test_abort_ends_a_sender_that_hangs(far: SshServer) -> None:
     sender.send_stream(io.BytesIO(os.urandom(2 * CHUNK)), "file")
     start = time.monotonic()
     sender.abort()
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 30
     with pytest.raises(ConnectionLost):
         sender.flush()
 
@@ -224,7 +225,8 @@ def test_ways_not_to_get_in(
     monkeypatch.setenv("MIGRATE_REMOTE_COMMAND", "")
     monkeypatch.setattr("sys.prefix", "/nonexistent")
     assert type(refused(far.target)) is AgentMissing
-    assert type(refused(Target("127.0.0.1", "root", free_port()))) is HostUnreachable
+    with held_port() as dead:
+        assert type(refused(Target("127.0.0.1", "root", dead))) is HostUnreachable
     assert type(refused(Target("no-such-host.invalid"))) is HostUnreachable
     wrong_key = far.write_config(tmp_path / "wrong_key", identity="other_key")
     monkeypatch.setenv(CONFIG_VARIABLE, str(wrong_key))

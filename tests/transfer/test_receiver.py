@@ -290,5 +290,5 @@ def test_it_ends_when_its_move_is_over_and_nobody_tells(
         thread.join(0.1)
         assert thread.is_alive(), "it waits as long as its directory is there"
         root.rmdir()
-        thread.join(5)
+        thread.join(20)
     assert status == [0]

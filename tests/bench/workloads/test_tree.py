@@ -15,15 +15,9 @@ import pytest
 
 from migrate.bench.building import build
 from migrate.bench.watching import PROGRAMS
+from tests.heldport import held_port
 
 PROCESSES, MIB, RATE = 4, 80, 200
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @pytest.fixture(params=["tree.c", "tree.py"])
@@ -39,7 +33,7 @@ class Tree:
 
     def __init__(self, process: subprocess.Popen[str], port: int) -> None:
         self.pid = process.pid
-        self._channel = socket.create_connection(("127.0.0.1", port), 10)
+        self._channel = socket.create_connection(("127.0.0.1", port), 60)
 
     def ask(self, words: str) -> str:
         self._channel.sendall(words.encode())
@@ -54,9 +48,13 @@ class Tree:
 
 
 @contextlib.contextmanager
-def running(program: list[str], kind: str) -> Iterator[Tree]:
-    port = free_port()
-    words = [*program, str(PROCESSES), str(MIB), str(RATE), kind, str(port)]
+def running(program: list[str], kind: str, rate: int = RATE) -> Iterator[Tree]:
+    with held_port() as port:
+        words = [*program, str(PROCESSES), str(MIB), str(rate), kind, str(port)]
+        yield from serving(words, port)
+
+
+def serving(words: list[str], port: int) -> Iterator[Tree]:
     environment = dict(os.environ, PYTHONPATH=str(Path(__file__).parents[3]))
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout
@@ -102,8 +100,8 @@ def test_a_child_that_is_gone_is_wrong_with_all_its_pages(program: list[str]) ->
 
 
 def test_a_damaged_page_is_found(program: list[str]) -> None:
-    """A page of a child's, in its largest anonymous mapping."""
-    with running(program, "random") as tree:
+    """A page of a child's, in its largest anonymous mapping; none is written meanwhile."""
+    with running(program, "random", rate=0) as tree:
         child = tree.children()[0]
         largest = (0, 0)
         for line in Path(f"/proc/{child}/maps").read_text().splitlines():

@@ -93,7 +93,9 @@ def test_one_that_has_nothing_is_quick_to_read(pair: tuple[Path, Path]) -> None:
     reads, processes = [], []
     with Reader(pair[0]) as reader:
         reader.read()
-        for _ in range(10):
+        for turn in range(200):  # as long as others hold the kernel's lock of all networks
+            if turn >= 10 and min(reads) < 4 * min(processes):
+                break
             begun = time.perf_counter()
             found = reader.read()
             reads.append(time.perf_counter() - begun)

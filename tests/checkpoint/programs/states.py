@@ -56,6 +56,14 @@ def ended(pid):
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
+def until(condition):
+    """Wait for it, on however busy a machine."""
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def sleep_for_ever():
     while True:
         time.sleep(0.02)
@@ -325,10 +333,7 @@ def shm_open_and_gone():
     yield
     assert view[100:105] == b"ours!"
     os.write(writer, b"heard")
-    deadline = time.monotonic() + 10
-    while view[200:205] != b"heard":
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: view[200:205] == b"heard")
     assert not os.path.exists("/dev/shm/gone")
     os.kill(pid, signal.SIGKILL)
     ended(pid)
@@ -426,15 +431,16 @@ def shared_memory():
             (number,) = struct.unpack("I", shared[4:8])
             shared[4:8] = struct.pack("I", number + 1)
 
+    def count():
+        return struct.unpack("I", shared[4:8])[0]
+
     pid = child(add)
-    time.sleep(0.1)
-    (before,) = struct.unpack("I", shared[4:8])
+    until(lambda: count() > 0)
+    before = count()
     yield
-    time.sleep(0.1)
-    (after,) = struct.unpack("I", shared[4:8])
+    until(lambda: count() > before)
     os.kill(pid, signal.SIGKILL)
     ended(pid)
-    assert after > before > 0, (before, after)
     assert shared[0:4] == struct.pack("I", 1)
 
 
@@ -472,14 +478,13 @@ def threads():
     running = [threading.Thread(target=work, args=(number,)) for number in range(8)]
     for thread in running:
         thread.start()
-    time.sleep(0.05)
+    until(lambda: all(turns))
     before = list(turns)
     yield
-    time.sleep(0.2)
+    until(lambda: all(new > old for new, old in zip(turns, before, strict=True)))
     stop.set()
     for thread in running:
         thread.join()
-    assert all(new > old for new, old in zip(turns, before, strict=True)), (turns, before)
 
 
 def sessions():
@@ -528,14 +533,9 @@ def stopped():
     os.kill(pid, signal.SIGSTOP)
     os.waitpid(pid, os.WUNTRACED)
     yield
-    deadline = time.monotonic() + 5
-    while state_of(pid) != "T" and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert state_of(pid) == "T", state_of(pid)
+    until(lambda: state_of(pid) == "T")
     os.kill(pid, signal.SIGCONT)
-    while state_of(pid) == "T" and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert state_of(pid) != "T"
+    until(lambda: state_of(pid) != "T")
     os.kill(pid, signal.SIGKILL)
     assert ended(pid) == -signal.SIGKILL
 
@@ -556,19 +556,17 @@ def timers():
     checked(libc.timer_create(time.CLOCK_MONOTONIC, raw, ctypes.byref(timer)), "timer_create")
     period = struct.pack("4l", 0, 20_000_000, 0, 20_000_000)
     checked(libc.timer_settime(timer, 0, period, None), "timer_settime")
-    time.sleep(0.1)
-    assert all(ticks.values())
+    until(lambda: all(ticks.values()))
     yield
     before = dict(ticks)
-    time.sleep(0.3)
-    assert all(ticks[number] > before[number] for number in ticks), (before, ticks)
+    until(lambda: all(ticks[number] > before[number] for number in ticks))
 
 
 def clocks():
     monotonic, boot = time.monotonic(), time.clock_gettime(time.CLOCK_BOOTTIME)
     yield
-    assert monotonic < time.monotonic() < monotonic + 60
-    assert boot < time.clock_gettime(time.CLOCK_BOOTTIME) < boot + 60
+    assert monotonic < time.monotonic() < monotonic + 600
+    assert boot < time.clock_gettime(time.CLOCK_BOOTTIME) < boot + 600
 
 
 def descriptors():

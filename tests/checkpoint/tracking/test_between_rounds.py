@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -200,7 +199,9 @@ def test_a_child_counts_as_written_whole(steps, tracker, store):
     steps.do(MAP)
     a = steps.tell("a")
     store.take(tracker.round())
-    steps.do("pid = os.fork() or (m.write(a, 1, b'child'), signal.pause())")
+    steps.do("r, w = os.pipe()",
+             "pid = os.fork() or (m.write(a, 1, b'child'), os.write(w, b'.'), signal.pause())",
+             "os.read(r, 1)")  # fmt: skip
     child = steps.tell("pid")
     finals = check(tracker, steps.pid, store)
     assert [one.pid for one in finals] == [steps.pid]
@@ -453,10 +454,15 @@ def _round(tracker, store):
 
 def test_thread_stacks_are_tracked(steps, tracker, store):
     steps.do("e = threading.Event(); t = threading.Thread(target=e.wait, daemon=True); t.start()")
-    syscall = Path(f"/proc/{steps.tell('t.native_id')}/syscall")
-    # "running", without a stack pointer, until the thread waits for its event
-    assert eventually(lambda: syscall.read_text() != "running\n")
-    stack = int(syscall.read_text().split()[-2], 16) & -PAGE
+    syscall, told = Path(f"/proc/{steps.tell('t.native_id')}/syscall"), []
+
+    def waits() -> bool:
+        """Before it does, and in between, it is `running`, and no stack is told."""
+        told[:] = syscall.read_text().split()
+        return told != ["running"]
+
+    assert eventually(waits)
+    stack = int(told[-2], 16) & -PAGE
     assert reported(tracker, store, steps.pid, stack, 1) == [0]
     assert vouched(check(tracker, steps.pid, store), steps.pid, stack, 1)[:2] == (1, 1)
 
@@ -498,6 +504,13 @@ def test_an_interrupted_round_is_not_trusted(steps, tracker, store, monkeypatch)
     assert steps.pid in tracker.untracked
 
 
+def _is_asleep(pid: int) -> bool:
+    """Whether it is a `sleep` that has come so far."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/wchan").read_text() == "hrtimer_nanosleep"
+    return False
+
+
 def test_pid_namespaces():
     """Init of a pid namespace of its own: known by its number there; one level more is refused."""
     outer = subprocess.Popen(
@@ -506,10 +519,10 @@ def test_pid_namespaces():
          "subprocess.run(['unshare', '-pf', '--kill-child', 'sleep', '1000'])"],
     )  # fmt: skip
     try:
-        until(lambda: len(tree(outer.pid)) == 5)
+        until(lambda: sum(_is_asleep(pid) for pid in tree(outer.pid)) == 2)
+        assert len(tree(outer.pid)) == 5
         init = tree(outer.pid)[1]
         tracker = wp_async.track(lambda: tree(init), init, lambda: frozen(init))
-        time.sleep(0.1)
         written = tracker.round()
         nested = [pid for pid, why in tracker.untracked.items() if "pid namespace" in why]
         assert len(nested) == 1
@@ -534,7 +547,9 @@ def test_the_memory_of_ten_programs(store):
         root.do("[kids.append(os.fork() or signal.pause()) for _ in range(10)]")
         tracker = wp_async.track(root.pids, root.pid, root.hold)
         store.take(tracker.round())
-        os.kill(root.tell("kids[3]"), signal.SIGKILL)
+        killed = root.tell("kids[3]")
+        os.kill(killed, signal.SIGKILL)
+        until(lambda: processes.stat_fields(killed)[2] == "Z")
         store.take(tracker.round())
         finals = check(tracker, root.pid, store)
         assert len(finals) == 10

@@ -106,7 +106,7 @@ def test_a_parent_in_vfork_is_not_hurt(steps, tmp_path):
         f"pid = os.posix_spawn('/bin/sleep', ['sleep', '1000'], os.environ, "
         f"file_actions=[(os.POSIX_SPAWN_OPEN, 5, {str(fifo)!r}, os.O_RDONLY, 0)])"
     )
-    until(lambda: processes.stat_fields(steps.pid)[2] == "D")
+    until(lambda: len(steps.pids()) == 2 and processes.stat_fields(steps.pid)[2] == "D")
     tracker = wp_async.track(steps.pids, steps.pid, steps.hold)
     for _ in range(wp_async.ATTEMPTS + 1):
         tracker.round()

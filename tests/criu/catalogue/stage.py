@@ -40,7 +40,7 @@ class Stage:
             start_new_session=True,
         )  # fmt: skip
         assert process.stdout
-        ready = process.stdout.readline()
+        ready = process.stdout.read()  # to its end: then it has closed it, too
         process.stdout.close()
         assert ready == b"ready\n", (self.directory / "victim").read_text()
         self.pid = process.pid

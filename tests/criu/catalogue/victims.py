@@ -208,8 +208,10 @@ def nested_of(flag, of_children=False):
         if os.fork() == 0:
             checked(libc.unshare(flag))
             if of_children and os.fork():
+                os.close(1)
                 os.wait()
             sleep_on()
+        os.close(1)
         while True:
             time.sleep(1)
 
@@ -231,13 +233,20 @@ def system_v(directory):
     return libc.shmat(checked(libc.shmget(0, 4096, 0o1600)), None, 0)
 
 
+def state_of(pid):
+    with open(f"/proc/{pid}/stat") as file:
+        return file.read().rpartition(")")[2].split()[0]
+
+
 def main_thread_gone(directory):
     if os.fork():
+        os.close(1)
         while True:
             time.sleep(1)
 
     def sleeper():
-        time.sleep(0.2)  # until the other is gone
+        while state_of(os.getpid()) != "Z":  # until the other is gone
+            time.sleep(0.01)
         sleep_on()
 
     threading.Thread(target=sleeper).start()

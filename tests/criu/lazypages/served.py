@@ -63,7 +63,7 @@ class Keeper:
             self.process.stdin.write("begin\n")
 
     def all_filled(self) -> None:
-        assert self.process.wait(30) == 0
+        assert self.process.wait(60) == 0
         assert not self.filling.exists()
         assert {path.name for path in self.store.iterdir()} <= {"asked"}
 
@@ -106,7 +106,7 @@ def child(work: Callable[[], None]) -> int:
     return pid
 
 
-def ends_well(pid: int, limit: float = 30) -> None:
+def ends_well(pid: int, limit: float = 60) -> None:
     descriptor = os.pidfd_open(pid)
     ready, _, _ = select.select([descriptor], [], [], limit)
     os.close(descriptor)

@@ -104,7 +104,7 @@ def test_a_killed_server_is_followed_by_one_that_knows_all(keep, rate):
 
     pid = child(work)
     kills = 0
-    while select.select([reader], [], [], 30)[0] and os.read(reader, 1) == b"k":
+    while select.select([reader], [], [], 60)[0] and os.read(reader, 1) == b"k":
         keeper.kill()
         kills += 1
         os.write(done_writer, b"x")
@@ -147,6 +147,7 @@ def test_killed_while_criu_speaks(keep):
     keeper.all_filled()
 
 
+@pytest.mark.timeout(600)
 def test_killed_at_any_line_of_what_deals_with_criu(keep):
     """Whatever CRIU has said is known to the next server, or is still to be read."""
     died = True
@@ -186,7 +187,7 @@ def test_it_goes_on_when_who_kept_it_is_killed(keep):
         served.check()
 
     pid = child(work)
-    keeper.process.wait(10)
+    keeper.process.wait(60)
     deadline = time.monotonic() + 30
     while Path(f"/proc/{keeper.server}").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -224,8 +225,8 @@ def test_store_pages_are_given_back(keep):
         content = keeper.store / str(served.pid)
         with contextlib.suppress(FileNotFoundError):
             while True:
-                kept = content.stat().st_blocks * 512
                 told = json.loads(keeper.filling.read_text() or "{}")
+                kept = content.stat().st_blocks * 512  # later: it has given back as much or more
                 if told.get("filled"):  # told every 0.1 s: 3 MiB at this rate
                     assert kept <= told["total"] - told["filled"] + (2 << 20), told
                 time.sleep(0.02)

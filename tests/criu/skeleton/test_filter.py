@@ -136,9 +136,9 @@ def test_smaps_is_waited_for_while_somebody_looks(skeleton: Skeleton) -> None:
         with pytest.raises(subprocess.TimeoutExpired):
             waiting.wait(0.1)
         skeleton.leave_out(os.getpid(), np.empty((0, 2), dtype=np.uint64))
-        assert waiting.communicate(timeout=10)[0] == f"{b'told'!r}\n"
+        assert waiting.communicate(timeout=60)[0] == f"{b'told'!r}\n"
     with opening(skeleton) as at_once:
-        assert at_once.communicate(timeout=10)[0] == f"{b'told'!r}\n"
+        assert at_once.communicate(timeout=60)[0] == f"{b'told'!r}\n"
 
 
 def test_the_end_of_the_look_lets_everybody_go_on(skeleton: Skeleton) -> None:
@@ -148,7 +148,7 @@ def test_the_end_of_the_look_lets_everybody_go_on(skeleton: Skeleton) -> None:
             waiting.wait(0.2)
         skeleton.end_look()
         skeleton.end_look()
-        assert waiting.communicate(timeout=10)[0] != ""
+        assert waiting.communicate(timeout=60)[0] != ""
 
 
 ORPHANED = """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from migrate.runtime.errors import NetworkFailed, PortTaken
 from migrate.runtime.networks import ports
 from migrate.runtime.records import Network, Port, Record
+from tests.heldport import held_port
 
 
 @pytest.mark.parametrize(
@@ -59,26 +59,26 @@ def test_two_containers_can_not_have_one_port(mine, its):
 
 
 def test_other_ports_protocols_and_addresses_are_free():
-    free = _free_port()
-    others = [
-        Record("0123456789ab", "other", created=1.0, network=network(
-            Port(free, 80, "udp"), Port(free, 80, address="127.0.0.2"), Port(free + 1, 80)
-        )),
-        Record("ba9876543210", "gone", created=1.0, network=network(Port(free, 80)), moved_to="b"),
-    ]  # fmt: skip
-    ports.check(network(Port(free, 80, address="127.0.0.1")), others)
+    with held_port() as free:
+        others = [
+            Record("0123456789ab", "other", created=1.0, network=network(
+                Port(free, 80, "udp"), Port(free, 80, address="127.0.0.2"), Port(free + 1, 80)
+            )),
+            Record("ba9876543210", "gone", 1.0, network=network(Port(free, 80)), moved_to="b"),
+        ]  # fmt: skip
+        ports.check(network(Port(free, 80, address="127.0.0.1")), others)
 
 
 def test_a_program_that_listens_is_in_the_way_and_one_that_has_ended_is_not():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        number = server.getsockname()[1]
-        with pytest.raises(PortTaken, match=f"{number}/tcp"):
-            ports.check(network(Port(number, 80)), [])
-        client = socket.create_connection(("127.0.0.1", number))
-        accepted, _ = server.accept()
-        accepted.close()  # it is the server's side that waits (TIME-WAIT)
-        client.close()
-    ports.check(network(Port(number, 80)), [])
+    with held_port() as number:
+        with socket.create_server(("127.0.0.1", number)) as server:
+            with pytest.raises(PortTaken, match=f"{number}/tcp"):
+                ports.check(network(Port(number, 80)), [])
+            client = socket.create_connection(("127.0.0.1", number))
+            accepted, _ = server.accept()
+            accepted.close()  # it is the server's side that waits (TIME-WAIT)
+            client.close()
+        ports.check(network(Port(number, 80)), [])
 
 
 @pytest.mark.parametrize(
@@ -93,8 +93,3 @@ def test_an_address_that_this_host_or_the_container_lacks(port, words):
     with pytest.raises(NetworkFailed) as failed:
         ports.check(network(port), [])
     assert words in failed.value.cause
-
-
-def _free_port() -> int:
-    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as server:
-        return int(server.getsockname()[1])

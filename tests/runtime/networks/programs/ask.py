@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 
-LIMIT = 3.0  # seconds
+LIMIT = 20.0  # seconds
 
 
 def seen_as(protocol: str, address: str, port: int) -> str:
@@ -33,7 +33,7 @@ def seen_as(protocol: str, address: str, port: int) -> str:
 
 def seconds_for(address: str, port: int, size: int) -> float:
     with socket.create_connection((address, port), LIMIT) as connection:
-        connection.settimeout(20)
+        connection.settimeout(60)
         stream = connection.makefile("rwb", buffering=0)
         stream.readline()
         begun = time.monotonic()
@@ -49,7 +49,7 @@ class Talk:
         self.lines, self.gap, self.errors = 0, 0.0, []
         self.over = threading.Event()
         self.connection = socket.create_connection((address, port), LIMIT)
-        self.connection.settimeout(20)
+        self.connection.settimeout(60)
         self.stream = self.connection.makefile("rwb", buffering=0)
         self.stream.readline()
         self.thread = threading.Thread(target=self.run)

@@ -14,16 +14,16 @@ def converse(connection: socket.socket, peer: str) -> None:
             stream.write(line)
 
 
-def answer_datagrams(port: int) -> None:
-    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as server:
-        server.bind(("::", port))
-        while True:
-            data, peer = server.recvfrom(2048)
-            server.sendto(f"{peer[0]} {data.decode()}".encode(), peer)
+def answer_datagrams(server: socket.socket) -> None:
+    while True:
+        data, peer = server.recvfrom(2048)
+        server.sendto(f"{peer[0]} {data.decode()}".encode(), peer)
 
 
 def main(port: int) -> None:
-    threading.Thread(target=answer_datagrams, args=(port,), daemon=True).start()
+    datagrams = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    datagrams.bind(("::", port))
+    threading.Thread(target=answer_datagrams, args=(datagrams,), daemon=True).start()
     with socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True) as server:
         print("ready", flush=True)
         while True:
