@@ -83,7 +83,8 @@ class Engine:
         names = self.ok("ps", "-aq").split()
         self.identifiers.update(names)
         if names:
-            self.ok("rm", "-f", *names)
+            done = self.call("rm", "-f", *names)  # one of --rm may go by itself meanwhile
+            assert self.ok("ps", "-aq") == "", (done.stdout, done.stderr)
 
     def leftovers(self) -> list[str]:
         """What there still is of containers: mounts, directories, cgroups, links, processes."""
