@@ -42,7 +42,7 @@ class Engine:
     def call(self, *arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
         """The command's output and exit status."""
         process = self.start(*arguments, **options)
-        out, error = process.communicate(timeout=60)
+        out, error = process.communicate(timeout=200)
         return subprocess.CompletedProcess(arguments, process.returncode, out, error)
 
     def ok(self, *arguments: str | Path) -> str:

@@ -35,7 +35,7 @@ KILLS = 2  # of the conductor, at moments that the seed chooses
 
 def real(test: Callable[..., None]) -> Callable[..., None]:
     """Needs root, CRIU and hosts."""
-    return pytest.mark.root(pytest.mark.criu(pytest.mark.hosts(pytest.mark.timeout(300)(test))))
+    return pytest.mark.root(pytest.mark.criu(pytest.mark.hosts(pytest.mark.timeout(600)(test))))
 
 
 @pytest.fixture(scope="module")
@@ -234,7 +234,9 @@ def test_from_the_host_itself(fleet: Fleet) -> None:
     names = many(fleet, 2)
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return alpha.run([MIGRATE, "evacuate", *arguments], env=environment, check=False)
+        return alpha.run(
+            [MIGRATE, "evacuate", *arguments], env=environment, check=False, timeout=150
+        )
 
     done = run(".", "--to", "beta", "--deadline", "100", "--no-check")
     assert done.returncode == 0, done
@@ -278,7 +280,7 @@ def test_two_that_would_fill_each_other(fleet: Fleet) -> None:
     one = fleet.popen("evacuate", "alpha", "--json")
     two = fleet.popen("evacuate", "beta", "--json")
     for child in (one, two):
-        out, err = child.communicate(timeout=120)
+        out, err = child.communicate(timeout=250)
         assert child.returncode in {0, ClaimTaken.code, EvacuationIncomplete.code}, (out, err)
     assert 0 in {one.returncode, two.returncode}
     places = running_once(fleet, here + there)

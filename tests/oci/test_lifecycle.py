@@ -282,4 +282,4 @@ def test_create_killed_half_way_leaves_what_delete_force_clears(oci: Runtime):
         process.kill()
         process.wait()
         oci.ok("delete", "--force", identifier)
-        assert oci.leftovers() == [], delay
+        assert eventually(lambda: oci.leftovers() == []), (delay, oci.leftovers())
