@@ -204,5 +204,5 @@ def _expect_requests(move: Outgoing) -> None:
     assert move.entry
     mode = "hybrid" if move.rounds and move.rounds.done else "post-copy"
     move.entry = msgspec.structs.replace(move.entry, mode=mode)
-    move.serving = Serving(move.paths, move.entry, move.report)
+    move.serving = Serving(move.paths, move.entry, move.report, move.connection.close)
     move.serving.open_link(move.address)

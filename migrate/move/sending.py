@@ -219,6 +219,8 @@ class Move(Outgoing):
     def _intend_commit(self) -> None:
         """Durable here, before it is asked for there; a failure still rolls back."""
         assert self.entry
+        if self.serving:
+            self.serving.no_way_back()
         self.frozen.enter("commit")
         self.entry = journal.write(self.paths, self.entry, Source.COMMITTING)
 

@@ -39,6 +39,7 @@ from migrate.transfer.errors import (
     AuthenticationFailed,
     HostKeyChanged,
     HostKeyUnknown,
+    ProtocolError,
 )
 from migrate.transfer.pagelink import PageLink
 from migrate.transfer.target import Target as Address
@@ -68,8 +69,18 @@ Call = Callable[..., Any]
 class Serving:
     """What one container's frozen processes have, sent on demand and in the background."""
 
-    def __init__(self, paths: Paths, entry: Entry, report: Report) -> None:
-        """Raises MemoryGone when there is no frozen process here."""
+    def __init__(
+        self,
+        paths: Paths,
+        entry: Entry,
+        report: Report,
+        on_failure: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Raises MemoryGone when there is no frozen process here.
+
+        `on_failure` is called when the link fails before `no_way_back`: the target may wait for a
+        page then that never comes, and who asked it for something waits with it.
+        """
         process = load_process(paths.container(entry.container))
         if process is None or not process.alive:
             raise _gone(entry)
@@ -84,6 +95,9 @@ class Serving:
         self._clear, self._thawed = threading.Event(), threading.Event()
         self._clear.set()
         self._failure: MigrateError | OSError | MemoryError | None = None
+        self._on_failure = on_failure
+        self._lock = threading.Lock()
+        self._way_back = True
         self._all_sent = False  # and told to have arrived
         self.sent = 0
         """Bytes of pages; those that were asked for are not counted."""
@@ -130,7 +144,7 @@ class Serving:
                     link.send(f"{DIRECTORY}/{number}", runs, self._reader(pid))
         except (MigrateError, OSError, MemoryError) as error:
             if not link.closing:
-                self._failure = error
+                self._fail(error)
 
     def _touched_first(self, in_use: InUse) -> Iterator[tuple[int, numpy.ndarray]]:
         for number, runs in in_use.ordered():
@@ -164,11 +178,29 @@ class Serving:
                     self._send_around(link, number, self._todo.around(number, offset))
         except (MigrateError, OSError, MemoryError) as error:
             if not link.closing:
-                self._failure = error
+                self._fail(error)
+
+    def _fail(self, error: MigrateError | OSError | MemoryError) -> None:
+        with self._lock:
+            self._failure = error
+            if self._way_back:
+                self._on_failure()
+
+    @property
+    def failure(self) -> MigrateError | OSError | MemoryError | None:
+        """Why no page can be sent over this link any more."""
+        return self._failure
+
+    def no_way_back(self) -> None:
+        """From here on a link that fails is made anew; raises what it has failed with before."""
+        with self._lock:
+            self._way_back = False
+            if self._failure is not None:
+                raise self._failure
 
     def _send_page(self, link: PageLink, number: int, offset: int) -> None:
         if (pid := self._processes.get(number)) is None:
-            return
+            raise ProtocolError(f"memory of process {number} was asked for, and there is none")
         try:
             content = read_page(pid, offset)
         except OSError as error:

@@ -7,10 +7,13 @@ import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
-from migrate.move.errors import MemoryGone, MoveUncertain, PagesOwed
+from migrate.criu.lazypages.awaited import FIFO
+from migrate.move.errors import MemoryGone, MoveRolledBack, MoveUncertain, PagesOwed
+from tests.engine import eventually
 from tests.hosts import Host, Lan
 from tests.hosts import redis as redis_in_container
 from tests.hosts.redis import MIGRATE
@@ -168,6 +171,34 @@ def test_a_link_that_breaks_is_made_anew(clean: tuple[Host, Host]) -> None:
     assert "connecting anew" in out
     goes_on(target, "stress")
     assert wrong(target) == []
+
+
+@pytest.mark.timeout(120)
+def test_without_its_link_nothing_is_committed(clean: tuple[Host, Host]) -> None:
+    """The target would wait for pages that nobody can send, and the container with it."""
+    source, target = clean
+    start(source, "stress", "stress.py", "3")
+    goes_on(source, "stress")
+    arm(source, "dumped")
+    command = source.popen(
+        [MIGRATE, "move", "--mode", "post-copy", "stress", target.ssh_target],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    held = wait_until_held(source, "move", command)
+    kill([pid for pid in processes(target, "--data") if waits_for_requests(pid)])
+    os.kill(held, signal.SIGCONT)
+    _out, told = command.communicate(timeout=20)
+    assert command.returncode == MoveRolledBack.code, told
+    assert "ended during" in told
+    goes_on(source, "stress")
+    assert wrong(source) == []
+    assert eventually(lambda: containers(target) == {})
+
+
+def waits_for_requests(pid: int) -> bool:
+    """Whether it passes on what the target's page server asks for."""
+    names = [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()]
+    return any(name.endswith(f"/{FIFO}") for name in names)
 
 
 @pytest.mark.timeout(120)

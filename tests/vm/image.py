@@ -147,6 +147,8 @@ def _configure(root: Path) -> None:
         shutil.copy(root / f"usr/share/base-passwd/{name}.master", root / f"etc/{name}")
     with (root / "etc/passwd").open("a") as file:
         file.write("sshd:x:100:65534::/run/sshd:/usr/sbin/nologin\n")
+    for name in ("shadow", "gshadow"):  # test hosts of its own bind theirs over these
+        (root / "etc" / name).touch(mode=0o600)
     os.mknod(root / "dev/null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
     shutil.copytree(_HERE / "guest", root / "etc/vm")
     (root / "etc/inittab").symlink_to("vm/inittab")

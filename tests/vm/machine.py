@@ -37,8 +37,17 @@ def _free_port() -> int:
 class Machine:
     """A virtual machine; everything of it is beneath `directory`, its disk is gone with it."""
 
-    def __init__(self, name: str, number: int, directory: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        number: int,
+        directory: Path,
+        memory: int = MEMORY,
+        more_disks: Sequence[Path] = (),
+    ) -> None:
+        """`memory` in MiB; `more_disks`: from /dev/vdc on, and unchanged when it ends."""
         self.name = name
+        self._memory, self._more_disks = memory, more_disks
         self.address = f"10.77.0.{number}"
         self.directory = directory
         self._number = number
@@ -77,12 +86,14 @@ class Machine:
     ) -> list[str]:  # fmt: skip
         words = f"console=ttyS0 quiet panic=-1 vm.name={self.name} vm.address={self.address}"
         drive = "if=virtio,format=raw,file="
+        more = [f"{drive}{path},snapshot=on" for path in self._more_disks]
         return [
             "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
             "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2",
-            "-m", f"{MEMORY}M", "-kernel", str(kernel), "-initrd", str(initrd), "-append", words,
-            "-serial", "file:console.log",
+            "-m", f"{self._memory}M", "-serial", "file:console.log",
+            "-kernel", str(kernel), "-initrd", str(initrd), "-append", words,
             "-drive", f"{drive}{disk},snapshot=on", "-drive", f"{drive}{mail},read-only=on",
+            *(word for told in more for word in ("-drive", told)),
             "-netdev", f"user,id=way-in,restrict=on,hostfwd=tcp:127.0.0.1:{self._port}-:22",
             "-device", "virtio-net-pci,netdev=way-in,romfile=",
             "-netdev", f"dgram,id=cable,local.type=unix,local.path={self.directory}/cable,"

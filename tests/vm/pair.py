@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import tarfile
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -41,14 +42,14 @@ class Pair:
                 Machine(name, number, directory / name)
                 for number, name in enumerate(("alpha", "beta"), 2)
             ]
-            self._introduce(machines)
+            introduce(machines)
             made = image()
             alpha, beta = machines
             for machine, other, suite in zip(
                 machines, (beta, alpha), self._suites, strict=True
             ):  # fmt: skip
                 stack.callback(machine.halt)
-                mail = self._write_mail(machine)
+                mail = write_mail(machine)
                 machine.start(made, suite, mail, other.directory)
             for machine in machines:
                 machine.wait()
@@ -63,30 +64,38 @@ class Pair:
     ) -> None:
         self._stack.close()
 
-    def _introduce(self, machines: list[Machine]) -> None:
-        identities = []
-        for machine in machines:
-            machine.directory.mkdir(mode=0o700)
-            identities.append(sshd.make(machine.directory, machine.name, machine.address, _PATH))
-        for machine in machines:
-            sshd.introduce(machine.directory, identities)
-            config = machine.directory / "etc-ssh/sshd_config"
-            config.write_text(config.read_text() + "PerSourcePenalties no\n")
 
-    def _write_mail(self, machine: Machine) -> Path:
-        """What is newer than the image: this checkout's package and filter, keys, programs."""
-        mail = machine.directory / "mail.tar"
-        package = Path(migrate.__file__).parent
-        with tarfile.open(mail, "w") as tar:
-            for path in sorted(package.rglob("*")):
-                if path.is_file() and path.suffix not in {".pyc", ".so"}:
-                    tar.add(path, SITE / "migrate" / path.relative_to(package))
-            library = skeleton.library()
-            if library.exists():
-                tar.add(library, PREFIX / "criu" / library.name)
-            tar.add(machine.directory / "etc-ssh", "/etc/ssh")
-            tar.add(machine.directory / "dot-ssh", "/root/.ssh")
-            tar.add(machine.directory / "hosts", "/etc/hosts")
-            for name in _PROGRAMS:
-                tar.add(CHECKOUT / name, PROGRAMS / Path(name).name)
-        return mail
+def introduce(machines: Sequence[Machine]) -> None:
+    """Keys and names of all for all; makes the directory of each."""
+    identities = []
+    for machine in machines:
+        machine.directory.mkdir(mode=0o700)
+        identities.append(sshd.make(machine.directory, machine.name, machine.address, _PATH))
+    for machine in machines:
+        sshd.introduce(machine.directory, identities)
+        config = machine.directory / "etc-ssh/sshd_config"
+        config.write_text(config.read_text() + "PerSourcePenalties no\n")
+
+
+def write_mail(machine: Machine, tests: Sequence[Path] = ()) -> Path:
+    """What is newer than the image: this checkout's package and filter, keys, programs.
+
+    `tests`: files of the checkout that stand beside the package inside.
+    """
+    mail = machine.directory / "mail.tar"
+    package = Path(migrate.__file__).parent
+    with tarfile.open(mail, "w") as tar:
+        for path in sorted(package.rglob("*")):
+            if path.is_file() and path.suffix not in {".pyc", ".so"}:
+                tar.add(path, SITE / "migrate" / path.relative_to(package))
+        library = skeleton.library()
+        if library.exists():
+            tar.add(library, PREFIX / "criu" / library.name)
+        tar.add(machine.directory / "etc-ssh", "/etc/ssh")
+        tar.add(machine.directory / "dot-ssh", "/root/.ssh")
+        tar.add(machine.directory / "hosts", "/etc/hosts")
+        for name in _PROGRAMS:
+            tar.add(CHECKOUT / name, PROGRAMS / Path(name).name)
+        for path in tests:
+            tar.add(path, SITE / path.relative_to(CHECKOUT))
+    return mail

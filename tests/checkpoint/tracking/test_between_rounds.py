@@ -25,6 +25,7 @@ from tests.checkpoint.tracking.store import (
     tree,
     until,
 )
+from tests.engine import eventually
 
 pytestmark = pytest.mark.root
 
@@ -450,8 +451,10 @@ def _round(tracker, store):
 
 def test_thread_stacks_are_tracked(steps, tracker, store):
     steps.do("e = threading.Event(); t = threading.Thread(target=e.wait, daemon=True); t.start()")
-    tid = steps.tell("t.native_id")
-    stack = int(Path(f"/proc/{tid}/syscall").read_text().split()[-2], 16) & -PAGE
+    syscall = Path(f"/proc/{steps.tell('t.native_id')}/syscall")
+    # "running", without a stack pointer, until the thread waits for its event
+    assert eventually(lambda: syscall.read_text() != "running\n")
+    stack = int(syscall.read_text().split()[-2], 16) & -PAGE
     assert reported(tracker, store, steps.pid, stack, 1) == [0]
     assert vouched(check(tracker, steps.pid, store), steps.pid, stack, 1)[:2] == (1, 1)
 
