@@ -26,7 +26,8 @@ def track(paths: Paths, name: str) -> dict[str, object]:
     """Rounds until stdin ends; raises BenchImpossible when a process can't be tracked."""
     record = records.find(paths, name)
     process = process_of_container(paths, record)
-    tracker = wp_async.track(ControlGroup.of(record.identifier).pids, process.pid)
+    group = ControlGroup.of(record.identifier)
+    tracker = wp_async.track(group.pids, process.pid, group.held)
     seconds: list[float] = []
     found: list[int] = []
     ending = False

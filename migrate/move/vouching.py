@@ -9,7 +9,6 @@ file_update_time). Every other file is read again when all is frozen.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from dataclasses import dataclass, field
@@ -84,14 +83,11 @@ class Witness:
         """Hold all processes for a moment. Where they don't stop, nothing is vouched for."""
         begun = time.time_ns()
         try:
-            self._group.freeze(STOP_LIMIT)
-            reached(self._paths, "files-held")
-            return Stop(begun, self._mapped(), clock_offset())
+            with self._group.held(STOP_LIMIT):
+                reached(self._paths, "files-held")
+                return Stop(begun, self._mapped(), clock_offset())
         except (CgroupFailed, OSError):
             return Stop()
-        finally:
-            with contextlib.suppress(OSError):  # it has ended, and its group is gone
-                self._group.thaw()
 
     def _mapped(self) -> Mapped:
         """What may be mapped; anything, where another container uses one of the volumes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from migrate.checkpoint.errors import TrackerUnfit
 from migrate.checkpoint.tracking import soft_dirty, wp_async
@@ -10,7 +11,8 @@ from migrate.checkpoint.tracking.tracker import Tracker
 from migrate.runtime.cgroups.group import ControlGroup
 
 AUTO = "auto"
-# The better one first: write protection needs no freeze for a round.
+HOLD_LIMIT = 1.0  # seconds; the freezer needs some ms
+# The better one first: write protection needs a freeze only for new mappings.
 _WHY_NOT = {wp_async.NAME: wp_async.why_not, soft_dirty.NAME: soft_dirty.why_not}
 TRACKERS = tuple(_WHY_NOT)
 
@@ -45,4 +47,4 @@ def track(name: str, group: ControlGroup, init_pid: int, *, eager: bool = True) 
     """
     if name == soft_dirty.NAME:
         return soft_dirty.track(group, init_pid)
-    return wp_async.track(group.pids, init_pid, eager=eager)
+    return wp_async.track(group.pids, init_pid, partial(group.held, HOLD_LIMIT), eager=eager)

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,7 +78,7 @@ class SoftDirty:
         """See `Tracker`."""
         try:
             self.untracked = {}
-            with _frozen(self._group):
+            with self._group.held():
                 seen = list(self._look())
             return [process.written(*look) for process, *look in seen]
         except BaseException:
@@ -153,15 +153,6 @@ def _check_marks_are_ours(pid: int) -> None:
         with suppress(FileNotFoundError):
             if entry.readlink().name == "clear_refs":
                 raise Untrackable("has its /proc/PID/clear_refs open")
-
-
-@contextmanager
-def _frozen(group: ControlGroup) -> Iterator[None]:
-    try:
-        group.freeze()
-        yield
-    finally:
-        group.thaw()
 
 
 class _MarkedProcess:

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -39,8 +38,6 @@ _EXISTS = PAGE_IS_PRESENT | PAGE_IS_SWAPPED
 _PIDFD_THREAD = os.O_EXCL  # include/uapi/linux/pidfd.h, Linux 6.9
 _THREADS_TRIED = 3
 _PAGE = 4096
-_GROWTH = 1 << 30  # bytes
-_LOOKS = 4
 
 
 class SpaceGone(Exception):
@@ -109,7 +106,7 @@ class TrackedProcess:
         self._text = b""  # of maps, as it was parsed last: that takes longer than to read it
         self._fitting: list[Mapping] = []
         self._wiped: frozenset[int] = frozenset()
-        self._room: dict[int, int] = {}  # by a mapping's start, up to where it may have grown
+        self._new: list[Mapping] = []
         self._descriptors = _inject(pid)
         try:
             userfaultfd.handshake(self._descriptors.uffd, userfaultfd.WP_ASYNC_FEATURES)
@@ -119,13 +116,36 @@ class TrackedProcess:
             self._descriptors.close()
             raise
 
+    def is_gone(self) -> bool:
+        """Whether its address space is no more."""
+        return not read_maps(self._descriptors.maps)
+
+    def has_new(self) -> bool:
+        """Whether mappings have come that are not registered. Raises Untrackable, SpaceGone."""
+        self._new = self._unregistered(running=True)
+        return bool(self._new)
+
+    def register_new(self) -> None:
+        """Register what `has_new` has found, and what has come since; the process is frozen.
+
+        Where a registration ends, the kernel divides a mapping that goes on. Had it grown since we
+        looked, the program would find two where it has made one, and mremap(2) of both fails.
+        Raises Untrackable, SpaceGone, OSError.
+        """
+        if read_maps(self._descriptors.maps) != self._text:
+            self._new = self._unregistered(running=False)
+            self._text = b""  # the round looks anew, at smaps, too
+        for mapping in self._new:
+            with _Unless(errno.EINVAL):  # userfaultfd refuses it, as MAP_DROPPABLE: always written
+                self._register(mapping)
+
     def round(self) -> Written:
-        """What was written since the round before; all of a mapping that was not registered yet.
+        """What was written since the round before; all of a mapping that is not registered yet.
 
         Raises Untrackable, SpaceGone, OSError: then what this round found is lost, and the process
         has to be tracked from the beginning.
         """
-        self._register_new()
+        self._lift_protection()
         found = Parts()
         for mapping in self._mappings(running=True):
             found.add(mapping, self._collect(mapping))
@@ -157,18 +177,27 @@ class TrackedProcess:
             lazily, lazily_written, eager, eager_written,
         )  # fmt: skip
 
-    def close(self) -> None:
-        """End the tracking; the process runs on, or is gone already."""
+    def close(self, *, copied: bool = False) -> None:
+        """End the tracking; the process runs on, or is gone already.
+
+        With the last userfaultfd the kernel ends all registrations at once. `copied`: another
+        process has one, too; they are taken back one by one, then, as far as they can be told.
+        """
         if self._descriptors.uffd < 0:
             return
-        # Closing would do, were it not for a child that was forked while the process had the
-        # descriptor itself, and holds a copy.
-        with contextlib.suppress(OSError):
-            for mapping in parse_maps(read_maps(self._descriptors.maps)):
-                if trust.is_private_anonymous(mapping) or trust.is_private_file(mapping):
-                    with contextlib.suppress(OSError):
-                        userfaultfd.unregister(self._descriptors.uffd, mapping.start, mapping.end)
+        if copied:
+            with contextlib.suppress(OSError):
+                for mapping in parse_maps(read_maps(self._descriptors.maps)):
+                    if trust.is_private_anonymous(mapping) or trust.is_private_file(mapping):
+                        with contextlib.suppress(OSError):
+                            userfaultfd.unregister(
+                                self._descriptors.uffd, mapping.start, mapping.end
+                            )
         self._descriptors.close()
+
+    def is_copy(self, pid: int, number: int) -> bool:
+        """Whether a descriptor of that process is our userfaultfd."""
+        return processes.have_same_file(os.getpid(), self._descriptors.uffd, pid, number)
 
     def take_back(self, child: int) -> None:
         """Close a copy of our userfaultfd in a child; raises OSError.
@@ -176,7 +205,7 @@ class TrackedProcess:
         It has one when another thread forked it while ours had just opened the original.
         """
         for number in trust.userfaultfds(child):
-            if processes.have_same_file(os.getpid(), self._descriptors.uffd, child, number):
+            if self.is_copy(child, number):
                 in_task(child, partial(_close_in, number=number), discard=lambda _: None)
 
     def _mappings(self, *, running: bool) -> list[Mapping]:
@@ -197,7 +226,6 @@ class TrackedProcess:
                 and trust.fits(self.pid, m)
                 and m.start not in self._wiped
             ]
-            self._room = {m.start: _room(m, after) for m, after in pairwise([*found, None]) if m}
         return trust.without_locked(self.pid, self._fitting)
 
     def _scan(
@@ -213,32 +241,16 @@ class TrackedProcess:
         )  # fmt: skip
 
     def _collect(self, mapping: Mapping) -> NDArray[np.uint64]:
-        armed = PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC
         with _Unless(errno.EPERM):
-            return self._scan(mapping, flags=armed, mask=PAGE_IS_WRITTEN)
-        with _Unless(errno.EPERM, errno.EINVAL, errno.ENOENT, errno.EAGAIN):
-            self._register(mapping)
-            return self._scan(mapping, flags=armed, mask=PAGE_IS_WRITTEN)
-        # It is being changed. Some of its pages may have been protected by the scans that failed:
-        # all that exist are told, the next round registers what there is then.
+            return self._scan(
+                mapping, flags=PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC, mask=PAGE_IS_WRITTEN
+            )
+        # It is new, or moved just now. Some of its pages may have been protected by the scan that
+        # failed: all that exist are told, and the next round registers it.
         return self._scan(mapping, flags=0)
 
-    def _register_new(self) -> None:
-        """Register what is not, all of it before the first scan, which takes its time.
-
-        Where a registration ends, the kernel divides a mapping that goes on: if it has grown since
-        we looked, the program would find two where it has made one, and mremap(2) of both fails.
-        """
-        before = b""
-        for _attempt in range(_LOOKS):
-            found = self._mappings(running=True)
-            if self._text == before:
-                return
-            before = self._text
-            for mapping in found:
-                if not self._is_registered(mapping):
-                    with _Unless(errno.EINVAL, errno.ENOENT, errno.EAGAIN):  # it is being changed
-                        self._register(mapping)
+    def _unregistered(self, *, running: bool) -> list[Mapping]:
+        return [m for m in self._mappings(running=running) if not self._is_registered(m)]
 
     def _is_registered(self, mapping: Mapping) -> bool:
         """Whether its first and last pages are: what is not divided by us is so as a whole."""
@@ -252,18 +264,28 @@ class TrackedProcess:
         return False
 
     def _register(self, mapping: Mapping) -> None:
-        uffd, end = self._descriptors.uffd, self._room.get(mapping.start, mapping.end)
+        mode = userfaultfd.UFFDIO_REGISTER_MODE_WP
         try:
-            userfaultfd.register(uffd, mapping.start, end, userfaultfd.UFFDIO_REGISTER_MODE_WP)
-            # Pages keep the mark "protected" through mremap before Linux 6.13, while they are
-            # written; and a scan that failed with EPERM has protected pages untold.
-            userfaultfd.write_protect(uffd, mapping.start, end, on=False)
+            userfaultfd.register(self._descriptors.uffd, mapping.start, mapping.end, mode)
         except OSError as error:
             if error.errno == errno.EBUSY:
                 raise Untrackable("uses userfaultfd itself") from error
             if error.errno in {errno.ENOMEM, errno.ESRCH}:
                 raise SpaceGone from error
             raise
+
+    def _lift_protection(self) -> None:
+        """Of what was registered just now: all of it counts as written.
+
+        Pages keep the mark "protected" through mremap before Linux 6.13, while they are written;
+        and a scan that failed with EPERM has protected pages untold.
+        """
+        for mapping in self._new:
+            with _Unless(errno.EINVAL, errno.ENOENT, errno.EAGAIN):  # it is gone, or being changed
+                userfaultfd.write_protect(
+                    self._descriptors.uffd, mapping.start, mapping.end, on=False
+                )
+        self._new = []
 
     def _look(self, mapping: Mapping) -> NDArray[np.uint64]:
         returned = PAGE_IS_WRITTEN | self._guard
@@ -272,11 +294,6 @@ class TrackedProcess:
         pages = self._scan(mapping, flags=0, returned=returned)
         pages[:, 2] |= PAGE_IS_WRITTEN
         return pages
-
-
-def _room(mapping: Mapping, after: Mapping | None) -> int:
-    """Up to where a mapping may grow without meeting another, within reason."""
-    return min(after.start if after else mapping.end, mapping.end + _GROWTH)
 
 
 class _Unless:

@@ -4,14 +4,19 @@ Between two rounds:
 - a new process (its pages are not protected after a fork) is entered at the next round, and all of
   it counts as written; so is one that has executed a program, since its old memory is gone;
 - one that has ended is forgotten, and a pid is known by its start time;
-- a new mapping is registered and counts as written whole (`TrackedProcess`);
+- a new mapping is registered while all is frozen, about a millisecond, and counts as written whole
+  (`TrackedProcess`);
 - pages given back (munmap, MADV_DONTNEED) are not present, and written anew they are unprotected.
 """
 
 from __future__ import annotations
 
+import contextlib
 import platform
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import TypeVar
 
 from migrate.checkpoint.tracking import trust
 from migrate.checkpoint.tracking.tracked import SpaceGone, TrackedProcess
@@ -21,6 +26,10 @@ from migrate.errors import HostNotReady
 from migrate.kernel import injection, probes, processes
 from migrate.kernel.pagemap import PagemapScanner, scans_guards
 from migrate.kernel.userfaultfd import UFFD_FEATURE_WP_ASYNC
+from migrate.runtime.errors import CgroupFailed
+
+Hold = Callable[[], AbstractContextManager[None]]
+Result = TypeVar("Result")
 
 NAME = "wp-async"
 ATTEMPTS = 3
@@ -41,16 +50,20 @@ def why_not() -> str:
     return f"PAGEMAP_SCAN: {complaint}" if complaint else ""
 
 
-def track(pids: Callable[[], list[int]], init_pid: int, *, eager: bool = True) -> Tracker:
+def track(
+    pids: Callable[[], list[int]], init_pid: int, hold: Hold, *, eager: bool = True
+) -> Tracker:
     """A tracker of the processes that `pids` lists (thread-group leaders, on this host).
 
-    `init_pid` is the container's init on this host. Nothing is entered before the first `round`,
-    which tells of all memory. Without `eager` private mappings of files are CRIU's. Raises
-    HostNotReady; FileNotFoundError when init is gone.
+    `init_pid` is the container's init on this host. Within `hold` none of the processes runs; it
+    raises CgroupFailed or OSError where that can't be had: what is new is registered another time
+    then, and counts as written until then. Nothing is entered before the first `round`, which
+    tells of all memory. Without `eager` private mappings of files are CRIU's. Raises HostNotReady;
+    FileNotFoundError when init is gone.
     """
     if complaint := why_not():
         raise HostNotReady("written pages can't be tracked by wp-async", cause=complaint)
-    return WpAsync(pids, init_pid, eager)
+    return WpAsync(pids, init_pid, hold, eager)
 
 
 class WpAsync:
@@ -58,9 +71,11 @@ class WpAsync:
 
     name = NAME
 
-    def __init__(self, pids: Callable[[], list[int]], init_pid: int, eager: bool) -> None:
+    def __init__(
+        self, pids: Callable[[], list[int]], init_pid: int, hold: Hold, eager: bool
+    ) -> None:
         self.untracked: dict[int, str] = {}
-        self._pids = pids
+        self._pids, self._hold = pids, hold
         self._eager = eager
         self._depth = len(processes.status_fields(init_pid)["NSpid"].split())
         self._scanner = PagemapScanner()
@@ -82,19 +97,34 @@ class WpAsync:
         for pid in self._tracked.keys() - identities.keys():
             self._tracked.pop(pid).close()
         self.untracked = {}
-        found = []
-        for pid in identities:
-            try:
-                found.append(self._round_of(pid, identities))
-            except Untrackable as error:
-                self._refuse(pid, f"it {error}")
-            except (SpaceGone, FileNotFoundError, ProcessLookupError):
-                self._refuse(pid, "it executed a program or was ending during the last round")
-                if not trust.identities([pid]):
-                    del self.untracked[pid]  # it has ended
-            except OSError as error:
-                self._refuse(pid, f"it can't be tracked: {error.strerror}")
-        return found
+        with_new = [
+            process for pid in identities
+            if (process := self._tried(pid, partial(self._entered, pid, identities)))
+            and self._tried(pid, process.has_new)
+        ]  # fmt: skip
+        if with_new:
+            with contextlib.suppress(CgroupFailed, OSError), self._hold():
+                for process in with_new:
+                    self._tried(process.pid, process.register_new)
+        rounds = [
+            self._tried(pid, process.round)
+            for pid in identities if (process := self._tracked.get(pid))
+        ]  # fmt: skip
+        return [written for written in rounds if written]
+
+    def _tried(self, pid: int, work: Callable[[], Result | None]) -> Result | None:
+        """What it returns; None for a process that can't be tracked, which is not any more then."""
+        try:
+            return work()
+        except Untrackable as error:
+            self._refuse(pid, f"it {error}")
+        except (SpaceGone, FileNotFoundError, ProcessLookupError):
+            self._refuse(pid, "it executed a program or was ending during the last round")
+            if not trust.identities([pid]):
+                del self.untracked[pid]  # it has ended
+        except OSError as error:
+            self._refuse(pid, f"it can't be tracked: {error.strerror}")
+        return None
 
     def final(self, tell: Callable[[Final], None] = nobody) -> list[Final]:
         """See `Tracker`: no task is entered or stopped, and nothing is written to a process."""
@@ -119,26 +149,33 @@ class WpAsync:
 
     def close(self) -> None:
         """See `Tracker`."""
+        copied = bool(self._tracked) and self._are_copied()
         while self._tracked:
-            self._tracked.popitem()[1].close()
+            self._tracked.popitem()[1].close(copied=copied)
+
+    def _are_copied(self) -> bool:
+        """Whether a process has a copy of one of our userfaultfds (`TrackedProcess.take_back`)."""
+        with contextlib.suppress(CgroupFailed, OSError):  # the group has gone, and all in it
+            for pid in self._pids():
+                with contextlib.suppress(OSError):
+                    for number in trust.userfaultfds(pid):
+                        if any(one.is_copy(pid, number) for one in self._tracked.values()):
+                            return True
+        return False
 
     def _refuse(self, pid: int, why: str) -> None:
         if pid in self._tracked:
-            self._tracked.pop(pid).close()
+            self._tracked.pop(pid).close(copied=True)
         self.untracked[pid] = why
 
-    def _round_of(self, pid: int, identities: dict[int, Identity]) -> Written:
+    def _entered(self, pid: int, identities: dict[int, Identity]) -> TrackedProcess:
+        """The process as it is now: one that executes a program is another one."""
         process = self._tracked.get(pid)
-        if process is not None and process.identity == identities[pid]:
-            try:
-                return process.round()
-            except SpaceGone:
-                pass
-        if process is not None:
-            self._tracked.pop(pid).close()
-        process = self._enter(pid, identities)
-        self._tracked[pid] = process
-        return process.round()
+        if process is None or process.identity != identities[pid] or process.is_gone():
+            if process is not None:
+                self._tracked.pop(pid).close()
+            process = self._tracked[pid] = self._enter(pid, identities)
+        return process
 
     def _enter(self, pid: int, identities: dict[int, Identity]) -> TrackedProcess:
         identity = trust.identity(pid)

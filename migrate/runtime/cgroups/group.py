@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -146,6 +147,18 @@ class ControlGroup:
     def thaw(self) -> None:
         """Let the tasks run."""
         (v1 if self.layout.freezer_version == 1 else v2).thaw(self.freezer)
+
+    @contextlib.contextmanager
+    def held(self, limit: float = FREEZE_LIMIT) -> Iterator[None]:
+        """Frozen within, and then as it was before; raises as `freeze`, and OSError."""
+        was_frozen = self.frozen
+        try:
+            self.freeze(limit)
+            yield
+        finally:
+            if not was_frozen:
+                with contextlib.suppress(OSError):  # it has ended, and its group is gone
+                    self.thaw()
 
     @property
     def frozen(self) -> bool:

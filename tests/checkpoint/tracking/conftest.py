@@ -20,7 +20,7 @@ def steps() -> Iterator[Steps]:
 
 @pytest.fixture
 def tracker(steps: Steps) -> Iterator[Tracker]:
-    made = wp_async.track(steps.pids, steps.pid)
+    made = wp_async.track(steps.pids, steps.pid, steps.hold)
     yield made
     made.close()
 

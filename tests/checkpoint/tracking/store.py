@@ -194,6 +194,9 @@ class Steps:
         self._expect("done")
         return value
 
+    hold = staticmethod(contextlib.nullcontext)
+    """It does nothing while nobody tells it to."""
+
     def pids(self) -> list[int]:
         """This process and its descendants."""
         return tree(self.pid)

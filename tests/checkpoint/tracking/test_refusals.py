@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import subprocess
@@ -106,7 +107,7 @@ def test_a_parent_in_vfork_is_not_hurt(steps, tmp_path):
         f"file_actions=[(os.POSIX_SPAWN_OPEN, 5, {str(fifo)!r}, os.O_RDONLY, 0)])"
     )
     until(lambda: processes.stat_fields(steps.pid)[2] == "D")
-    tracker = wp_async.track(steps.pids, steps.pid)
+    tracker = wp_async.track(steps.pids, steps.pid, steps.hold)
     for _ in range(wp_async.ATTEMPTS + 1):
         tracker.round()
         assert steps.pid in tracker.untracked
@@ -171,7 +172,7 @@ while True:
     process = subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE)
     try:
         assert process.stdout.readline() == b"ready\n"
-        tracker = wp_async.track(lambda: [process.pid], process.pid)
+        tracker = wp_async.track(lambda: [process.pid], process.pid, lambda: frozen(process.pid))
         for _ in range(5):
             store.take(tracker.round())
             check(tracker, process.pid, store)
@@ -196,7 +197,7 @@ while True:
 def test_a_host_that_can_not(monkeypatch, place, name, value, why):
     monkeypatch.setattr(place, name, value)
     with pytest.raises(HostNotReady) as error:
-        wp_async.track(lambda: [os.getpid()], os.getpid())
+        wp_async.track(lambda: [os.getpid()], os.getpid(), contextlib.nullcontext)
     assert why in str(error.value)
 
 
