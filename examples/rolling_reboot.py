@@ -113,14 +113,15 @@ def await_boot(address: str, limit: float, other_than: str = "") -> str:
     """The boot in which it answers, but not the one that is to end; `limit` in seconds."""
     deadline = time.monotonic() + limit
     last = "it does not go down"
-    while time.monotonic() < deadline:
+    while True:  # it is asked once at least
         try:
             if (boot := boot_of(address)) != other_than:
                 return boot
         except (MigrateError, Trouble) as error:
             last = str(error)
+        if time.monotonic() >= deadline:
+            raise Trouble(f"{address} has not come back within {limit:g} s: {last}")
         time.sleep(PAUSE)
-    raise Trouble(f"{address} has not come back within {limit:g} s: {last}")
 
 
 def tell_to_reboot(address: str, command: str) -> None:

@@ -42,7 +42,7 @@ class Engine:
     def call(self, *arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
         """The command's output and exit status."""
         process = self.start(*arguments, **options)
-        out, error = process.communicate(timeout=60)
+        out, error = process.communicate(timeout=200)
         return subprocess.CompletedProcess(arguments, process.returncode, out, error)
 
     def ok(self, *arguments: str | Path) -> str:
@@ -83,7 +83,8 @@ class Engine:
         names = self.ok("ps", "-aq").split()
         self.identifiers.update(names)
         if names:
-            self.call("rm", "-f", *names)  # one may end meanwhile; see leftovers
+            done = self.call("rm", "-f", *names)  # one of --rm may go by itself meanwhile
+            assert self.ok("ps", "-aq") == "", (done.stdout, done.stderr)
 
     def leftovers(self) -> list[str]:
         """What there still is of containers: mounts, directories, cgroups, links, processes."""

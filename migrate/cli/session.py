@@ -89,12 +89,14 @@ def _following_size(attachment: Attachment) -> Any:
     """A change of the caller's window is the container's, too."""
 
     def resize(*_arguments: object) -> None:
-        if size := window_size():
+        size = window_size()
+        if any(size):
             with contextlib.suppress(OSError):
                 attachment.resize(size)
 
     previous = signal.signal(signal.SIGWINCH, resize)
     try:
+        resize()  # it may have changed since the size was told
         yield
     finally:
         signal.signal(signal.SIGWINCH, previous)

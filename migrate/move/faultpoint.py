@@ -27,5 +27,8 @@ def reached(paths: Paths, name: str) -> None:
     except OSError:
         return
     if wanted == name:
-        (paths.run / FILE).unlink()
+        try:
+            (paths.run / FILE).unlink()
+        except FileNotFoundError:
+            return  # another process has reached it at the same time
         os.kill(os.getpid(), signal.SIGSTOP)

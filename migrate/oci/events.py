@@ -14,7 +14,7 @@ from migrate.oci import groups, records
 from migrate.oci.errors import BadUsage
 from migrate.oci.statistics import statistics
 from migrate.runtime.cgroups.group import ControlGroup
-from migrate.runtime.cgroups.outofmemory import Notices
+from migrate.runtime.cgroups.outofmemory import COUNT_DUE, LOOK_AGAIN, Notices
 from migrate.runtime.cgroups.usage import oom_kills
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -36,19 +36,22 @@ def events(settings: dict[str, Any], values: dict[str, Any], words: list[str]) -
 def _follow(container: records.Container, group: ControlGroup, interval: float) -> None:
     ended = os.pidfd_open(container.state["pid"])
     killed = oom_kills(group)
-    due = time.monotonic()
+    due, count_due = time.monotonic(), 0.0
     with Notices(group) as notices:
         watched = [ended] if notices.descriptor is None else [ended, notices.descriptor]
         while container.alive:
             if time.monotonic() >= due:
                 _tell(container, "stats", data=statistics(group))
                 due = time.monotonic() + interval
-            ready, _, _ = select.select(watched, [], [], max(0.0, due - time.monotonic()))
+            now = time.monotonic()
+            limit = LOOK_AGAIN if now < count_due else due - now
+            ready, _, _ = select.select(watched, [], [], max(0.0, min(limit, due - now)))
             if notices.descriptor in ready:
                 notices.take()
-            for _ in range(killed, now := oom_kills(group)):
+                count_due = time.monotonic() + COUNT_DUE
+            for _ in range(killed, counted := oom_kills(group)):
                 _tell(container, "oom")
-            killed = max(killed, now)
+            killed = max(killed, counted)
             if ended in ready:
                 break
     os.close(ended)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
+import time
 from collections.abc import Iterator
 
 from migrate.kernel import inotify
@@ -17,7 +18,7 @@ from migrate.kernel.processes import pidfd_open
 from migrate.runtime.cgroups.counters import directory_of
 from migrate.runtime.cgroups.group import ControlGroup
 from migrate.runtime.cgroups.layout import Layout, detect
-from migrate.runtime.cgroups.outofmemory import eventfd_of
+from migrate.runtime.cgroups.outofmemory import COUNT_DUE, LOOK_AGAIN, eventfd_of
 from migrate.runtime.life import Event, Portrait, changes, portraits
 from migrate.runtime.paths import Paths
 
@@ -51,14 +52,17 @@ class Watcher:
 
     def events(self) -> Iterator[Event]:
         """What happens, for ever; raises SpecInvalid when a record can't be read."""
+        count_due = 0.0  # until when the kernel may count a kill that it has told of
         while True:
             # All that waits is taken up before the look: what comes after it wakes us again.
-            for key, _mask in self._selector.select():
+            again = LOOK_AGAIN if time.monotonic() < count_due else None
+            for key, _mask in self._selector.select(again):
                 if key.fd == self._watches.descriptor:
                     self._watches.clear()
                 elif key.data is None:  # a pidfd stays readable
                     self._selector.unregister(key.fd)
                 else:
+                    count_due = time.monotonic() + COUNT_DUE
                     with contextlib.suppress(BlockingIOError):
                         os.eventfd_read(key.fd)
             before, self.seen = self.seen, self._look()

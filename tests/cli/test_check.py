@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 
 import pytest
 
 from migrate.move.errors import ContainerUnfit
+from tests.engine import eventually
 from tests.hosts import Host, Lan
 from tests.hosts.redis import MIGRATE
 from tests.move.fixtures import containers, counts_on, make_counter_image, start_counter
@@ -83,9 +83,7 @@ def test_connections_on_the_hosts_own_address_are_found_in_every_process(
          f"sleep 100 | busybox nc {alpha.address} 22 & wait"]
     )  # fmt: skip
     try:
-        deadline = time.monotonic() + 10
-        while "SSH-2.0" not in alpha.run([MIGRATE, "logs", "caller"]).stdout:
-            assert time.monotonic() < deadline, "no connection"
+        assert eventually(lambda: "SSH-2.0" in alpha.run([MIGRATE, "logs", "caller"]).stdout)
         done = alpha.run([MIGRATE, "check", "caller", beta.address], check=False)
         assert done.returncode == ContainerUnfit.code
         assert "busybox (pid " in done.stdout

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.root
 @pytest.fixture(scope="module")
 def box(engine: Engine) -> str:
     """A container that runs and does nothing."""
-    engine.detached("--name", "box", "-v", "kept:/data", "sleep", "300")
+    engine.detached("--name", "box", "-v", "kept:/data", "sleep", "3000")
     engine.ok("exec", "box", "sh", "-c", "mkdir -p /srv/real; ln -s /srv/real /srv/link")
     return "box"
 
@@ -174,7 +174,7 @@ def test_names_swapped_for_links_while_it_copies(engine: Engine, tmp_path: Path)
         (tree / f"d{number}").mkdir()
         (tree / f"d{number}/inner").write_text("evil")
     engine.detached("--name", "racer", "sh", "-c", SWAP.format(victim=victim))
-    assert eventually(lambda: said(engine, "ls /race", "racer") != "")
+    assert eventually(lambda: engine.call("exec", "racer", "ls", "/race").stdout != "")
     for turn in range(8):
         engine.call("cp", f"{tree}/.", "racer:/race/a")
         engine.call("cp", "racer:/race", tmp_path / f"out{turn}")

@@ -18,11 +18,20 @@ BUSY = "while :; do :; done"
 def test_stats_tell_what_the_kernel_counts(engine: Engine):
     engine.detached("--name", "busy", "-m", "64m", "--cpus", "0.5", "sh", "-c", BUSY)
     engine.detached("--name", "idle", "--network", "bridge", "sleep", "100")
-    found = {e["name"]: e for e in json.loads(engine.ok("stats", "--no-stream", "--json"))}
-    assert 5 < found["busy"]["cpu_percent"] < 70  # the machine may be busy
+
+    def look() -> dict[str, dict]:
+        listed = json.loads(engine.ok("stats", "--no-stream", "--json"))
+        return {entry["name"]: entry for entry in listed}
+
+    def is_plausible() -> bool:
+        """A busy machine may give it less for a while, or look late."""
+        seen = look()
+        return 5 < seen["busy"]["cpu_percent"] < 70 and seen["idle"]["cpu_percent"] < 5
+
+    assert eventually(is_plausible)
+    found = look()
     assert found["busy"]["memory_limit"] == 64 << 20
     assert 0 < found["busy"]["memory"] < 64 << 20
-    assert found["idle"]["cpu_percent"] < 5
     assert found["idle"]["pids"] == 1
     assert found["idle"]["network_sent"] is not None
     head, *lines = engine.ok("stats", "--no-stream", "busy").splitlines()
@@ -33,21 +42,28 @@ def test_stats_tell_what_the_kernel_counts(engine: Engine):
     assert stream.stdout
     assert [json.loads(stream.stdout.readline())["name"] for _ in range(2)] == ["busy"] * 2
     engine.ok("stop", "-t", "0", "busy")
-    stream.communicate(timeout=10)  # the last of the named has ended, and so does the command
+    stream.communicate(timeout=60)  # the last of the named has ended, and so does the command
     assert stream.returncode == 0
     stream = engine.start("stats")
     assert stream.stdout
     stream.stdout.readline()
     stream.send_signal(signal.SIGINT)
-    stream.communicate(timeout=10)
+    stream.communicate(timeout=60)
     assert stream.returncode == 130
     engine.ok("rm", "-f", "busy", "idle")
 
 
 def test_top_shows_processes_by_both_numbers_and_the_containers_names(engine: Engine):
     engine.detached("--name", "t", "-u", "alice", "sh", "-c", "sleep 98 & sleep 99 & wait")
-    assert eventually(lambda: len(json.loads(engine.ok("top", "--json", "t"))) == 3)
-    found = json.loads(engine.ok("top", "--json", "t"))
+    found: list[dict] = []
+
+    def are_up() -> bool:
+        """A fork that has not executed its program yet is still the shell."""
+        found[:] = json.loads(engine.ok("top", "--json", "t"))
+        return {"sleep 98", "sleep 99"} <= {process["command"] for process in found}
+
+    assert eventually(are_up)
+    assert len(found) == 3
     assert {p["user"] for p in found} == {"alice"}
     assert found[0]["inner"] == 1
     assert found[0]["pid"] == engine.process("t")["pid"]

@@ -49,14 +49,26 @@ def test_fix_mends_and_looks_again(monkeypatch):
 @pytest.mark.criu
 def test_on_a_host_for_real(two_hosts):
     alpha, _ = two_hosts
-    alpha.run(["migrate", "doctor", "--json"])
-    begun = time.monotonic()
     found = {f["name"]: f for f in json.loads(alpha.run(["migrate", "doctor", "--json"]).stdout)}
-    assert time.monotonic() - begun < 2
     for name in ("root", "criu", "criu probe", "freezer", "storage driver", "veth", "sshd", "/run"):
         assert found[name]["status"] == "ok", found[name]
     assert found["criu feature cache"]["status"] == "warning"  # /run is fresh
     assert alpha.run(["find", "/sys/fs/cgroup", "-name", "migrate-doctor-*"]).stdout == ""
+
+
+@pytest.mark.root
+@pytest.mark.hosts
+@pytest.mark.criu
+@pytest.mark.alone
+def test_it_takes_less_than_two_seconds(two_hosts):
+    """The best of three, for the machine has other work, too."""
+    alpha, _ = two_hosts
+    times = []
+    for _ in range(3):
+        begun = time.monotonic()
+        alpha.run(["migrate", "doctor", "--json"])
+        times.append(time.monotonic() - begun)
+    assert min(times) < 2, times
 
 
 @pytest.mark.root

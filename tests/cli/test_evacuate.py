@@ -131,7 +131,7 @@ def test_the_live_table_on_a_terminal() -> None:
     except OSError:
         pass  # EIO: the other end is closed
     os.close(ours)
-    assert child.wait(20) == 0
+    assert child.wait(60) == 0
     text = seen.decode()
     for words in ("1 of 34 moved", "50 B of 100 B", "25 B/s", "2 s", "42 ms", "and 14 more"):
         assert words in text, text

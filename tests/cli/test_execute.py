@@ -35,7 +35,7 @@ def test_status_streams_and_environment(engine: Engine, box: str):
 
 def test_input_is_passed_on(engine: Engine, box: str):
     process = engine.start("exec", "-i", box, "wc", "-c", stdin=-1)
-    out, _error = process.communicate(input="x" * 100000, timeout=20)
+    out, _error = process.communicate(input="x" * 100000, timeout=60)
     assert out.strip() == "100000"
 
 
@@ -69,7 +69,7 @@ def _talk(engine: Engine, *arguments: str, steps: list[tuple[bytes, bytes]]) -> 
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 77, 0, 0))
     before = termios.tcgetattr(slave)
     process = engine.start(*arguments, stdin=slave, stdout=slave, stderr=slave)
-    shown, fresh, end = b"", b"", time.monotonic() + 20
+    shown, fresh, end = b"", b"", time.monotonic() + 60
     while time.monotonic() < end:
         if select.select([master], [], [], 0.1)[0]:
             fresh += os.read(master, 4096)
@@ -78,7 +78,7 @@ def _talk(engine: Engine, *arguments: str, steps: list[tuple[bytes, bytes]]) -> 
         elif steps and steps[0][0] in fresh:
             os.write(master, steps.pop(0)[1])
             shown, fresh = shown + fresh, b""
-    status = process.wait(10)
+    status = process.wait(20)
     assert termios.tcgetattr(slave) == before, "the terminal's modes were not restored"
     os.close(master)
     os.close(slave)

@@ -13,7 +13,7 @@ import pytest
 from migrate.evacuate.store.fleet import FleetStore
 from migrate.evacuate.store.opening import open_store
 from migrate.runtime.paths import Paths
-from tests.evacuate.store.etcdserver import free_ports
+from tests.ports import refusing_ports
 
 
 @pytest.fixture
@@ -71,12 +71,12 @@ def test_claims_reservations_and_hosts_are_shown(paths: Paths, store: FleetStore
 
 
 def test_a_store_from_the_environment_and_its_errors(paths: Paths):
-    (port,) = free_ports(1)
-    url = f"etcd://mover:hidden@127.0.0.1:{port}"
-    for done in (_fleet(paths, "--json", MIGRATE_STORE=url), _fleet(paths, "--store", url)):
-        assert done.returncode == 103
-        assert f"etcd at 127.0.0.1:{port} can't be reached" in done.stderr
-        assert "hidden" not in done.stdout + done.stderr
+    with refusing_ports(1) as (port,):
+        url = f"etcd://mover:hidden@127.0.0.1:{port}"
+        for done in (_fleet(paths, "--json", MIGRATE_STORE=url), _fleet(paths, "--store", url)):
+            assert done.returncode == 103
+            assert f"etcd at 127.0.0.1:{port} can't be reached" in done.stderr
+            assert "hidden" not in done.stdout + done.stderr
     assert _fleet(paths, "--store", "redis://a").returncode == 5
 
 

@@ -153,7 +153,7 @@ def test_a_signal_goes_to_the_program_and_the_container_goes_with_a_killed_comma
         monitor = engine.process("s")["monitor"]
         assert b"migrate.runtime.monitor" in Path(f"/proc/{monitor}/cmdline").read_bytes()
         os.kill(process.pid, number)
-        assert process.wait(10) == status
+        assert process.wait(60) == status
         process.stdout.close()
         if number == 9:  # who showed its output is gone; it runs on, and goes when it ends
             engine.ok("stop", "-t", "1", "s")

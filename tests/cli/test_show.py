@@ -52,7 +52,7 @@ def test_logs_tail_stamps_and_follow(engine: Engine):
     engine.ok("exec", "talk", "touch", "/go")
     assert following.stderr
     assert (following.stdout.read(), following.stderr.read()) == ("5\nlast", "err\n")
-    assert following.wait(10) == 0
+    assert following.wait(60) == 0
     assert engine.call("logs", "--tail", "1", "talk").stdout == "last"
     engine.ok("rm", "-f", "talk")
 

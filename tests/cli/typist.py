@@ -35,17 +35,18 @@ class Typist:
     def type(self, text: str) -> None:
         os.write(self.master, text.encode())
 
-    def sees(self, text: str, limit: float = 20.0) -> str:
+    def sees(self, text: str, limit: float = 60.0) -> str:
         """All that was shown up to `text`, which has to come."""
         wanted, deadline = text.encode(), time.monotonic() + limit
         while wanted not in self._shown:
-            ready, _, _ = select.select([self.master], [], [], deadline - time.monotonic())
+            left = max(0.0, deadline - time.monotonic())
+            ready, _, _ = select.select([self.master], [], [], left)
             assert ready, (text, self._shown)
             self._shown += os.read(self.master, 65536)
         before, _, self._shown = self._shown.partition(wanted)
         return before.decode() + text
 
-    def ends(self, limit: float = 20.0) -> int:
+    def ends(self, limit: float = 60.0) -> int:
         """Its exit status; its terminal is as it was before."""
         status = self.process.wait(limit)
         assert termios.tcgetattr(self._slave) == self.settings

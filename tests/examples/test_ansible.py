@@ -19,7 +19,7 @@ from tests.hosts.redis import MIGRATE
 from tests.move.fixtures import containers, counts_on, is_gapless, make_counter_image, start_counter
 
 pytestmark = [
-    pytest.mark.root, pytest.mark.criu, pytest.mark.hosts, pytest.mark.timeout(120)
+    pytest.mark.root, pytest.mark.criu, pytest.mark.hosts, pytest.mark.timeout(600)
 ]  # fmt: skip
 
 EXAMPLE = CHECKOUT / "examples/ansible"
@@ -61,7 +61,7 @@ class Controller:
             "ansible", "localhost", "-m", "migrate_evacuate", "-a", json.dumps(given),
             "-e", f"ansible_python_interpreter={sys.executable}", *words,
         )  # fmt: skip
-        out, _err = child.communicate(timeout=60)
+        out, _err = child.communicate(timeout=200)
         assert child.returncode == status, out
         found, _end = json.JSONDecoder().raw_decode(out.partition(" => ")[2])
         assert isinstance(found, dict)
@@ -117,7 +117,7 @@ def test_the_playbook(controller: Controller) -> None:
         "ansible-playbook", "-i", str(controller.inventory), str(EXAMPLE / "evacuate.yml"),
         "--limit", "alpha", "-e", json.dumps(facts),
     )  # fmt: skip
-    rebooted, deadline = 0, time.monotonic() + 60
+    rebooted, deadline = 0, time.monotonic() + 400
     while child.poll() is None and time.monotonic() < deadline:
         if (alpha.disk / WANTED).exists():
             assert containers(alpha) == {}

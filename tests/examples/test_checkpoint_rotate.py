@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine import CHECKOUT, Engine
+from tests.engine import CHECKOUT, Engine, eventually
 
 SCRIPT = CHECKOUT / "examples/cron/checkpoint-rotate"
 COUNT = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.02; done"
@@ -20,7 +20,7 @@ def rotate(*words: str | Path, **environment: str) -> subprocess.CompletedProces
     """The script with this interpreter's `migrate`, as cron would run it."""
     path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
     return subprocess.run(
-        [SCRIPT, *words], env={"PATH": path, **environment}, text=True, check=False, timeout=60,
+        [SCRIPT, *words], env={"PATH": path, **environment}, text=True, check=False, timeout=200,
         capture_output=True, cwd="/",
     )  # fmt: skip
 
@@ -57,6 +57,7 @@ def test_one_at_a_time(tmp_path: Path) -> None:
 def test_the_last_few_are_kept(engine: Engine, tmp_path: Path) -> None:
     for name in ("web", "web-2"):
         engine.detached("--name", name, "/bin/sh", "-c", COUNT)
+        assert eventually(lambda name=name: engine.ok("logs", "--tail", "1", name) != "")
     state = {key: engine.environment[key] for key in ("MIGRATE_STATE", "MIGRATE_RUN")}
     saved: list[list[Path]] = []
     (tmp_path / "web").mkdir()

@@ -17,7 +17,7 @@ from tests.move.fixtures import containers, counts_on, is_gapless, make_counter_
 from tests.move.test_move import traces
 
 pytestmark = [
-    pytest.mark.root, pytest.mark.criu, pytest.mark.hosts, pytest.mark.timeout(120)
+    pytest.mark.root, pytest.mark.criu, pytest.mark.hosts, pytest.mark.timeout(600)
 ]  # fmt: skip
 
 PROGRAM = CHECKOUT / "examples/rolling_reboot.py"
@@ -59,7 +59,7 @@ class Run:
 
     def end(self, status: int, *, kill_at_reboot: bool = False) -> str:
         """What it has said, once it has ended with that status."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while self.child.poll() is None:
             assert time.monotonic() < deadline, self._output.read_text()
             for name, host in self._fleet.hosts.items():

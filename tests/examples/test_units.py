@@ -93,12 +93,12 @@ def test_what_is_run_at_shutdown_empties_the_host(fleet: Fleet) -> None:
     alpha, beta = fleet.hosts.values()
     start_counter(alpha)
     inventory = {"MIGRATE_INVENTORY": str(fleet.inventory)}
-    alpha.run(exec_stop(), env=inventory)
+    alpha.run(exec_stop(), env=inventory, timeout=150)
     assert containers(alpha) == {}
     assert containers(beta) == {"counter": "running"}
     alpha.reboot()
     assert is_cordoned(alpha)
-    alpha.run([MIGRATE, "evacuate", "alpha", "--return"], env=inventory)
+    alpha.run([MIGRATE, "evacuate", "alpha", "--return"], env=inventory, timeout=150)
     assert containers(alpha) == {"counter": "running"}
     assert counts_on(alpha)
     assert is_gapless(alpha)

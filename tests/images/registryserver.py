@@ -21,6 +21,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
+from tests.engine import eventually
 from tests.evacuate.store.certificates import Authority
 
 ADDRESS = "127.0.0.1"
@@ -40,7 +41,7 @@ class Registry:
     authority: Path | None = None
 
     def requests(self, pattern: str) -> int:
-        """How many lines of its log match."""
+        """How many lines of its log match; the last is written after the answer is sent."""
         return len(re.findall(pattern, self.log.read_text()))
 
 
@@ -76,13 +77,13 @@ def serving(
 
 
 def _port(process: subprocess.Popen, log: Path) -> int:
-    for _ in range(500):
-        if match := _READY.search(log.read_text()):
-            return int(match[1])
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(0.02)
-            break
-    raise AssertionError(f"the registry does not serve: {log.read_text()[-2000:]}")
+    def said() -> re.Match[str] | None:
+        return _READY.search(log.read_text())
+
+    eventually(lambda: said() or process.poll() is not None, 60.0)
+    match = said()
+    assert match, f"the registry does not serve: {log.read_text()[-2000:]}"
+    return int(match[1])
 
 
 def passwords(file: Path) -> dict:

@@ -7,7 +7,6 @@ import shutil
 import socket
 import stat
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
@@ -21,11 +20,10 @@ from migrate.images.errors import ImageArchiveBad, LayerUnsafe
 from migrate.images.tarread import Kind, Member
 from migrate.images.tarwrite import END, header
 from tests.images.test_roundtrip import TREE, build
-from tests.images.trees import describe
+from tests.images.trees import await_tick, describe
 
 pytestmark = pytest.mark.root
 
-TICK = 0.012  # seconds; file times come from a clock that ticks every 4 ms here
 LARGE = 200_000
 PLAIN = (0o755, 7, 10**18, {b"trusted.a": b"1"})
 FILE = ("file", PLAIN, [(0, b"new")], 0)
@@ -115,7 +113,7 @@ def test_what_was_done_meanwhile(tree: tuple, deeds: list[tuple]) -> None:
         upper, back = Path(temporary, "upper"), Path(temporary, "back")
         build(os.fsencode(upper), tree, [])
         known = send_ahead(upper, back)
-        time.sleep(TICK)
+        await_tick(Path(temporary))
         for deed in deeds:
             do(upper, deed)
         send_changes(upper, back, known)
@@ -135,7 +133,7 @@ def test_what_is_as_it_was_is_not_sent(tmp_path: Path) -> None:
     (upper / "large").unlink()
     shutil.rmtree(back)
     known = send_ahead(upper, back)
-    time.sleep(TICK)
+    await_tick(tmp_path)
     (upper / "d/7").write_bytes(b"new")
     (upper / "d/8").unlink()
     with socket.socket(socket.AF_UNIX) as listening:

@@ -180,10 +180,10 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_bombs_of_headers_are_refused_early(root: Path, bomb: str) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    begun = time.monotonic()
+    begun = time.process_time()
     with pytest.raises((LayerUnsafe, ImageArchiveBad)):
         apply_layer(io.BytesIO(BOMBS[bomb]() + archive(entry("a")).getvalue()), root)
-    assert time.monotonic() - begun < 5
+    assert time.process_time() - begun < 5
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10  # KiB
     assert list(root.iterdir()) == []
 
@@ -191,10 +191,10 @@ def test_bombs_of_headers_are_refused_early(root: Path, bomb: str) -> None:
 def test_many_records_are_no_burden_for_the_members_after_them() -> None:
     records = b"".join(record(b"k%d" % n, b"") for n in range(1500))
     members = archive(*(entry(f"f{n}") for n in range(5000))).getvalue()
-    begun = time.monotonic()
+    begun = time.process_time()
     found = sum(1 for _member in TarReader(io.BytesIO(pax(b"g", records) + members)))
     assert found == 5000
-    assert time.monotonic() - begun < 5
+    assert time.process_time() - begun < 5
 
 
 def test_too_many_members_end_the_import(tmp_path: Path) -> None:

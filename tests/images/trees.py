@@ -4,6 +4,21 @@ import os
 import stat
 from pathlib import Path
 
+from tests.engine import eventually
+
+
+def await_tick(directory: Path) -> None:
+    """Until what changes in its file system has a later time than all that changed before."""
+    probe = directory / "tick"
+
+    def now() -> int:
+        probe.touch()
+        return probe.stat().st_ctime_ns
+
+    before = now()
+    assert eventually(lambda: now() > before)
+    probe.unlink()
+
 
 def holes(path: Path) -> list[tuple[int, int]]:
     descriptor = os.open(path, os.O_RDONLY)

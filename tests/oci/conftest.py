@@ -22,7 +22,7 @@ def oci(tmp_path: Path, busybox: Path) -> Iterator[Runtime]:
     made = Runtime(tmp_path, busybox)
     yield made
     made.clear()
-    assert made.leftovers() == []
+    assert eventually(lambda: made.leftovers() == []), made.leftovers()
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +35,11 @@ def podman() -> Iterator[Podman]:
 def _used(made: Podman) -> Iterator[Podman]:
     yield made
     made.ok("rm", "--all", "--force", "--time", "0")
+    # First of all the monitors' end: their last act is a Podman that cleans up.
+    assert eventually(lambda: all(_removed(root / "migrate-test") for root in detect().roots))
     for mount in reversed(read_mountinfo()):  # Podman leaves its own storage mounted
         if mount.mount_point.startswith(str(made.directory)):
             mounts.unmount(mount.mount_point)
-    assert eventually(lambda: all(_removed(root / "migrate-test") for root in detect().roots))
 
 
 def _removed(group: Path) -> bool:

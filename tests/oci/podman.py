@@ -121,7 +121,7 @@ class Podman:
         """Podman's output and exit status."""
         return subprocess.run(
             [*self._command, *words], env=self._environment, capture_output=True, text=True,
-            stdin=subprocess.DEVNULL, check=False, timeout=60,
+            stdin=subprocess.DEVNULL, check=False, timeout=200,
         )  # fmt: skip
 
     def ok(self, *words: str | Path) -> str:

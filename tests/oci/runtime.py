@@ -67,7 +67,7 @@ class Runtime:
         if given is not None:
             options["stdin"] = subprocess.PIPE
         process = self.start_command(*words, **options)
-        out, error = process.communicate(given, timeout=60)
+        out, error = process.communicate(given, timeout=200)
         assert "Traceback" not in (error or "")
         return subprocess.CompletedProcess(words, process.returncode, out, error)
 
@@ -98,7 +98,7 @@ class Runtime:
         with (self.directory / "errors").open("w+") as errors:
             streams = {"stdout": subprocess.DEVNULL, "stderr": errors} | options
             process = self.start_command(*words, **streams)
-            status = process.wait(60)
+            status = process.wait(200)
             errors.seek(0)
             assert status == 0, (words, status, errors.read())
 

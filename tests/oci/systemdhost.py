@@ -47,7 +47,7 @@ class SystemdHost:
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         self.pid = 0
-        assert eventually(self._is_up, 30.0), "systemd did not start"
+        assert eventually(self._is_up, 60.0), "systemd did not start"
 
     def _is_up(self) -> bool:
         try:

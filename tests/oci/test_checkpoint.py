@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -21,7 +20,8 @@ from migrate.kernel.processes import set_child_subreaper
 from migrate.runtime.cgroups.layout import detect
 from tests.engine import eventually
 from tests.oci.runtime import Runtime, Spec
-from tests.oci.terminal import listening, received
+from tests.oci.terminal import listening, received, says
+from tests.ports import free_ports
 from tests.rootfs import rootfs_with
 
 pytestmark = [pytest.mark.root, pytest.mark.criu]
@@ -70,8 +70,15 @@ def _count(oci: Runtime, identifier: str) -> int:
 
 
 def _counted(oci: Runtime, identifier: str, least: int = 0) -> int:
-    assert eventually(lambda: _count(oci, identifier) > least)
-    return _count(oci, identifier)
+    seen = 0
+
+    def goes_on() -> bool:
+        nonlocal seen
+        seen = _count(oci, identifier)
+        return seen > least
+
+    assert eventually(goes_on)
+    return seen
 
 
 def test_it_goes_on_where_it_was_and_is_gone_meanwhile(oci: Runtime, images: Images, spec: Spec):
@@ -147,10 +154,17 @@ def test_in_the_foreground_the_exit_status_is_the_programs(oci: Runtime, images:
     process = oci.start_command(*images.words(spec, identifier))
     assert eventually(lambda: oci.call("state", identifier).returncode == 0
                       and oci.state(identifier)["status"] == "running")  # fmt: skip
+    assert eventually(lambda: _catches(process.pid, signal.SIGTERM))
     process.send_signal(signal.SIGTERM)
-    told, _error = process.communicate(timeout=30)
+    told, _error = process.communicate(timeout=60)
     assert (process.returncode, told) == (7, "ended\n")
     assert "does not exist" in oci.fails("state", identifier)
+
+
+def _catches(pid: int, number: int) -> bool:
+    """Whether a process has a handler for a signal (proc_pid_status(5))."""
+    text = Path(f"/proc/{pid}/status").read_text()
+    return bool(int(text.partition("\nSigCgt:")[2].split()[0], 16) >> (number - 1) & 1)
 
 
 def test_its_parent_is_the_callers_subreaper(oci: Runtime, images: Images, spec: Spec):
@@ -196,14 +210,14 @@ def test_a_terminal_goes_to_the_console_socket(oci: Runtime, images: Images, spe
     master = received(listener)
     oci.ok("start", identifier)
     os.write(master, b"one\n")
-    assert eventually(lambda: b"got one" in os.read(master, 1000))
+    assert says(master, b"got one")
     images.dump(identifier)
     os.close(master)
     assert "--console-socket" in oci.fails(*images.words(spec, identifier, "--detach"))
     images.restore(spec, identifier, "--console-socket", oci.directory / "c")
     master = received(listener)
     os.write(master, b"two\n")
-    assert eventually(lambda: b"got two" in os.read(master, 1000))
+    assert says(master, b"got two")
     os.close(master)
 
 
@@ -274,7 +288,8 @@ def test_a_network_namespace_by_path_is_joined_again(oci: Runtime, images: Image
 def test_tcp_established(oci: Runtime, images: Images, spec: Spec, established: bool):
     """A connection within the container's own network namespace."""
     spec["process"]["args"][2] = (
-        "ip link set lo up; nc -l -p 7777 -e cat & sleep 0.3;"
+        "ip link set lo up; nc -l -p 7777 -e cat &"
+        "until grep -q ':1E61 .* 0A ' /proc/net/tcp /proc/net/tcp6; do sleep 0.05; done;"
         "(while true; do echo x; sleep 0.05; done) | nc 127.0.0.1 7777 | "
         "(n=0; while read l; do n=$((n+1)); echo $n > /tmp/count; done)"
     )
@@ -327,21 +342,16 @@ def test_page_server_takes_the_memory(oci: Runtime, images: Images, spec: Spec):
     identifier = oci.running(spec)
     before = _counted(oci, identifier)
     images.path.mkdir()
-    port = _free_port()
+    (port,) = free_ports(1)
     server = subprocess.Popen(
         [criu_binary(), "page-server", "--images-dir", images.path, "--port", str(port),
          "--address", "127.0.0.1"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     assert eventually(lambda: _listens(port))
     images.dump(identifier, "--page-server", f"127.0.0.1:{port}")
-    assert server.wait(20) == 0
+    assert server.wait(60) == 0
     images.restore(spec, identifier)
     _counted(oci, identifier, before)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def _listens(port: int) -> bool:

@@ -6,12 +6,16 @@ import json
 import os
 import re
 import subprocess
+import sys
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from migrate.kernel.capabilities import NAMES
+from tests.engine import eventually
 from tests.oci.runtime import COMMAND, Runtime
 
 pytestmark = pytest.mark.root
@@ -77,15 +81,22 @@ def test_features_are_those_of_features_md(oci: Runtime):
 
 @pytest.mark.alone
 def test_state_takes_less_than_60_ms(oci: Runtime):
-    """Issue 3; the best of ten, for the machine has other work, too."""
+    """Issue 3; the best of ten, for the machine has other work, too, or is a slower one."""
     identifier = oci.running()
-    times = []
+    ours = [COMMAND, "--root", oci.root, "state", identifier]
+    bare = [sys.executable, "-I", "-S", "-c", "pass"]  # 11 ms where the issue was written
+    times, unit = _times(ours), min(_times(bare))
+    assert min(times) < max(0.060, 5 * unit), (times, unit)
+
+
+def _times(command: Sequence[str | Path]) -> list[float]:
+    """Seconds that it takes, ten times."""
+    found = []
     for _ in range(10):
         begun = time.monotonic()
-        subprocess.run([COMMAND, "--root", oci.root, "state", identifier],
-                       stdout=subprocess.DEVNULL, check=True)  # fmt: skip
-        times.append(time.monotonic() - begun)
-    assert min(times) < 0.060, times
+        subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+        found.append(time.monotonic() - begun)
+    return found
 
 
 def test_update_by_options_and_by_json(oci: Runtime):
@@ -135,7 +146,7 @@ def test_events_tell_of_memory_that_ran_out_and_end_with_the_container(oci: Runt
     oci.ok("start", identifier)
     assert json.loads(events.stdout.readline()) == {"type": "oom", "id": identifier}
     oci.ok("kill", identifier, "KILL")
-    out, error = events.communicate(timeout=20)
+    out, error = events.communicate(timeout=60)
     assert (events.returncode, error) == (0, "")
     assert {json.loads(line)["type"] for line in out.splitlines()} <= {"oom"}
 
@@ -145,7 +156,8 @@ def test_ps_is_that_of_the_host(oci: Runtime):
     table = oci.ok("ps", identifier).splitlines()
     assert len(table) == 2
     assert str(oci.state(identifier)["pid"]) in table[1].split()
-    assert "sleep 1000" in oci.ok("ps", identifier, "-o", "pid,args")
+    # Its descriptors are closed before its new words can be read (fs/exec.c).
+    assert eventually(lambda: "sleep 1000" in oci.ok("ps", identifier, "-o", "pid,args"))
 
 
 def test_pause_and_resume_of_what_is_not_fit_are_errors(oci: Runtime):

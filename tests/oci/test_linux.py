@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import stat
@@ -133,7 +134,7 @@ def test_control_groups_path(oci: Runtime):
     for root in detect().roots:
         assert not (root / "migrate-oci/deep/er").exists()
         (root / "migrate-oci/deep").rmdir()
-        if not any(p.is_dir() for p in (root / "migrate-oci").iterdir()):
+        with contextlib.suppress(OSError):  # another test's container is in it
             (root / "migrate-oci").rmdir()
 
 

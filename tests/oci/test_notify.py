@@ -23,7 +23,7 @@ def systemd(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as made:
         name = f"migrate-test-{os.getpid()}"
         made.bind(f"\0{name}")
-        made.settimeout(20)
+        made.settimeout(60)
         monkeypatch.setenv("NOTIFY_SOCKET", f"@{name}")
         yield made
 
@@ -47,7 +47,7 @@ def test_start_waits_until_the_program_is_ready(oci: Runtime, systemd: socket.so
     systemd.setblocking(False)
     with pytest.raises(BlockingIOError):
         systemd.recv(100)
-    systemd.settimeout(20)
+    systemd.settimeout(60)
     start = oci.start_command("start", identifier)
     assert systemd.recv(100) == b"READY=1\n"
     assert systemd.recv(100) == f"MAINPID={oci.state(identifier)['pid']}\n".encode()
@@ -55,7 +55,7 @@ def test_start_waits_until_the_program_is_ready(oci: Runtime, systemd: socket.so
     assert data == b"BARRIER=1"
     assert start.poll() is None  # it ends when the barrier is passed
     os.close(descriptors[0])
-    assert start.wait(20) == 0
+    assert start.wait(60) == 0
     assert "NOTIFY_SOCKET=/run/notify/notify.sock" in oci.ok("exec", identifier, "env")
 
 
@@ -90,7 +90,7 @@ def test_a_checkpoint_is_restored_where_nobody_wants_to_be_told(
     systemd.recv(100)
     _data, descriptors, _flags, _peer = socket.recv_fds(systemd, 100, 1)
     os.close(descriptors[0])
-    assert start.wait(20) == 0
+    assert start.wait(60) == 0
     monkeypatch.delenv("NOTIFY_SOCKET")
     images = oci.directory / "images"
     oci.ok("checkpoint", "--image-path", images, identifier)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import json
 import os
 import time
@@ -101,8 +102,8 @@ def test_state_of_each_field(oci: Runtime):
     assert state["bundle"] == str(bundle)  # absolute
     assert state["annotations"] == {}
     assert Path(f"/proc/{state['pid']}").exists()
-    created = time.mktime(time.strptime(state["created"][:19], "%Y-%m-%dT%H:%M:%S"))
-    assert abs(created - time.mktime(time.gmtime())) < 60
+    created = calendar.timegm(time.strptime(state["created"][:19], "%Y-%m-%dT%H:%M:%S"))
+    assert abs(created - time.time()) < 60
 
 
 def test_create_writes_the_pid_file_whole(oci: Runtime):

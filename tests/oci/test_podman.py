@@ -43,7 +43,7 @@ def test_life_of_a_container(podman: Podman, options: list[str | Path]):
     podman.ok("pause", "web")
     assert "paused" in podman.ok("inspect", "--format", "{{.State.Status}}", "web")
     podman.ok("unpause", "web")
-    assert "sleep" in podman.ok("top", "web", "args")
+    assert eventually(lambda: "sleep" in podman.ok("top", "web", "args"))
     podman.ok("kill", "--signal", "KILL", "web")
     look = ("inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", "web")
     assert eventually(lambda: podman.ok(*look) == "exited 137")

@@ -9,6 +9,10 @@ from migrate.kernel import inotify
 from migrate.runtime.cgroups.counters import directory_of
 from migrate.runtime.cgroups.group import ControlGroup
 
+COUNT_DUE, LOOK_AGAIN = 2.0, 0.05
+"""Seconds. Version 1 gives notice before it kills (mm/memcontrol-v1.c, memcg1_oom_prepare), and
+counts the kill later, by as much as its log takes: for so long it is looked at so often."""
+
 
 def eventfd_of(directory: str) -> int:
     """Version 1: an eventfd (cgroup-v1/memory.rst, 9 and 10); raises OSError."""

@@ -42,13 +42,13 @@ class Move:
     def lines(self) -> Iterator[str]:
         yield json.dumps({"event": "phase", "name": "memory"})
         self.begun.set()
-        self.go.wait(10)
+        self.go.wait(60)
         if self.interrupted or self.error:
             yield json.dumps({"error": self.error or {"code": 101, "what": "interrupted"}})
             return
         yield json.dumps({"event": "phase", "name": "freeze"})
         self.frozen.set()
-        self.finish.wait(10)
+        self.finish.wait(60)
         if self.interrupted:
             yield json.dumps({"error": {"code": 101, "what": "interrupted"}})
         elif not self.lost:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from migrate.evacuate.execution import moving
+from migrate.evacuate.execution import execution, moving
 from migrate.evacuate.execution.course import Course, State, Task
 from migrate.evacuate.execution.execution import Conduct, Execution, with_share
 from migrate.evacuate.execution.hooks import Hooks
@@ -41,7 +41,7 @@ class Running:
         self._thread.start()
 
     def join(self) -> dict[str, State]:
-        self._thread.join(20)
+        self._thread.join(60)
         assert not self._thread.is_alive()
         return {outcome.name: outcome.state for outcome in self.outcomes}
 
@@ -52,12 +52,12 @@ def test_so_many_at_once_and_in_the_plans_order(journal: Journal) -> None:
     running = Running(
         Execution([task(n) for n in "abcd"], Conduct(parallel=2, start=host), journal)
     )
-    assert moves["a"].begun.wait(5)
-    assert moves["b"].begun.wait(5)
+    assert moves["a"].begun.wait(60)
+    assert moves["b"].begun.wait(60)
     time.sleep(0.1)
     assert len(host.started) == 2
     moves["b"].free()
-    assert moves["c"].begun.wait(5)
+    assert moves["c"].begun.wait(60)
     assert not moves["d"].begun.is_set()
     for move in moves.values():
         move.free()
@@ -101,9 +101,8 @@ def test_an_interruption_lets_the_frozen_one_finish(journal: Journal) -> None:
     running = Running(
         Execution([task(n) for n in "abc"], Conduct(parallel=2, start=Host(**moves)), journal)
     )
-    assert moves["a"].frozen.wait(5)
-    assert moves["b"].begun.wait(5)
-    time.sleep(0.1)
+    assert moves["a"].frozen.wait(60)
+    assert moves["b"].begun.wait(60)
     running.execution.stop("interrupted")
     moves["a"].finish.set()
     assert running.join() == {
@@ -116,8 +115,7 @@ def test_a_second_one_rolls_back_the_frozen_one_too(journal: Journal) -> None:
     move = Move()
     move.go.set()
     running = Running(Execution([task("a")], Conduct(start=Host(a=move)), journal))
-    assert move.frozen.wait(5)
-    time.sleep(0.1)
+    assert move.frozen.wait(60)
     running.execution.stop("interrupted")
     assert not move.interrupted
     running.execution.stop("interrupted", frozen=True)
@@ -126,19 +124,37 @@ def test_a_second_one_rolls_back_the_frozen_one_too(journal: Journal) -> None:
 
 def test_ctrl_c_is_heard(journal: Journal) -> None:
     move = Move()
-    timer = threading.Timer(0.4, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
+
+    def press() -> None:
+        """Not before somebody listens: it would end the tests."""
+        if move.begun.wait(60):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    pressing = threading.Thread(target=press)
+    pressing.start()
     before = signal.getsignal(signal.SIGINT)
     found = Execution([task("a"), task("b")], Conduct(1, start=Host(a=move)), journal).carry_out()
+    pressing.join()
     assert [o.state for o in found] == [State.INTERRUPTED, State.INTERRUPTED]
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_the_deadline(journal: Journal) -> None:
+def test_the_deadline(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     """What would not be done in time is not begun; what is on its way is rolled back."""
     move = Move()
+
+    class Clock:
+        """The deadline comes when the first is on its way."""
+
+        sleep = staticmethod(time.sleep)
+
+        @staticmethod
+        def monotonic() -> float:
+            return 1000.0 if move.begun.is_set() else 0.0
+
+    monkeypatch.setattr(execution, "time", Clock)
     tasks = [task("a", seconds=0.1), task("b", seconds=100.0)]
-    conduct = Conduct(2, start=Host(a=move), deadline=time.monotonic() + 0.5)
+    conduct = Conduct(2, start=Host(a=move), deadline=50.0)
     found = Execution(tasks, conduct, journal).carry_out()
     assert [o.state for o in found] == [State.INTERRUPTED, State.INTERRUPTED]
     assert move.interrupted
@@ -147,7 +163,7 @@ def test_the_deadline(journal: Journal) -> None:
 
 def test_a_short_one_is_begun_although_a_long_one_before_it_is_not(journal: Journal) -> None:
     tasks = [task("a", seconds=100.0), task("b", seconds=0.1)]
-    conduct = Conduct(1, start=Host(b=Move().free()), deadline=time.monotonic() + 5)
+    conduct = Conduct(1, start=Host(b=Move().free()), deadline=time.monotonic() + 60)
     found = Execution(tasks, conduct, journal).carry_out()
     assert [o.state for o in found] == [State.INTERRUPTED, State.MOVED]
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import socket
 import struct
+import threading
 import time
 
 import pytest
 
 from migrate.evacuate.execution import watching
 from migrate.evacuate.execution.watching import Watch
+from tests.engine import eventually
 
 needs_echoes = pytest.mark.skipif(
     watching._echo_socket("127.0.0.1") is None, reason="no socket for echoes is allowed here"
@@ -18,10 +20,14 @@ needs_echoes = pytest.mark.skipif(
 
 @needs_echoes
 def test_what_answers_all_the_time_was_hardly_away() -> None:
-    with Watch("127.0.0.1/8") as watch:
-        time.sleep(0.1)
-    assert watch.longest is not None
-    assert 0 < watch.longest < 1
+
+    def away() -> float:
+        with Watch("127.0.0.1/8") as watch:
+            assert eventually(lambda: watch._answers > 10)
+        return watch.longest or 0.0
+
+    # Of a machine that is busy itself, who looks is away at times.
+    assert eventually(lambda: 0 < away() < 1)
 
 
 @pytest.mark.parametrize("address", ["", "no address", "10.0.0.1;reboot", "::1", "999.1.1.1/24"])
@@ -33,26 +39,35 @@ def test_what_can_not_be_asked_is_not_told(address: str) -> None:
 
 def test_what_never_answers_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watching, "_is_reply", lambda packet, raw: False)
+    monkeypatch.setattr(watching, "LAST_ANSWER", 1000.0)
     begun = time.monotonic()
     with Watch("127.0.0.1") as watch:
         time.sleep(0.02)
     assert watch.longest is None
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 60
 
 
 @needs_echoes
 def test_a_silence_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    quiet_from, quiet_until = time.monotonic() + 0.05, time.monotonic() + 0.25
+    quiet, missed = threading.Event(), threading.Event()
     real = watching._is_reply
 
     def heard(packet: bytes, *, raw: bool) -> bool:
-        return not quiet_from < time.monotonic() < quiet_until and real(packet, raw=raw)
+        if quiet.is_set():
+            missed.set()
+            return False
+        return real(packet, raw=raw)
 
     monkeypatch.setattr(watching, "_is_reply", heard)
+    monkeypatch.setattr(watching, "LAST_ANSWER", 60.0)
+    begun = time.monotonic()
     with Watch("127.0.0.1") as watch:
-        time.sleep(0.1)  # it is over before the address answers again
+        assert eventually(lambda: watch._answers > 0)
+        quiet.set()
+        assert missed.wait(60)
+        threading.Timer(0.2, quiet.clear).start()  # it is over before the address answers again
     assert watch.longest is not None
-    assert 0.18 < watch.longest < 2
+    assert 0.2 <= watch.longest <= time.monotonic() - begun
 
 
 def test_only_our_own_echoes_count_on_a_raw_socket() -> None:

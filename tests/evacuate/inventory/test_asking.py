@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import msgspec
 import pytest
@@ -100,13 +99,14 @@ def test_any_answer_is_taken_or_refused(changes):
 
 def test_all_are_asked_at_once_but_no_more_than_that():
     running, most, lock = 0, 0, threading.Lock()
+    all_at_once = threading.Barrier(4)
 
     def ask_one(host: Host) -> HostState:
         nonlocal running, most
         with lock:
             running += 1
             most = max(most, running)
-        time.sleep(0.05)
+        all_at_once.wait(60)
         with lock:
             running -= 1
         return HostState(host.name, host.address, host.name)

@@ -1,8 +1,8 @@
 """Another operator: a process of its own that uses a store as it is told, a JSON line at a time.
 
 `python -m tests.evacuate.store.claimer URL` reads ["claim", KIND, NAME, SECONDS],
-["reserve", TARGET, MEMORY, CAPACITY], ["release"] or ["moved", CONTAINER, FROM, TO, GENERATION],
-and answers each with {"ok": true} or the error's class.
+["reserve", TARGET, MEMORY, CAPACITY], ["check"], ["release"] or ["moved", CONTAINER, FROM, TO,
+GENERATION], and answers each with "ok" or the error's class.
 """
 
 from __future__ import annotations
@@ -70,6 +70,8 @@ class _Operator:
             self.store.reserve(self.leases[-1], target, memory, capacity)
         elif verb == "moved":
             self.store.moved(*words)
+        elif verb == "check":
+            self.leases[-1].check()
         else:
             self.leases.pop().release()
 

@@ -8,16 +8,9 @@ import subprocess
 import time
 from pathlib import Path
 
+from tests.ports import free_ports
+
 ETCD = shutil.which("etcd")
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody has at the moment."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [made.getsockname()[1] for made in sockets]
-    for made in sockets:
-        made.close()
-    return ports
 
 
 class EtcdServer:
@@ -72,7 +65,7 @@ class EtcdServer:
     def await_answer(self) -> None:
         """Until it listens, which it does when it has a leader."""
         assert self._process
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not self._listens():
             ended = self._process.poll() is not None
             assert not ended and time.monotonic() < deadline, self.log()  # noqa: PT018

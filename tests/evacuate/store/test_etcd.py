@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import signal
 import socket
 import threading
@@ -23,10 +24,13 @@ from migrate.evacuate.store.errors import (
 from migrate.evacuate.store.etcd import EtcdKeyValues, _base64
 from migrate.evacuate.store.fleet import FleetStore
 from migrate.evacuate.store.gateway import Address, Gateway
+from migrate.evacuate.store.keyvalues import CALL_SECONDS
+from migrate.evacuate.store.lease import now
 from tests.engine import eventually
 from tests.evacuate.store.certificates import Authority
 from tests.evacuate.store.claimer import opened
-from tests.evacuate.store.etcdserver import EtcdServer, free_ports
+from tests.evacuate.store.etcdserver import EtcdServer
+from tests.ports import refusing_ports
 
 
 def _put(url: str, key: str, value: bytes) -> None:
@@ -48,7 +52,10 @@ def _answering(answer: bytes) -> Iterator[str]:
                     if answer:
                         asked = b""
                         while not asked.endswith(b"}"):  # what is unread would reset the connection
-                            asked += connection.recv(65536)
+                            data = connection.recv(65536)
+                            if not data:  # it has waited long enough
+                                break
+                            asked += data
                         connection.sendall(answer)
                         connection.close()
 
@@ -60,27 +67,27 @@ def _answering(answer: bytes) -> Iterator[str]:
 
 
 def test_nobody_there_is_told_and_starts_nothing():
-    first, second = free_ports(2)
-    store = opened(f"etcd://127.0.0.1:{first},127.0.0.1:{second}")
-    for call in (store.overview, lambda: store.claim("host", "alpha", "empties")):
-        with pytest.raises(StoreUnreachable) as told:
-            call()
-        assert told.value.code == 103
-        assert told.value.cause.count("refused") == 2
-        assert "nothing is started" in told.value.mend
+    with refusing_ports(2) as (first, second):
+        store = opened(f"etcd://127.0.0.1:{first},127.0.0.1:{second}")
+        for call in (store.overview, lambda: store.claim("host", "alpha", "empties")):
+            with pytest.raises(StoreUnreachable) as told:
+                call()
+            assert told.value.code == 103
+            assert told.value.cause.count("refused") == 2
+            assert "nothing is started" in told.value.mend
 
 
 def test_endpoints_are_tried_in_turn_and_the_good_one_is_kept(etcd_url: str):
     alive = etcd_url.removeprefix("etcd://")
-    with _answering(b"") as silent:
-        url = f"etcd://127.0.0.1:{free_ports(1)[0]},{silent},{alive}"
+    with _answering(b"") as silent, refusing_ports(1) as (nobody,):
+        url = f"etcd://127.0.0.1:{nobody},{silent},{alive}"
         values = EtcdKeyValues(Address.parse(url))
         begun = time.monotonic()
-        values.read(("claims/",), within=2)
-        assert 0.9 < time.monotonic() - begun < 1.9  # not all of it goes to the silent one
-        begun = time.monotonic()
+        values.read(("claims/",), within=5)  # or it fails: not all of it goes to the silent one
+        assert time.monotonic() - begun > 2
+        host, port = values._gateway._order[0]
+        assert f"{host}:{port}" == alive
         FleetStore(values).claim("host", "in turn", "empties").release()
-        assert time.monotonic() - begun < 0.9
 
 
 def test_a_silent_store_ends_in_bounded_time():
@@ -89,7 +96,7 @@ def test_a_silent_store_ends_in_bounded_time():
         begun = time.monotonic()
         with pytest.raises(StoreUnreachable, match="can't be reached") as told:
             values.read(("claims/",), within=0.5)
-        assert time.monotonic() - begun < 1
+        assert time.monotonic() - begun < CALL_SECONDS  # what it has by itself
         assert "no answer in time" in told.value.cause
 
 
@@ -110,8 +117,8 @@ def test_an_answer_that_drips_ends_in_bounded_time():
         begun = time.monotonic()
         with pytest.raises(StoreUnreachable, match="can't be reached"):
             EtcdKeyValues(address).read((), within=1)
-        assert time.monotonic() - begun < 2
-        dripping.join(10)
+        assert time.monotonic() - begun < CALL_SECONDS
+        dripping.join(60)
 
 
 @pytest.mark.parametrize(
@@ -186,15 +193,17 @@ def test_garbage_among_reservations_gives_no_room(server: EtcdServer):
 
 def test_a_short_stop_is_survived(server: EtcdServer):
     store, told = opened(server.url), list[LeaseLost]()
-    with store.claim("host", "alpha", "empties", lease_seconds=6, told=told.append) as lease:
+    with store.claim("host", "alpha", "empties", lease_seconds=15, told=told.append) as lease:
         server.stop(kill=True)
-        time.sleep(2.5)  # at least one renewal fails
+        assert eventually(lambda: lease._why)  # a renewal has failed
+        until = lease._until
         with pytest.raises(StoreUnreachable):
             store.generation("web")
         lease.check()
         server.start()
-        time.sleep(5)  # past the time that the first renewal gave
+        assert eventually(lambda: lease._until > until)
         lease.check()
+        assert lease._why == ""
         with pytest.raises(ClaimTaken):
             opened(server.url).claim("host", "alpha", "empties too")
     assert told == []
@@ -202,11 +211,11 @@ def test_a_short_stop_is_survived(server: EtcdServer):
 
 def test_a_long_stop_loses_the_lease_and_gives_it_to_nobody_twice(server: EtcdServer):
     store, told = opened(server.url), list[LeaseLost]()
-    lease = store.claim("host", "alpha", "empties", lease_seconds=2, told=told.append)
+    lease = store.claim("host", "alpha", "empties", lease_seconds=4, told=told.append)
     server.stop(kill=True)
     with pytest.raises(StoreUnreachable):
         store.claim("host", "beta", "empties")
-    assert eventually(lambda: told, 4)
+    assert eventually(lambda: told)
     assert told[0].code == 123
     assert "can't be reached" in told[0].cause
     with pytest.raises(LeaseLost):
@@ -219,7 +228,7 @@ def test_a_long_stop_loses_the_lease_and_gives_it_to_nobody_twice(server: EtcdSe
             return True
         return False
 
-    assert eventually(taken_over, 10)
+    assert eventually(taken_over, 60)
     assert lease.lost  # for good
     lease.release()
     store.claim("host", "beta", "empties").release()
@@ -227,19 +236,31 @@ def test_a_long_stop_loses_the_lease_and_gives_it_to_nobody_twice(server: EtcdSe
 
 
 def test_a_store_that_hangs_loses_the_lease_in_time(server: EtcdServer):
-    told: list[float] = []
-    lease = opened(server.url).claim(
-        "host", "alpha", "empties", lease_seconds=2, told=lambda _: told.append(time.monotonic())
-    )
-    server.pause(signal.SIGSTOP)
-    begun = time.monotonic()
-    try:
-        assert eventually(lambda: told, 4)
-        assert told[0] - begun < 2.6  # the store itself counts 2 s and more
-        assert lease.lost
-    finally:
-        server.pause(signal.SIGCONT)
-    lease.release()
+    """By its own clock it ends before the store's 2 s are over, and is told then."""
+
+    names = (f"alpha-{number}" for number in itertools.count())
+
+    def is_told_in_time() -> bool:
+        told: list[float] = []
+        try:
+            lease = opened(server.url).claim(
+                "host", next(names), "empties", lease_seconds=2, told=lambda _: told.append(now())
+            )
+        except LeaseLost:
+            return False
+        server.pause(signal.SIGSTOP)
+        begun = now()
+        try:
+            assert lease._until <= begun + 2
+            assert eventually(lambda: told)
+            assert lease.lost
+        finally:
+            server.pause(signal.SIGCONT)
+        lease.release()
+        return told[0] - begun < 2.6
+
+    # Who is told may be late where the machine is busy.
+    assert eventually(is_told_in_time, 60)
 
 
 @pytest.fixture
@@ -262,27 +283,29 @@ def test_a_cluster_goes_on_without_one_member_and_stands_still_without_two(
 ):
     url = "etcd://" + ",".join(member.url.removeprefix("etcd://") for member in cluster)
     store, told = opened(url), list[LeaseLost]()
-    lease = store.claim("host", "alpha", "empties", lease_seconds=6, told=told.append)
+    lease = store.claim("host", "alpha", "empties", lease_seconds=9, told=told.append)
     cluster[0].stop(kill=True)  # the leader, or the endpoint that is asked first
-    assert eventually(lambda: _goes_on(store), 8)
-    time.sleep(4)
+    until = lease._until
+    assert eventually(lambda: _goes_on(store), 60)
+    assert eventually(lambda: lease._until > until)
     lease.check()
     with pytest.raises(ClaimTaken):
         store.claim("host", "alpha", "empties too")
     cluster[1].stop(kill=True)  # the third may hold the lease, but can't know what is so
-    assert eventually(lambda: told, 9)
+    assert eventually(lambda: told, 40)
     with pytest.raises(StoreUnreachable):
         store._values.read(("claims/",), within=1)
     for member in cluster[:2]:
         member.launch()
-    assert eventually(lambda: _goes_on(store), 15)
+    assert eventually(lambda: _goes_on(store), 60)
     assert lease.lost
     lease.release()
 
 
 def _goes_on(store: FleetStore) -> bool:
-    with contextlib.suppress(StoreUnreachable):
-        store.claim("host", "beta", "empties").release()
+    """A claim whose answer was lost is in the way until its lease ends."""
+    with contextlib.suppress(StoreUnreachable, ClaimTaken, LeaseLost):
+        store.claim("host", "beta", "empties", lease_seconds=5).release()
         return True
     return False
 
@@ -315,35 +338,41 @@ def test_claims_while_the_store_comes_and_goes(server: EtcdServer):
         server.stop(kill=True)
         server.start()
         # An orphan of an answer that was lost ends with its lease.
-        assert eventually(lambda before=before: len(counted) > before, 25)
+        assert eventually(lambda before=before: len(counted) > before, 60)
     stop.set()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert faults == []
 
 
 class _Slow(EtcdKeyValues):
-    """Its writes take longer than a lease of 2 s lives: before etcd has them, or after."""
+    """Its writes take longer than a lease lives: before etcd has them, or after (seconds)."""
 
-    before, after = 0.0, 0.0
+    before, after = False, 0.0
 
-    def commit(self, *arguments: Any, **options: Any) -> bool:
-        time.sleep(self.before)
-        done = super().commit(*arguments, **options)
+    def commit(self, *arguments: Any, lease: str = "", **options: Any) -> bool:
+        if self.before:
+            assert eventually(lambda: self._has_ended(lease), 60)
+        done = super().commit(*arguments, lease=lease, **options)
         time.sleep(self.after)
         return done
 
+    def _has_ended(self, lease: str) -> bool:
+        told = self._gateway.call("/v3/lease/timetolive", {"ID": lease}, dict[str, Any])
+        return "grantedTTL" not in told
+
 
 @pytest.mark.parametrize(
-    ("before", "after", "cause"), [(5, 0, "too slow"), (0, 2.1, "answered after more than 2 s")]
+    ("seconds", "before", "after", "cause"),
+    [(2, True, 0.0, "too slow"), (4, False, 4.1, "answered after more than 4 s")],
 )
 def test_a_claim_that_comes_too_late_is_none(
-    etcd_url: str, before: float, after: float, cause: str
+    etcd_url: str, seconds: float, before: bool, after: float, cause: str
 ):
-    slow, name = _Slow(Address.parse(etcd_url)), f"late-{before}"
+    slow, name = _Slow(Address.parse(etcd_url)), f"late-{seconds}"
     slow.before, slow.after = before, after
     with pytest.raises(LeaseLost) as lost:
-        FleetStore(slow).claim("host", name, "empties", lease_seconds=2)
+        FleetStore(slow).claim("host", name, "empties", lease_seconds=seconds)
     assert cause in lost.value.cause
     opened(etcd_url).claim("host", name, "empties").release()
 
@@ -406,8 +435,9 @@ def test_tls_with_certificates_on_both_sides(
         own, own_key = authority.issue("operator", "127.0.0.1")
         monkeypatch.setenv("MIGRATE_ETCD_CERT", str(own))
         monkeypatch.setenv("MIGRATE_ETCD_KEY", str(own_key))
-        with opened(server.url).claim("host", "alpha", "empties", lease_seconds=2) as lease:
-            time.sleep(2.5)
+        with opened(server.url).claim("host", "alpha", "empties", lease_seconds=6) as lease:
+            until = lease._until
+            assert eventually(lambda: lease._until > until)
             lease.check()
         with pytest.raises(MigrateError):  # etcd without TLS
             opened(server.url.replace("etcds", "etcd")).overview()

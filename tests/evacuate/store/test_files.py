@@ -18,6 +18,7 @@ from migrate.evacuate.store import files
 from migrate.evacuate.store.errors import ClaimTaken, StoreUnreachable, StoreUnreadable
 from migrate.evacuate.store.files import FileKeyValues
 from migrate.evacuate.store.fleet import FleetStore
+from tests.engine import eventually
 from tests.evacuate.store.claimer import CHECKOUT, Claimer
 
 
@@ -162,7 +163,7 @@ def test_a_lock_that_is_kept_ends_in_bounded_time(
         begun = time.monotonic()
         with pytest.raises(StoreUnreachable, match="is locked") as told:
             store.put_host("1", "alpha", "")
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < 60
         assert "fuser" in told.value.mend
         assert store.overview().hosts == ()  # looking needs no lock
     store.put_host("1", "alpha", "")
@@ -185,9 +186,7 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_file(directory: Path, stor
     last = 1
     for turn in range(8):
         writer = subprocess.Popen([sys.executable, "-c", program], cwd=CHECKOUT)
-        deadline = time.monotonic() + 10
-        while _number(store) == last and time.monotonic() < deadline:
-            time.sleep(0.005)
+        assert eventually(lambda last=last: _number(store) > last, 60)
         time.sleep(turn * 0.003)
         writer.kill()
         writer.wait()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 from migrate.bench.hosts import IMAGE
+from tests.engine import eventually
 from tests.hosts.host import CHECKOUT, Client, Host
 from tests.hosts.redis import MIGRATE
 from tests.move.fixtures import counts_on, is_gapless, start_counter
@@ -62,13 +62,9 @@ class MemoryWriter:
             wrong.append("it does not write any more")
         return wrong[:5]
 
-    def _goes_on(self, host: Host, limit: float = 10.0) -> bool:
-        begun, deadline = len(self._log(host)), time.monotonic() + limit
-        while time.monotonic() < deadline:
-            if len(self._log(host)) > begun:
-                return True
-            time.sleep(0.1)
-        return False
+    def _goes_on(self, host: Host) -> bool:
+        begun = len(self._log(host))
+        return eventually(lambda: len(self._log(host)) > begun)
 
     def _log(self, host: Host) -> list[str]:
         return list(host.run([MIGRATE, "logs", self.name]).stdout.splitlines())

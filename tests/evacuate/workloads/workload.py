@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from tests.hosts.host import Client, Host
 
 PROGRAMS = Path(__file__).parents[1] / "programs"
-START_LIMIT = 30.0  # seconds
+START_LIMIT = 50.0  # seconds
 
 
 class Workload(Protocol):
@@ -72,7 +72,7 @@ class Reporter:
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
         told = self._told()
-        self._process.wait(30)
+        self._process.wait(60)
         return told
 
     def _told(self) -> dict[str, Any]:
