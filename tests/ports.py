@@ -39,3 +39,12 @@ def refusing_ports(count: int) -> Iterator[list[int]]:
             held.bind(("127.0.0.1", 0))
             ports.append(held.getsockname()[1])
         yield ports
+
+
+@contextlib.contextmanager
+def held_port() -> Iterator[int]:
+    """A TCP port of 127.0.0.1: who sets SO_REUSEADDR may listen there, and else nobody does."""
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        yield int(holder.getsockname()[1])

@@ -12,7 +12,7 @@ import pytest
 
 from migrate.bench.network import MUST_HOLD, Row, as_json, missed
 from migrate.bench.watching import PROGRAMS
-from tests.heldport import held_port
+from tests.ports import held_port
 
 
 def test_what_must_hold_is_the_median_of_the_excess() -> None:

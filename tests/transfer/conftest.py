@@ -17,8 +17,8 @@ from migrate.transfer.receiver import make_root
 from migrate.transfer.ssh_config import CONFIG_VARIABLE
 from migrate.transfer.target import Target
 from tests.engine import eventually
-from tests.heldport import held_port
 from tests.hosts.sshd import no_penalties
+from tests.ports import held_port
 
 SSHD = "/usr/sbin/sshd"
 PROJECT = Path(__file__).resolve().parents[2]

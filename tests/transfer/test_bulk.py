@@ -24,7 +24,7 @@ from migrate.transfer.errors import (
 from migrate.transfer.outgoing import CHUNK, ZERO_BLOCK, RateLimiter, zero_runs
 from migrate.transfer.ssh_config import CONFIG_VARIABLE
 from migrate.transfer.target import Target
-from tests.heldport import held_port
+from tests.ports import held_port
 
 from .conftest import SshServer
 

@@ -25,7 +25,7 @@ from migrate.transfer.ssh import connect, open_session
 from migrate.transfer.ssh_config import CONFIG_VARIABLE, settings_for
 from migrate.transfer.ssh_errors import classify
 from migrate.transfer.target import Target
-from tests.heldport import held_port
+from tests.ports import held_port
 
 from .conftest import SshServer
 

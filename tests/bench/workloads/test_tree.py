@@ -15,7 +15,7 @@ import pytest
 
 from migrate.bench.building import build
 from migrate.bench.watching import PROGRAMS
-from tests.heldport import held_port
+from tests.ports import held_port
 
 PROCESSES, MIB, RATE = 4, 80, 200
 

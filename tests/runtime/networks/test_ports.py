@@ -9,7 +9,7 @@ import pytest
 from migrate.runtime.errors import NetworkFailed, PortTaken
 from migrate.runtime.networks import ports
 from migrate.runtime.records import Network, Port, Record
-from tests.heldport import held_port
+from tests.ports import held_port
 
 
 @pytest.mark.parametrize(
