@@ -51,6 +51,8 @@ def plain(made: Stage, mode: str) -> None:
     made.source, made.target = made.target, made.source
     if not counts_on(made.source):
         raise Wrong(f"it stands still after a plain move in mode {mode}")
+    if mode == "cold":  # as in Stage.carry_out
+        made.remove()
 
 
 def plan(given: argparse.Namespace) -> list[Cell | str]:

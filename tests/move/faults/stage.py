@@ -103,7 +103,8 @@ class Stage:
         except (AssertionError, ValueError, OSError, subprocess.SubprocessError) as error:
             raise Wrong(f"{cell}: {error}") from error
         self.carried_out[cell.fault] += 1
-        if lost or cell.fault.startswith("fill"):
+        # A program that was ended between a number and its line lacks it for ever.
+        if lost or cell.fault.startswith("fill") or cell.mode == "cold":
             self.remove()
 
     def _move(self, cell: Cell) -> int:
