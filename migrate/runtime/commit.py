@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,7 @@ def commit(paths: Paths, record: Record, name: str, *, pause: bool = True) -> Im
         freeze = pause and status.word == "running"
         with contextlib.ExitStack() as stack:
             if freeze:
-                stack.enter_context(_frozen(group))
+                stack.enter_context(group.held())
             stream = stack.enter_context(piped(snapshot_of(paths, record).write_diff))
             layers.append(store.add_layer(stream))
         document = new_document(layers, _config(store, record, load_spec(paths, record)))
@@ -47,15 +46,6 @@ def commit(paths: Paths, record: Record, name: str, *, pause: bool = True) -> Im
 def _rootfs_layer(store: Store, record: Record) -> str:
     with piped(lambda out: write_layer(Path(record.rootfs), out, overlay=False)) as stream:
         return store.add_layer(stream)
-
-
-@contextlib.contextmanager
-def _frozen(group: ControlGroup) -> Iterator[None]:
-    group.freeze()
-    try:
-        yield
-    finally:
-        group.thaw()
 
 
 def _config(store: Store, record: Record, spec: Spec) -> dict[str, Any]:
