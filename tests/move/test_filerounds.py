@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import mmap
 import os
@@ -162,11 +163,9 @@ class Group:
 
     name = "c1"
 
-    def freeze(self, limit: float) -> None:
-        pass
-
-    def thaw(self) -> None:
-        pass
+    @contextlib.contextmanager
+    def held(self, limit: float) -> Iterator[None]:
+        yield
 
     def pids(self) -> list[int]:
         return [os.getpid()]
