@@ -66,21 +66,22 @@ def test_a_database_that_writes_while_memory_is_sent(clean: tuple[Host, Host]) -
         "/bench/database.py", "/data/file", "256", "4", "128", "200",
     ])  # fmt: skip
     wait_for(clean[0], "files", 3)
-    freezes, beyond = [], []
+    freezes, beyond, between = [], [], []
     for turn in range(2):
         source, target = clean[turn % 2], clean[(turn + 1) % 2]
         command = [MIGRATE, "move", "--mode", "pre-copy", "files", target.ssh_target, "--json"]
-        lines = source.run([*command, "--bandwidth", "600"]).stdout.splitlines()
+        lines = source.run([*command, "--bandwidth", "300"]).stdout.splitlines()
         told = [json.loads(line) for line in lines]
         pages = [event for event in told if event.get("event") == "round"]
         names = [event["name"] for event in told if event.get("event") in {"round", "note"}]
         last_of_files = max(i for i, name in enumerate(names) if name.endswith("of files"))
-        assert last_of_files > names.index("round 1"), "no files between rounds of memory"
+        between.append(last_of_files > names.index("round 1"))
         assert pages[0]["files_pause"] > 0
         freezes.append(told[-1]["result"]["freeze_seconds"])
         beyond.append(freezes[-1] - pages[-1]["predicted_pause"])
         wait_for(target, "files", len(output(target, "files")) + 1)
-    assert min(freezes) < 1.0  # all blocks again would take 3.6 s
+    assert any(between), "no files between rounds of memory"
+    assert min(freezes) < 1.0  # all blocks again would take 7 s
     assert min(abs(each) for each in beyond) < 0.5
     target.run(["sh", "-c", "touch /var/lib/migrate/volumes/data/file.check"])
     assert eventually(lambda: "checked" in output(target, "files"), 60)
