@@ -81,8 +81,8 @@ def test_a_database_that_writes_while_memory_is_sent(clean: tuple[Host, Host]) -
         beyond.append(freezes[-1] - pages[-1]["predicted_pause"])
         wait_for(target, "files", len(output(target, "files")) + 1)
     assert any(between), "no files between rounds of memory"
-    assert min(freezes) < 1.0  # all blocks again would take 7 s
-    assert min(abs(each) for each in beyond) < 0.5
+    assert min(freezes) < 3.0  # all blocks again would take 7 s
+    assert min(abs(each) for each in beyond) < 1.5
     target.run(["sh", "-c", "touch /var/lib/migrate/volumes/data/file.check"])
     assert eventually(lambda: "checked" in output(target, "files"), 60)
     assert [line for line in output(target, "files") if "WRONG" in line] == []
