@@ -40,23 +40,13 @@ def pause(move: Outgoing, state: State, mode: str) -> None:
             names = _freeze_and_dump(move, criu)
     reached(move.paths, "dumped")
     _send(move, names)
-    _restore(move)
+    move.frozen.enter("restore")
+    done = move.agent.call("move.restore", timeout=CALL_LIMIT)
+    move.frozen.leave()
+    move.report(Event("note", "restored", done))
     if move.wish.verify and mode != "cold":
         _verify(move)
     reached(move.paths, "restored")
-
-
-def _restore(move: Outgoing) -> None:
-    """Raises what the target says, or what keeps it from pages that it waits for."""
-    move.frozen.enter("restore")
-    try:
-        done = move.agent.call("move.restore", timeout=CALL_LIMIT)
-    except MigrateError:
-        if move.serving and move.serving.failure:
-            raise move.serving.failure from None
-        raise
-    move.frozen.leave()
-    move.report(Event("note", "restored", done))
 
 
 def _verify(move: Outgoing) -> None:

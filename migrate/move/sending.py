@@ -190,6 +190,8 @@ class Move(Outgoing):
 
     def _undone(self, error: BaseException) -> BaseException:
         """Roll back; the error that tells so."""
+        if self.serving and self.serving.failure and isinstance(error, MigrateError):
+            error = self.serving.failure  # the rest fails with the connection, which it has cut
         self.reserve.give_up()
         self.frozen.leave()
         self.phases.leave()
