@@ -15,10 +15,11 @@ import pytest
 from migrate.checkpoint.errors import EndedWithCriu
 from migrate.errors import UsageError
 from migrate.move.errors import ContainerEnded
+from migrate.runtime.errors import MoveUnsettled
 from tests.engine import eventually
 from tests.hosts import Host, Lan
 from tests.hosts.redis import MIGRATE
-from tests.move.faults.holding import LIMIT, arm, kill, processes, wait_until_held
+from tests.move.faults.holding import LIMIT, held_move, kill, processes
 from tests.move.fixtures import (
     containers,
     counts_on,
@@ -90,12 +91,7 @@ def test_criu_killed_while_it_dumps(
 ) -> None:
     """It lives once, or (docs/transaction.md: one kill in ten at 8 ms) its death is told."""
     source, target = counter
-    arm(source, "frozen")
-    command = source.popen(
-        [MIGRATE, "move", "--mode", mode, "counter", target.ssh_target],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    held = wait_until_held(source, "move", command)
+    command, held = held_move(source, target, "counter", "frozen", "--mode", mode)
     doomed = processes(source, "criu", "swrk")
     os.kill(held, signal.SIGCONT)
     time.sleep(milliseconds / 1000)
@@ -118,12 +114,7 @@ def may_shield_from_oom() -> bool:
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT", "SIGQUIT"])
 def test_criu_is_deaf_to_what_ends_a_session(counter: tuple[Host, Host], name: str) -> None:
     source, target = counter
-    arm(source, "frozen")
-    command = source.popen(
-        [MIGRATE, "move", "counter", target.ssh_target],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    held = wait_until_held(source, "move", command)
+    command, held = held_move(source, target, "counter", "frozen")
     for pid in processes(source, "criu", "swrk"):
         os.kill(pid, getattr(signal, name))
         if may_shield_from_oom():
@@ -140,12 +131,7 @@ def test_criu_killed_while_it_restores(
     counter: tuple[Host, Host], milliseconds: int, mode: str
 ) -> None:
     source, target = counter
-    arm(target, "unpacked")
-    command = source.popen(
-        [MIGRATE, "move", "--mode", mode, "counter", target.ssh_target],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    held = wait_until_held(target, "agent", command)
+    command, held = held_move(source, target, "counter", "unpacked", "--mode", mode, there=True)
     doomed = processes(target, "criu", "swrk")
     os.kill(held, signal.SIGCONT)
     time.sleep(milliseconds / 1000)
@@ -157,12 +143,7 @@ def test_criu_killed_while_it_restores(
 @pytest.mark.parametrize("mode", MODES)
 def test_the_target_reboots_before_commit(counter: tuple[Host, Host], mode: str) -> None:
     source, target = counter
-    arm(source, "restored")
-    command = source.popen(
-        [MIGRATE, "move", "--mode", mode, "counter", target.ssh_target],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    held = wait_until_held(source, "move", command)
+    command, held = held_move(source, target, "counter", "restored", "--mode", mode)
     target.reboot()
     os.kill(held, signal.SIGCONT)
     command.wait(90)
@@ -178,12 +159,7 @@ def test_interrupted_by_ctrl_c(counter: tuple[Host, Host], point: str, mode: str
     source, target = counter
     if point == "files-held":
         with_large_file(source)
-    arm(source, point)
-    command = source.popen(
-        [MIGRATE, "move", "--mode", mode, "counter", target.ssh_target],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    held = wait_until_held(source, "move", command)
+    command, held = held_move(source, target, "counter", point, "--mode", mode)
     os.kill(held, signal.SIGINT)
     os.kill(held, signal.SIGCONT)
     _out, told = command.communicate(timeout=LIMIT)
@@ -197,12 +173,7 @@ def test_interrupted_by_ctrl_c(counter: tuple[Host, Host], point: str, mode: str
 def test_the_container_ends_meanwhile(counter: tuple[Host, Host], mode: str) -> None:
     """It has not moved, and nobody claims that it runs as before."""
     source, target = counter
-    arm(source, "prepared")
-    command = source.popen(
-        [MIGRATE, "move", "--mode", mode, "counter", target.ssh_target],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    held = wait_until_held(source, "move", command)
+    command, held = held_move(source, target, "counter", "prepared", "--mode", mode)
     pid = json.loads(source.run([MIGRATE, "inspect", "counter"]).stdout)["status"]["pid"]
     source.run(["kill", "-9", str(pid)])
     assert eventually(lambda: containers(source)["counter"] != "running")
@@ -220,12 +191,7 @@ def test_the_container_ends_meanwhile(counter: tuple[Host, Host], mode: str) -> 
 def test_doubt_stays_frozen_until_recover(counter: tuple[Host, Host], mode: str) -> None:
     """COMMIT may have been carried out, and the target is out of reach: nobody thaws."""
     source, target = counter
-    arm(source, "committing")
-    command = source.popen(
-        [MIGRATE, "move", "--mode", mode, "counter", target.ssh_target],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    held = wait_until_held(source, "move", command)
+    command, held = held_move(source, target, "counter", "committing", "--mode", mode)
     kill([held])
     command.wait(LIMIT)
     target.cut()
@@ -234,9 +200,9 @@ def test_doubt_stays_frozen_until_recover(counter: tuple[Host, Host], mode: str)
         assert told.returncode == 92
         assert "held frozen" in told.stderr
         assert not counts_on(source, limit=0.5)
-        for verb in (["resume"], ["start"], ["kill"], ["rm", "-f"], ["move", target.ssh_target]):
-            refused = source.run([MIGRATE, verb[0], *verb[1:2], "counter"], check=False)
-            assert refused.returncode != 0
+        for words in (["resume"], ["start"], ["kill"], ["rm", "-f"]):
+            refused = source.run([MIGRATE, *words, "counter"], check=False)
+            assert refused.returncode == MoveUnsettled.code, (words, refused.stderr)
     finally:
         target.mend()
     lives_once(source, target)
@@ -244,12 +210,7 @@ def test_doubt_stays_frozen_until_recover(counter: tuple[Host, Host], mode: str)
 
 def in_doubt(source: Host, target: Host) -> None:
     """A move whose command was killed before COMMIT, and the target is out of reach."""
-    arm(source, "committing")
-    command = source.popen(
-        [MIGRATE, "move", "--mode", "pre-copy", "counter", target.ssh_target],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    held = wait_until_held(source, "move", command)
+    command, held = held_move(source, target, "counter", "committing", "--mode", "pre-copy")
     target.cut()
     kill([held])
     command.wait(LIMIT)
@@ -277,12 +238,9 @@ def test_a_person_decides_for_the_source(counter: tuple[Host, Host]) -> None:
 def test_a_person_decides_for_the_target(counter: tuple[Host, Host]) -> None:
     """It runs there, and only the answer was lost."""
     source, target = counter
-    arm(target, "committed-there")
-    command = source.popen(
-        [MIGRATE, "move", "--mode", "pre-copy", "counter", target.ssh_target],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    held = wait_until_held(target, "agent", command)
+    command, held = held_move(
+        source, target, "counter", "committed-there", "--mode", "pre-copy", there=True
+    )
     target.cut()
     kill([*processes(source, "migrate", "move")])
     os.kill(held, signal.SIGCONT)
@@ -311,12 +269,7 @@ def test_the_answer_of_a_target_counts_more_than_a_person(counter: tuple[Host, H
 def test_a_target_that_is_busy_is_not_lost(counter: tuple[Host, Host]) -> None:
     """Its agent has not learnt yet that nobody is there any more: what it does is waited for."""
     source, target = counter
-    arm(source, "committing")
-    command = source.popen(
-        [MIGRATE, "move", "--mode", "pre-copy", "counter", target.ssh_target],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    held = wait_until_held(source, "move", command)
+    command, held = held_move(source, target, "counter", "committing", "--mode", "pre-copy")
     agents = processes(target, "migrate", "agent")
     kill(agents, signal.SIGSTOP)
     kill([held])

@@ -16,7 +16,7 @@ from tests.engine import eventually
 from tests.hosts import Host, Lan
 from tests.hosts import redis as redis_in_container
 from tests.hosts.redis import MIGRATE
-from tests.move.faults.holding import arm, kill, processes, wait_until_held
+from tests.move.faults.holding import held_move, kill, processes
 from tests.move.fixtures import containers, writes_on
 from tests.move.test_move import move
 from tests.move.test_precopy import (
@@ -102,14 +102,14 @@ def test_the_risk_is_told_before(clean: tuple[Host, Host]) -> None:
 
 def held_while_serving(source: Host, target: Host) -> tuple[subprocess.Popen[str], int]:
     """A post-copy move of `stress`, thawed at the target, whose memory stays here for now."""
+    return held_at("serving", source, target)
+
+
+def held_at(point: str, source: Host, target: Host) -> tuple[subprocess.Popen[str], int]:
+    """A post-copy move of `stress` that has come so far."""
     start(source, "stress", "stress.py", "3")
     goes_on(source, "stress")
-    arm(source, "serving")
-    command = source.popen(
-        [MIGRATE, "move", "--mode", "post-copy", "stress", target.ssh_target, "--json"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    return command, wait_until_held(source, "move", command)
+    return held_move(source, target, "stress", point, "--mode", "post-copy", "--json")
 
 
 def test_recover_sends_what_a_killed_command_did_not(clean: tuple[Host, Host]) -> None:
@@ -177,14 +177,7 @@ def test_a_link_that_breaks_is_made_anew(clean: tuple[Host, Host]) -> None:
 def test_without_its_link_nothing_is_committed(clean: tuple[Host, Host]) -> None:
     """The target would wait for pages that nobody can send, and the container with it."""
     source, target = clean
-    start(source, "stress", "stress.py", "3")
-    goes_on(source, "stress")
-    arm(source, "dumped")
-    command = source.popen(
-        [MIGRATE, "move", "--mode", "post-copy", "stress", target.ssh_target],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    held = wait_until_held(source, "move", command)
+    command, held = held_at("dumped", source, target)
     # The link for what is asked for is opened last.
     kill([max(processes(source, "ssh", "--data"), key=start_time)])
     os.kill(held, signal.SIGCONT)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 
 import pytest
 
 from tests.engine import eventually
 from tests.hosts import Host
 from tests.hosts.redis import MIGRATE
-from tests.move.test_faults import arm, kill, wait_until_held
+from tests.move.faults.holding import held_move, kill
 from tests.move.test_filerounds import wait_for
 from tests.move.test_precopy import PROGRAMS, clean, output, pair, real
 
@@ -72,12 +71,7 @@ def test_nothing_is_left_of_a_move_that_ended_after_that(clean: tuple[Host, Host
     ])  # fmt: skip
     wait_for(source, "files", 1)
     before = found(target, "volumes/*")
-    arm(source, "memory-sent")
-    command = source.popen(
-        [MIGRATE, "move", "--mode", "pre-copy", "files", target.ssh_target],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    held = wait_until_held(source, "move", command)
+    command, held = held_move(source, target, "files", "memory-sent", "--mode", "pre-copy")
     assert len(found(target, "containers/*/upper/own7 volumes/kept/40")) == 2
     assert found(target, "moves/incoming/*/ahead/*.tar moves/incoming/*/ahead/*/*.tar") == []
     kill([held])

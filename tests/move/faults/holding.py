@@ -11,6 +11,7 @@ from typing import Any
 
 from migrate.move.faultpoint import FILE
 from tests.hosts import Host
+from tests.hosts.redis import MIGRATE
 
 LIMIT = 60.0  # seconds, of which a busy machine needs many
 
@@ -61,6 +62,22 @@ def wait_until_held(host: Host, word: str, command: subprocess.Popen[Any]) -> in
         assert command.poll() is None, "the move ended before the point"
         time.sleep(0.01)
     raise AssertionError("the point was never reached")
+
+
+def held_move(
+    source: Host, target: Host, name: str, point: str, *options: str, there: bool = False
+) -> tuple[subprocess.Popen[str], int]:
+    """A move that is held at the point, of the source or of the agent `there`.
+
+    The command, with its output and its complaints in pipes, and the pid that is held.
+    """
+    holder, word = (target, "agent") if there else (source, "move")
+    arm(holder, point)
+    command: subprocess.Popen[str] = source.popen(
+        [MIGRATE, "move", *options, name, target.ssh_target],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    return command, wait_until_held(holder, word, command)
 
 
 def kill(pids: list[int], number: int = signal.SIGKILL) -> None:
